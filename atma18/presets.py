@@ -1,0 +1,175 @@
+"""Every number of every preset, in one place.
+
+A configuration holds what can change a prediction and nothing else: its digest is part of a step's fingerprint.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Stage = Literal["first", "second", "both"]
+Target = Literal["absolute", "residual"]
+Engine = Literal["xgboost", "catboost"]
+
+LITE0 = "lite0"
+
+
+def _require(valid: bool, expected: str, found: object) -> None:
+    if not valid:
+        raise ValueError(f"expected {expected}, found {found!r}")
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Cell embeddings of a frozen backbone, their SVDs, and a ridge probe on them."""
+
+    backbone: str = LITE0
+    """A name that `backbones.build` knows."""
+    svd_components: int = 10
+    """Components kept per cell of the frame at t."""
+    ridge_alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+    """Candidates for the probe's penalty, chosen on whole scenes inside the training part."""
+    autocast: bool = False
+    """Run the backbone in bfloat16."""
+    inference_batch: int = 64
+    """Every batch is padded to this many samples, so that a row does not depend on its neighbours."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One of the two training stages of a net."""
+
+    batch_size: int
+    """Samples (nn1) or scenes (nn2) per step."""
+    learning_rate: float
+    weight_decay: float
+    num_epochs: int
+    patience: int | None = None
+    """Epochs without a better held-out MAE before the stage ends; None lets it run in full."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "batch_size of at least 1", self.batch_size)
+        _require(self.num_epochs >= 1, "num_epochs of at least 1", self.num_epochs)
+        _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
+        _require(self.weight_decay >= 0, "a weight_decay of at least 0", self.weight_decay)
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """FrameNet (nn1) or SceneNet (nn2) and how it is trained."""
+
+    first: StageConfig
+    """The backbone frozen."""
+    second: StageConfig
+    """All weights."""
+    backbone: str = LITE0
+    stage: Stage = "both"
+    target: Target = "residual"
+    """`absolute`: metres as published. `residual`: standardised difference to constant velocity."""
+    num_layers: int = 2
+    """Hidden layers of the MLP (nn1), layers of the LSTM (nn2)."""
+    hidden: int = 128
+    size_px: tuple[int, int] = (64, 128)
+    """Height and width to which frames are resized on the device."""
+    augment_probability: float = 0.5
+    """Chance that a sample's three frames get one random brightness and contrast."""
+    augment_strength: float = 0.2
+    """Largest relative change of contrast, and of brightness as a share of full scale."""
+    causal: bool = False
+    """nn2 looks at earlier samples of the scene only (a one-directional LSTM)."""
+    autocast: bool = False
+    """Run the backbone in bfloat16."""
+    inference_batch: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.stage in ("first", "second", "both"), "stage first, second or both", self.stage)
+        _require(self.target in ("absolute", "residual"), "target absolute or residual", self.target)
+        _require(self.num_layers >= 1, "num_layers of at least 1", self.num_layers)
+
+
+@dataclass(frozen=True)
+class GbdtConfig:
+    """Gradient-boosted trees: one model per target and fold. Names follow XGBoost."""
+
+    learning_rate: float
+    rounds: int
+    """Most rounds of boosting."""
+    engine: Engine = "xgboost"
+    early_stopping_rounds: int = 100
+    """Rounds without a better MAE on held-out scenes of the training part."""
+    max_depth: int = 11
+    min_child_weight: float = 9.0
+    gamma: float = 0.15
+    reg_alpha: float = 3.25
+    reg_lambda: float = 1.38
+    subsample: float = 0.8
+    colsample_bytree: float = 0.265
+    target: Target = "absolute"
+    """`residual` boosts the difference to constant velocity."""
+    noise_scale: float = 0.5
+    """Share of the published noise added to the stacked predictions of training rows."""
+    causal: bool = False
+    """Leave out every feature that looks at a later sample of the scene."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.engine in ("xgboost", "catboost"), "engine xgboost or catboost", self.engine)
+        _require(self.rounds >= 1, "rounds of at least 1", self.rounds)
+
+
+@dataclass(frozen=True)
+class BlendConfig:
+    """Convex weights per scene-size group."""
+
+    groups: tuple[tuple[int, int | None], ...] = ((1, 2), (3, None))
+    """Smallest and largest scene size of each group; None has no upper bound."""
+    method: Literal["nelder-mead"] = "nelder-mead"
+    max_iterations: int = 1000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One configuration for each step."""
+
+    nn1: NetConfig
+    nn2: NetConfig
+    gbdt: GbdtConfig
+    folds: int
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    blend: BlendConfig = field(default_factory=BlendConfig)
+
+
+def _published_nets(epochs: tuple[int, int], size_px: tuple[int, int]) -> tuple[NetConfig, NetConfig]:
+    first = StageConfig(batch_size=128, learning_rate=2e-3, weight_decay=1e-6, num_epochs=epochs[0])
+    frame = StageConfig(batch_size=128, learning_rate=5e-4, weight_decay=1e-6, num_epochs=epochs[1], patience=6)
+    scene = StageConfig(batch_size=16, learning_rate=2e-4, weight_decay=1e-6, num_epochs=epochs[1], patience=6)
+    return (
+        NetConfig(first=first, second=frame, target="absolute", size_px=size_px),
+        NetConfig(first=first, second=scene, target="absolute", size_px=size_px),
+    )
+
+
+def _quick() -> Preset:
+    frame = StageConfig(batch_size=32, learning_rate=2e-3, weight_decay=1e-2, num_epochs=4)
+    scene = StageConfig(batch_size=8, learning_rate=2e-3, weight_decay=1e-2, num_epochs=4)
+    return Preset(
+        nn1=NetConfig(first=frame, second=StageConfig(16, 5e-4, 1e-2, num_epochs=5)),
+        nn2=NetConfig(first=scene, second=StageConfig(4, 5e-4, 1e-2, num_epochs=5)),
+        gbdt=GbdtConfig(learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="residual"),
+        folds=3,
+    )
+
+
+def _seed() -> Preset:
+    nn1, nn2 = _published_nets(epochs=(20, 30), size_px=(224, 224))
+    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.003, rounds=10_000), folds=5)
+
+
+def _seed_small() -> Preset:
+    nn1, nn2 = _published_nets(epochs=(6, 6), size_px=(64, 128))
+    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.03, rounds=10_000), folds=3)
+
+
+PRESETS = {"quick": _quick(), "seed": _seed(), "seed-small": _seed_small()}
+"""`quick`: minutes on two CPU cores. `seed`: the published recipe. `seed-small`: the same, affordable on a CPU."""

@@ -1,0 +1,255 @@
+"""Names, units and shapes: the words that every other module uses, and the tables that cross a step's border."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+StrArray = NDArray[np.str_]
+UInt8Array = NDArray[np.uint8]
+
+WAYPOINT_TIMES_S: FloatArray = np.linspace(0.5, 3.0, 6)  # t+0.5 … t+3.0 s
+AXES = ("x", "y", "z")  # forward, left, up in the vehicle frame at t
+TARGETS = tuple(f"{axis}_{k}" for k in range(len(WAYPOINT_TIMES_S)) for axis in AXES)
+
+NUMERIC_SIGNALS = ("vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas")
+FLAG_SIGNALS = ("brakePressed", "gasPressed", "leftBlinker", "rightBlinker")
+CAN_SIGNALS = (*NUMERIC_SIGNALS, *FLAG_SIGNALS)
+"""m/s, m/s², degrees of the steering wheel and N·m (raw units), both left positive, 0–1, 0–1, then flags 0/1."""
+GEAR = "gearShifter"
+GEARS = ("drive", "park", "neutral", "reverse")
+ALWAYS_PRESENT = "vEgo"
+
+FRAME_FILES = ("image_t.png", "image_t-0.5.png", "image_t-1.0.png")  # at t, t-0.5 s, t-1.0 s
+FRAME_HEIGHT_PX, FRAME_WIDTH_PX = 64, 128
+FRAME_SHAPE = (len(FRAME_FILES), FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3)
+
+LIGHT_CLASSES = ("green", "red", "yellow", "empty", "straight", "left", "right", "other")
+LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
+
+_ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
+
+
+def split_id(sample_id: str) -> tuple[str, int]:
+    """Split `<scene>_<decisecond>` into the scene and the time in tenths of a second.
+
+    Raises:
+        ValueError: If the ID has another form (a separator, a dot or a leading zero would name another file or order).
+    """
+    match = _ID.fullmatch(sample_id)
+    if match is None:
+        raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {sample_id!r}")
+    return match["scene"], int(match["decisecond"])
+
+
+def first_few(items: Iterable[object], limit: int = 3) -> str:
+    """Name the first offenders and say how many there are: what an error message needs."""
+    found = [str(item) for item in items]
+    rest = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(found[:limit]) + rest
+
+
+def repeated(ids: Sequence[str] | StrArray) -> list[str]:
+    """Return each value that occurs more than once, sorted."""
+    values, counts = np.unique(np.asarray(ids), return_counts=True)
+    return [str(value) for value in values[counts > 1]]
+
+
+def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:
+    """Find the row of each wanted ID: the one join of the project.
+
+    Args:
+        wanted: (N,) IDs.
+        have: (N,) IDs of the table that is joined, in any order.
+        what: the table's name, for messages.
+
+    Returns:
+        (N,) row of `have` for each of `wanted`.
+
+    Raises:
+        ValueError: If an ID is repeated, missing or extra; the first offenders are named.
+    """
+    problems = {
+        "repeated": repeated(have),
+        "missing": sorted(set(wanted.tolist()) - set(have.tolist())),
+        "extra": sorted(set(have.tolist()) - set(wanted.tolist())),
+    }
+    found = "; ".join(f"{kind}: {first_few(ids)}" for kind, ids in problems.items() if ids)
+    if found:
+        raise ValueError(f"{what}: expected each of {len(wanted)} IDs once, found {len(have)} rows, {found}")
+    return pd.Index(have).get_indexer(pd.Index(wanted)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples in canonical order: by scene, inside a scene by time.
+
+    A sensor that the drives do not have is absent here too: no column in `signals`, `gear` or `lights` None.
+    """
+
+    ids: StrArray
+    """(N,) `<scene>_<decisecond>`, unique."""
+    signals: pd.DataFrame
+    """(N, present CAN signals) float64, in the units of `CAN_SIGNALS`; flags are 0 or 1."""
+    gear: StrArray | None
+    """(N,) one of `GEARS`."""
+    lights: pd.DataFrame | None
+    """One row per detection: ID, class (of `LIGHT_CLASSES`), x1_px, y1_px, x2_px, y2_px."""
+    frames: UInt8Array
+    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s; usually memory-mapped."""
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if len(self.signals) != n or self.frames.shape != (n, *FRAME_SHAPE):
+            raise ValueError(
+                f"expected {n} rows of signals and frames of shape {(n, *FRAME_SHAPE)}, "
+                f"found {len(self.signals)} rows and {self.frames.shape}"
+            )
+        if not np.array_equal(canonical_order(self.ids), np.arange(n)):
+            raise ValueError("expected samples sorted by scene and time; sort with canonical_order first")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def scenes(self) -> StrArray:
+        """(N,) the scene of each sample."""
+        return np.array([split_id(i)[0] for i in self.ids.tolist()], dtype=np.str_)
+
+    @property
+    def deciseconds(self) -> IntArray:
+        """(N,) the time of each sample, tenths of a second into its scene."""
+        return np.array([split_id(i)[1] for i in self.ids.tolist()], dtype=np.int64)
+
+    @property
+    def scene_sizes(self) -> IntArray:
+        """(N,) the number of samples in each sample's scene."""
+        _, inverse, counts = np.unique(self.scenes, return_inverse=True, return_counts=True)
+        return np.asarray(counts[inverse], dtype=np.int64)
+
+    def take(self, rows: IntArray) -> Self:
+        """Return the samples at these rows, which must ascend; frames are read only for them."""
+        ids = self.ids[rows]
+        return replace(
+            self,
+            ids=ids,
+            signals=self.signals.iloc[rows].reset_index(drop=True),
+            gear=None if self.gear is None else self.gear[rows],
+            lights=None if self.lights is None else self.lights[self.lights["ID"].isin(ids.tolist())],
+            frames=self.frames[rows],
+        )
+
+
+def canonical_order(ids: Sequence[str] | StrArray) -> IntArray:
+    """Return the (N,) order that sorts IDs by scene and, inside a scene, by *integer* decisecond."""
+    parts = [split_id(str(i)) for i in ids]
+    return np.array(sorted(range(len(parts)), key=parts.__getitem__), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a step predicts: out-of-fold for the training samples, per fold model for the test samples."""
+
+    train_ids: StrArray
+    """(N,)"""
+    folds: IntArray
+    """(N,) the fold whose model, which never saw the sample's scene, predicted it."""
+    oof_m: FloatArray
+    """(N, 18) metres, vehicle frame at t."""
+    test_ids: StrArray
+    """(M,)"""
+    test_by_fold_m: FloatArray
+    """(K, M, 18) metres, vehicle frame at t."""
+
+    def __post_init__(self) -> None:
+        n, m, targets = len(self.train_ids), len(self.test_ids), len(TARGETS)
+        k = int(self.folds.max()) + 1 if n else 0
+        shapes = (self.folds.shape, self.oof_m.shape, self.test_by_fold_m.shape)
+        if shapes != ((n,), (n, targets), (k, m, targets)):
+            raise ValueError(f"expected shapes {((n,), (n, targets), (k, m, targets))}, found {shapes}")
+        for what, ids in (("oof", self.train_ids), ("test", self.test_ids)):
+            if again := repeated(ids):
+                raise ValueError(f"{what}: expected each ID once, found repeated: {first_few(again)}")
+        self._check_finite("oof", self.train_ids, self.oof_m)
+        for k, values in enumerate(self.test_by_fold_m):
+            self._check_finite(f"test, fold {k}", self.test_ids, values)
+
+    @staticmethod
+    def _check_finite(what: str, ids: StrArray, values: FloatArray) -> None:
+        bad = ids[~np.isfinite(values).all(axis=1)]
+        if len(bad):
+            raise ValueError(f"{what}: expected finite predictions, found others for {first_few(bad.tolist())}")
+
+    @property
+    def test_m(self) -> FloatArray:
+        """(M, 18) the mean over the fold models, metres."""
+        return np.asarray(self.test_by_fold_m.mean(axis=0))
+
+    def aligned(self, train_ids: StrArray, test_ids: StrArray, what: str) -> Self:
+        """Return the same predictions with rows in the order of these IDs.
+
+        Raises:
+            ValueError: If an ID is missing or extra; `what` names the predictions in the message.
+        """
+        train = rows_of(train_ids, self.train_ids, f"{what}, oof")
+        test = rows_of(test_ids, self.test_ids, f"{what}, test")
+        return replace(
+            self,
+            train_ids=train_ids,
+            folds=self.folds[train],
+            oof_m=self.oof_m[train],
+            test_ids=test_ids,
+            test_by_fold_m=self.test_by_fold_m[:, test],
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write `oof.parquet`, `test.parquet` and `test_by_fold.parquet`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        _table(self.train_ids, self.oof_m, fold=self.folds).to_parquet(folder / "oof.parquet", index=False)
+        _table(self.test_ids, self.test_m).to_parquet(folder / "test.parquet", index=False)
+        by_fold = [
+            _table(self.test_ids, m, fold=np.full(len(self.test_ids), k)) for k, m in enumerate(self.test_by_fold_m)
+        ]
+        pd.concat(by_fold).to_parquet(folder / "test_by_fold.parquet", index=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: If a table breaks a rule, or `test.parquet` is not the mean of `test_by_fold.parquet`.
+        """
+        oof, test, by_fold = (pd.read_parquet(folder / f"{name}.parquet") for name in ("oof", "test", "test_by_fold"))
+        test_ids = _ids(test)
+        per_fold = [part for _, part in by_fold.groupby("fold", sort=True)]
+        stacked = [
+            _values(part)[rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}")] for k, part in enumerate(per_fold)
+        ]
+        read = cls(_ids(oof), oof["fold"].to_numpy(np.int64), _values(oof), test_ids, np.stack(stacked))
+        if not np.allclose(read.test_m, _values(test), rtol=0, atol=1e-9):
+            raise ValueError(f"{folder / 'test.parquet'} is not the mean over folds of test_by_fold.parquet")
+        return read
+
+
+def _table(ids: StrArray, values: FloatArray, fold: IntArray | None = None) -> pd.DataFrame:
+    table = pd.DataFrame(values, columns=list(TARGETS))
+    if fold is not None:
+        table.insert(0, "fold", fold)
+    table.insert(0, "ID", ids.astype(object))
+    return table
+
+
+def _ids(table: pd.DataFrame) -> StrArray:
+    return table["ID"].to_numpy(dtype=np.str_)
+
+
+def _values(table: pd.DataFrame) -> FloatArray:
+    return table[list(TARGETS)].to_numpy(dtype=np.float64)
