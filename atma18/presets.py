@@ -3,14 +3,50 @@
 A configuration holds what can change a prediction and nothing else: its digest is part of a step's fingerprint.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any, Literal, Self, TypeVar, get_type_hints
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual"]
 Engine = Literal["xgboost", "catboost"]
 
 LITE0 = "lite0"
+
+C = TypeVar("C")
+
+
+def config_from_json(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Build a configuration from what `dataclasses.asdict` and JSON made of it.
+
+    Raises:
+        TypeError: If a key is unknown or missing.
+    """
+    types = get_type_hints(kind)
+
+    def revive(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if is_dataclass(types.get(name)):
+            return config_from_json(types[name], value)
+        return tuple(revive("", item) for item in value) if isinstance(value, list) else value
+
+    return kind(**{name: revive(name, value) for name, value in values.items()})
+
+
+def scene_size_groups(text: str) -> tuple[tuple[int, int | None], ...]:
+    """Read groups such as `1-2,3+` or `1+`.
+
+    Raises:
+        ValueError: If the text has another form.
+    """
+    groups: list[tuple[int, int | None]] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)|(\+))?", part.strip())
+        _require(match is not None, "groups of scene sizes like 1-2,3+", text)
+        assert match is not None
+        first = int(match[1])
+        groups.append((first, None if match[3] else int(match[2] or first)))
+    return tuple(groups)
 
 
 def _require(valid: bool, expected: str, found: object) -> None:
@@ -86,6 +122,12 @@ class NetConfig:
         _require(self.stage in ("first", "second", "both"), "stage first, second or both", self.stage)
         _require(self.target in ("absolute", "residual"), "target absolute or residual", self.target)
         _require(self.num_layers >= 1, "num_layers of at least 1", self.num_layers)
+
+    def with_given(self, given: Mapping[str, Any]) -> Self:
+        """Return the configuration with the given values; those of `StageConfig` hold for both stages."""
+        staged = {name: value for name, value in given.items() if name in StageConfig.__dataclass_fields__}
+        own = {name: value for name, value in given.items() if name not in staged}
+        return replace(self, first=replace(self.first, **staged), second=replace(self.second, **staged), **own)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ IntArray = NDArray[np.int64]
 StrArray = NDArray[np.str_]
 UInt8Array = NDArray[np.uint8]
 
+SPLITS = ("test", "train")
+
 WAYPOINT_TIMES_S: FloatArray = np.linspace(0.5, 3.0, 6)  # t+0.5 … t+3.0 s
 AXES = ("x", "y", "z")  # forward, left, up in the vehicle frame at t
 TARGETS = tuple(f"{axis}_{k}" for k in range(len(WAYPOINT_TIMES_S)) for axis in AXES)
@@ -33,6 +35,8 @@ FRAME_HEIGHT_PX, FRAME_WIDTH_PX = 64, 128
 FRAME_SHAPE = (len(FRAME_FILES), FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3)
 
 LIGHT_CLASSES = ("green", "red", "yellow", "empty", "straight", "left", "right", "other")
+Detection = tuple[str, tuple[float, float, float, float]]
+"""A traffic light's class and its box x1, y1, x2, y2 in pixels."""
 LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
@@ -89,6 +93,36 @@ def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:
 
 
 @dataclass(frozen=True)
+class FrameRows:
+    """The frames of N samples, each where it lies in a larger, usually memory-mapped array: read only when indexed."""
+
+    store: UInt8Array
+    """(…, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
+    rows: IntArray
+    """(N,) rows of `store`."""
+
+    @classmethod
+    def of(cls, frames: UInt8Array) -> Self:
+        """Take all frames of an array (N, 3, 64, 128, 3)."""
+        return cls(frames, np.arange(len(frames)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3, 64, 128, 3)."""
+        return (len(self.rows), *self.store.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: slice | IntArray) -> UInt8Array:
+        return self.store[self.rows[index]]
+
+    def take(self, rows: IntArray) -> Self:
+        """Return the frames of these samples, still unread."""
+        return replace(self, rows=self.rows[rows])
+
+
+@dataclass(frozen=True)
 class Samples:
     """N samples in canonical order: by scene, inside a scene by time.
 
@@ -103,8 +137,8 @@ class Samples:
     """(N,) one of `GEARS`."""
     lights: pd.DataFrame | None
     """One row per detection: ID, class (of `LIGHT_CLASSES`), x1_px, y1_px, x2_px, y2_px."""
-    frames: UInt8Array
-    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s; usually memory-mapped."""
+    frames: FrameRows
+    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -136,7 +170,7 @@ class Samples:
         return np.asarray(counts[inverse], dtype=np.int64)
 
     def take(self, rows: IntArray) -> Self:
-        """Return the samples at these rows, which must ascend; frames are read only for them."""
+        """Return the samples at these rows, which must ascend."""
         ids = self.ids[rows]
         return replace(
             self,
@@ -144,7 +178,7 @@ class Samples:
             signals=self.signals.iloc[rows].reset_index(drop=True),
             gear=None if self.gear is None else self.gear[rows],
             lights=None if self.lights is None else self.lights[self.lights["ID"].isin(ids.tolist())],
-            frames=self.frames[rows],
+            frames=self.frames.take(rows),
         )
 
 

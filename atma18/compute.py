@@ -1,0 +1,94 @@
+"""What the machine offers, and the one way in which a net is run for predictions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from atma18.schema import Float32Array
+
+
+class Rows(Protocol):
+    """N rows of anything, read a slice at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Device, threads and precision; all three are part of a step's fingerprint."""
+
+    device: str
+    """`cuda` or `cpu`."""
+    threads: int
+    bfloat16: bool
+    """Whether the hardware multiplies bfloat16 natively."""
+
+    @classmethod
+    def choose(cls) -> Self:
+        """Take the GPU if there is one, and bfloat16 where the hardware has it."""
+        if torch.cuda.is_available():
+            return cls("cuda", torch.get_num_threads(), torch.cuda.is_bf16_supported(including_emulation=False))
+        return cls("cpu", torch.get_num_threads(), _cpu_has_bfloat16())
+
+
+def _cpu_has_bfloat16() -> bool:
+    # Two public-looking questions that torch answers only under private names.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def autocast(device: str, enabled: bool) -> Iterator[None]:
+    """Run what is inside in bfloat16 if `enabled`; the caller brings results back to float32."""
+    with torch.autocast(device, torch.bfloat16, enabled=enabled):
+        yield
+
+
+def images(frames: Tensor) -> Tensor:
+    """Turn (B, H, W, C) bytes into (B, C, H, W) floats in [0, 1], in channels-last memory."""
+    return frames.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def stacked_images(frames: Tensor) -> Tensor:
+    """Turn (B, 3, H, W, 3) bytes into (B, 9, H, W) floats in [0, 1], frame after frame, in channels-last memory."""
+    return images(frames.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+def run_padded(
+    forward: Callable[..., Tensor], arrays: tuple[Rows, ...], batch: int, device: str, what: str
+) -> Iterator[tuple[slice, Float32Array]]:
+    """Run a net over samples in batches of one fixed size, the last one padded with zeros.
+
+    A fixed size makes a sample's result independent of how many others come with it.
+
+    Args:
+        forward: one (batch, …) tensor on the device per array → (batch, …) of any type.
+        arrays: each (N, …), read a batch at a time.
+        batch: samples per batch.
+        device: where `forward` runs.
+        what: the progress bar's words.
+
+    Yields:
+        The rows and their (rows, …) float32 results.
+    """
+    starts = range(0, len(arrays[0]), batch)
+    for start in tqdm(starts, desc=what, unit="batch", disable=None if len(starts) > 1 else True, leave=False):
+        rows = slice(start, min(start + batch, len(arrays[0])))
+        padded = [torch.from_numpy(_padded(array[rows], batch)).to(device) for array in arrays]
+        with torch.inference_mode():
+            result = forward(*padded)[: rows.stop - start].float().cpu().numpy()
+        yield rows, result
+
+
+def _padded(chunk: NDArray[Any], batch: int) -> NDArray[Any]:
+    padded = np.zeros((batch, *chunk.shape[1:]), chunk.dtype)
+    padded[: len(chunk)] = chunk
+    return padded

@@ -1,0 +1,267 @@
+"""A dataset folder becomes checked samples, targets and one digest over all that can change a prediction."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from atma18 import frames, simulate
+from atma18.cache import Cache
+from atma18.camera import COMPETITION_CAMERA, Camera
+from atma18.digests import data_sha256, sha256_of_records
+from atma18.schema import (
+    ALWAYS_PRESENT,
+    CAN_SIGNALS,
+    FLAG_SIGNALS,
+    GEAR,
+    GEARS,
+    LIGHT_BOX,
+    LIGHT_CLASSES,
+    SPLITS,
+    TARGETS,
+    Detection,
+    FloatArray,
+    FrameRows,
+    Samples,
+    StrArray,
+    canonical_order,
+    first_few,
+    repeated,
+    split_id,
+)
+
+DEMO = "demo"
+LIGHTS = "traffic_lights"
+_FLAGS = {"True": 1.0, "true": 1.0, "1": 1.0, "1.0": 1.0, "False": 0.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
+_EMPTY = frozenset({"", "nan", "NaN", "NA", "null", "None"})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training samples with targets, and test samples, of one folder."""
+
+    folder: Path
+    train: Samples
+    """N samples in canonical order."""
+    targets_m: FloatArray
+    """(N, 18) waypoints in metres, vehicle frame at t."""
+    test: Samples
+    """M samples in canonical order."""
+    submission_ids: StrArray
+    """(M,) test IDs in the order of `test_features.csv`."""
+    camera: Camera
+    absent: tuple[str, ...]
+    """Sensors that these drives do not have."""
+    sha256: str
+    """`data_sha256`: changes with any content, and with no change of form."""
+
+    @classmethod
+    def open(cls, data: str, cache: Cache, *, verify: bool = False) -> Self:
+        """Read and check a dataset folder, or the demo drives.
+
+        Args:
+            data: a folder in the competition's layout, or `demo`.
+            cache: where decoded frames and demo drives are kept.
+            verify: decode every frame again even if its file looks unchanged.
+
+        Raises:
+            ValueError: If the folder breaks the contract; the first offenders are named.
+        """
+        folder = demo_folder(cache) if data == DEMO else Path(data).expanduser()
+        tables = {split: _read_table(folder / f"{split}_features.csv") for split in SPLITS}
+        ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
+        _check_apart(ids)
+        signals = _Signals.parse(folder, tables)
+        lights = _read_lights(folder / LIGHTS, ids) if (folder / LIGHTS).is_dir() else None
+        splits, hashes = {}, {}
+        for split in SPLITS:
+            order = canonical_order(ids[split])
+            ordered = ids[split][order]
+            store = frames.open_store(folder / "images", ordered, cache, verify=verify)
+            hashes[split] = store.sha256
+            splits[split] = Samples(
+                ids=ordered,
+                signals=signals.numeric[split].iloc[order].reset_index(drop=True),
+                gear=None if signals.gear is None else signals.gear[split][order],
+                lights=None if lights is None else _light_table(lights, ordered),
+                frames=FrameRows.of(store.frames),
+            )
+        targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
+        camera_json = _read_camera_json(folder)
+        return cls(
+            folder=folder,
+            train=splits["train"],
+            targets_m=targets,
+            test=splits["test"],
+            submission_ids=ids["test"],
+            camera=COMPETITION_CAMERA if camera_json is None else Camera.read(folder / "camera.json"),
+            absent=signals.absent + (() if lights is not None else (LIGHTS,)),
+            sha256=data_sha256(splits, hashes, targets, lights, camera_json),
+        )
+
+
+def demo_folder(cache: Cache) -> Path:
+    """Return the simulated demo drives, made on first use and again whenever the simulator changes."""
+    sources = sorted(Path(simulate.__file__).parent.glob("*.py"))
+    key = sha256_of_records([[source.read_bytes() for source in sources]])[:16]
+    return cache.get(
+        "demo",
+        key,
+        lambda path: simulate.write_drives(
+            path, simulate.DEMO_TRAIN_SCENES, simulate.DEMO_TEST_SCENES, simulate.DEMO_SEED
+        ),
+    )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{path}: expected this file in the dataset folder, found none")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    wanted = ["ID", ALWAYS_PRESENT] + (list(TARGETS) if path.name.startswith("train") else [])
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path}: expected the columns {first_few(missing, 18)}, found {first_few(table.columns, 40)}")
+    if table.empty:
+        raise ValueError(f"{path}: expected at least one sample, found none")
+    return table
+
+
+def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
+    ids = table["ID"].to_numpy(dtype=np.str_)
+    for sample_id in ids.tolist():
+        split_id(sample_id)
+    if again := repeated(ids):
+        raise ValueError(f"{folder / f'{split}_features.csv'}: expected each ID once, repeated: {first_few(again)}")
+    return ids
+
+
+def _check_apart(ids: dict[str, StrArray]) -> None:
+    train, test = ({split_id(i)[0] for i in ids[split].tolist()} for split in SPLITS)
+    if both := sorted(train & test):
+        raise ValueError(f"expected each scene in train or in test, found {len(both)} in both: {first_few(both)}")
+
+
+@dataclass(frozen=True)
+class _Signals:
+    numeric: dict[str, pd.DataFrame]
+    gear: dict[str, StrArray] | None
+    absent: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, folder: Path, tables: dict[str, pd.DataFrame]) -> Self:
+        """Parse the sensors that the drives have; a hole in one of them is an error."""
+        present = [
+            name
+            for name in (*CAN_SIGNALS, GEAR)
+            if any(name in table and not table[name].isin(_EMPTY).all() for table in tables.values())
+        ]
+        for split, table in tables.items():
+            for name in present:
+                _check_no_hole(folder / f"{split}_features.csv", table, name)
+        numeric = {
+            split: pd.DataFrame(
+                {name: _parse_column(folder / f"{split}_features.csv", table, name) for name in present if name != GEAR}
+            )
+            for split, table in tables.items()
+        }
+        gear = (
+            {split: _parse_gear(folder, split, table) for split, table in tables.items()} if GEAR in present else None
+        )
+        return cls(numeric, gear, tuple(name for name in (*CAN_SIGNALS, GEAR) if name not in present))
+
+
+def _check_no_hole(path: Path, table: pd.DataFrame, name: str) -> None:
+    if name not in table:
+        raise ValueError(f"{path}: expected the column {name}, which the other split has, found none")
+    holes = table["ID"][table[name].isin(_EMPTY)]
+    if len(holes):
+        raise ValueError(
+            f"{path}: expected a value of {name} in every row (or in none: an absent sensor), "
+            f"found holes at {first_few(holes)}"
+        )
+
+
+def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
+    parse = _FLAGS.get if name in FLAG_SIGNALS else _float
+    values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        found = table.loc[bad, ["ID", name]].agg(" = ".join, axis=1)
+        expected = "True or False" if name in FLAG_SIGNALS else "a finite number"
+        raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}")
+    return values
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
+    gear = table[GEAR].to_numpy(dtype=np.str_)
+    unknown = sorted(set(gear.tolist()) - set(GEARS))
+    if unknown:
+        raise ValueError(f"{folder / f'{split}_features.csv'}: expected gears {GEARS}, found {first_few(unknown)}")
+    return gear
+
+
+def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:
+    path = folder / "train_features.csv"
+    columns: list[FloatArray] = [_parse_column(path, table, name) for name in TARGETS]
+    return np.column_stack(columns)
+
+
+def parse_lights(text: str, where: str) -> list[Detection]:
+    """Read one sample's traffic lights: a JSON list of `{"class": …, "bbox": [x1, y1, x2, y2]}`, boxes in pixels.
+
+    Raises:
+        ValueError: If the text is something else; `where` names it.
+    """
+    try:
+        boxes = json.loads(text)
+        found = [(str(box["class"]), tuple(float(v) for v in box["bbox"])) for box in boxes]
+        x1y1x2y2 = [(name, (x1, y1, x2, y2)) for name, (x1, y1, x2, y2) in found]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {text[:60]!r}') from error
+    if not np.isfinite([box for _, box in x1y1x2y2]).all():
+        raise ValueError(f"{where}: expected finite boxes, found {text[:60]!r}")
+    return x1y1x2y2
+
+
+def _read_lights(folder: Path, ids: dict[str, StrArray]) -> dict[str, list[Detection]]:
+    everything = [i for split in SPLITS for i in ids[split].tolist()]
+    missing = [i for i in everything if not (folder / f"{i}.json").is_file()]
+    if missing:
+        raise ValueError(f"{folder}: expected a file for every sample, missing: {first_few(missing)}")
+    lights = {i: parse_lights((folder / f"{i}.json").read_text(), str(folder / f"{i}.json")) for i in everything}
+    unknown = {name for boxes in lights.values() for name, _ in boxes} - set(LIGHT_CLASSES)
+    if unknown:
+        warnings.warn(f"{folder}: unknown classes are counted as other: {first_few(sorted(unknown))}", stacklevel=2)
+    return lights
+
+
+def _light_table(lights: dict[str, list[Detection]], ids: StrArray) -> pd.DataFrame:
+    rows = [
+        (sample_id, name if name in LIGHT_CLASSES else "other", *box)
+        for sample_id in ids.tolist()
+        for name, box in lights[sample_id]
+    ]
+    return light_table(rows)
+
+
+def light_table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
+    """Return detections as a table: ID, class and the four box columns in pixels."""
+    table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
+    return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))
+
+
+def _read_camera_json(folder: Path) -> object | None:
+    path = folder / "camera.json"
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -1,0 +1,85 @@
+"""What all steps of one experiment share: data, folds, preset, seeds, machine and cache."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from atma18.cache import Cache
+from atma18.compute import Compute
+from atma18.dataset import DEMO, Dataset
+from atma18.folds import Folds, make_folds
+from atma18.presets import PRESETS, Preset
+
+PRESET = "preset"
+"""The word for an option that is left to the preset."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The setting of a step."""
+
+    data: str
+    """As given: a folder, or `demo`."""
+    dataset: Dataset
+    folds: Folds
+    folds_given: str
+    """As given: a count, a run, or `preset`."""
+    fold_seed: int
+    preset_name: str
+    preset: Preset
+    seed: int
+    machine: Compute
+    cache: Cache
+
+    @classmethod
+    def open(cls, data: str, preset: str, folds: str, fold_seed: int, seed: int, adopt: Callable[[str], Folds]) -> Self:
+        """Read the data and make, or adopt, the folds.
+
+        Args:
+            data: a dataset folder, or `demo`.
+            preset: one of `PRESETS`.
+            folds: `preset`, a count, or a run whose folds are to be used.
+            fold_seed: of the folds that are made.
+            seed: of everything else.
+            adopt: fetches the folds of a run.
+
+        Raises:
+            ValueError: If the data break the contract or the folds do not fit them.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {preset!r}")
+        cache = Cache.open()
+        dataset = Dataset.open(data, cache)
+        if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
+            count = PRESETS[preset].folds if folds == PRESET else int(folds)
+            made = cached_folds(dataset, count, fold_seed, cache)
+        else:
+            made = adopt(folds)
+        made.of(dataset.train.ids)
+        return cls(
+            data, dataset, made, folds, fold_seed, preset, PRESETS[preset], seed, machine=Compute.choose(), cache=cache
+        )
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters that make another step belong to this experiment, where they differ from their defaults."""
+        given = {
+            "data": (self.data, DEMO),
+            "preset": (self.preset_name, "quick"),
+            "folds": (self.folds_given, PRESET),
+            "fold_seed": (str(self.fold_seed), "0"),
+            "seed": (str(self.seed), "0"),
+        }
+        return {name: value for name, (value, default) in given.items() if value != default}
+
+
+def cached_folds(dataset: Dataset, count: int, seed: int, cache: Cache) -> Folds:
+    """Return the folds of these data: made once, then read, so that a library upgrade never reshuffles them."""
+    train = dataset.train
+
+    def fold_of_all() -> Folds:
+        return Folds(train.ids, make_folds(train.ids, train.scenes, train.signals, count, seed))
+
+    key = f"{dataset.sha256}-{count}-{seed}.parquet"
+    return Folds.read(cache.get("folds", key, lambda path: fold_of_all().write(path)))

@@ -1,0 +1,190 @@
+"""The table that the boosted trees read: one row per sample, every column named after what it says."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from atma18.schema import (
+    LIGHT_CLASSES,
+    NUMERIC_SIGNALS,
+    TARGETS,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    Samples,
+    StrArray,
+    first_few,
+)
+
+SCENE_SIGNALS = tuple(name for name in NUMERIC_SIGNALS if name != "brake")
+"""Signals with scene statistics and neighbours; brake is 0 throughout the competition."""
+GEAR_FLAGS = ("drive", "park")
+FRAME_PAIRS = ("t_t-0.5", "t-0.5_t-1.0")
+"""Frames whose similarity is a feature, seconds."""
+
+STACKING_NOISE_M: FloatArray = np.array(
+    [
+        *(0.03, 0.015, 0.01),
+        *(0.05, 0.03, 0.02),
+        *(0.08, 0.04, 0.025),
+        *(0.10, 0.065, 0.035),
+        *(0.15, 0.09, 0.045),
+        *(0.20, 0.13, 0.05),
+    ]
+)
+"""(18,) metres: the published noise per target, one line per horizon, x, y, z."""
+
+
+def feature_table(
+    samples: Samples,
+    svd: Float32Array | None,
+    similarity: Float32Array | None,
+    stacked: Mapping[str, FloatArray],
+    *,
+    cells: int,
+    causal: bool,
+) -> pd.DataFrame:
+    """Put everything known about each sample side by side.
+
+    Args:
+        samples: N samples in canonical order; neighbours and statistics come from the samples given, no others.
+        svd: (N, cells * components) of the frame at t, cell after cell.
+        similarity: (N, cells * 2), cell after cell: frames t and t-0.5 s, then t-0.5 s and t-1.0 s.
+        stacked: model → (N, 18) its predictions, metres, vehicle frame at t.
+        cells: number of cells of a frame, row by row.
+        causal: leave out what looks at a later sample of the scene.
+
+    Returns:
+        (N, F) float32 with unique column names `group/feature`; NaN where a scene has no neighbour.
+
+    Raises:
+        ValueError: If an array has another shape, or a detection an unknown class or ID.
+    """
+    groups = [
+        _can(samples),
+        _scene_statistics(samples, causal=causal),
+        _neighbours(samples, causal=causal),
+        _lights(samples),
+        _gear(samples),
+        _svd(svd, len(samples), cells),
+        _similarity(similarity, len(samples), cells),
+        *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
+    ]
+    return pd.concat([group.astype(np.float32) for group in groups], axis="columns")
+
+
+def stacking_noise(ids: StrArray, model: str, seed: int, scale: float) -> FloatArray:
+    """Draw the noise that keeps trees from trusting a stacked prediction too finely.
+
+    An ID's noise is a function of (seed, model, ID): its SHAKE-256 digest, read as 18 uniform numbers and sent through
+    the inverse normal distribution. Other IDs and the order of rows change nothing.
+
+    Args:
+        ids: (N,) sample IDs.
+        model: whose predictions get the noise; each model has its own.
+        seed: of the draw.
+        scale: share of the published noise.
+
+    Returns:
+        (N, 18) metres.
+    """
+    size = 8 * len(TARGETS)
+    digests = (hashlib.shake_256(f"{seed}/{model}/{i}".encode()).digest(size) for i in ids.tolist())
+    bits = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, len(TARGETS))
+    uniform = ((bits >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits and a half: never 0, never rounded up to 1
+    return np.asarray(scale * STACKING_NOISE_M * ndtri(uniform))
+
+
+def _can(samples: Samples) -> pd.DataFrame:
+    return samples.signals.reset_index(drop=True).add_prefix("can/")
+
+
+def _scene_codes(samples: Samples) -> IntArray:
+    return np.asarray(np.unique(samples.scenes, return_inverse=True)[1], dtype=np.int64)
+
+
+def _scene_signals(samples: Samples) -> pd.DataFrame:
+    present = [name for name in SCENE_SIGNALS if name in samples.signals]
+    return samples.signals[present].reset_index(drop=True)
+
+
+def _scene_statistics(samples: Samples, *, causal: bool) -> pd.DataFrame:
+    signals, scene = _scene_signals(samples), _scene_codes(samples)
+    statistics = _statistics_so_far(signals, scene) if causal else _statistics_of_all(signals, scene)
+    return pd.concat([table.add_prefix("scene/").add_suffix(f"_{name}") for name, table in statistics.items()], axis=1)
+
+
+def _statistics_of_all(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.DataFrame]:
+    grouped = signals.groupby(scene)
+    of_all = {name: grouped.transform(name) for name in ("max", "min", "mean", "std")}
+    return of_all | {"std": of_all["std"].fillna(0.0)}  # undefined for a lone sample
+
+
+def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.DataFrame]:
+    """Return the same statistics over the samples up to and including each row."""
+    grouped = signals.groupby(scene)
+    count = grouped.cumcount() + 1
+    first = grouped.transform("first")
+    shifted = signals - first  # so that the difference below is at least a 1/count of `squares` and never cancels
+    sums, squares = shifted.groupby(scene).cumsum(), (shifted**2).groupby(scene).cumsum()
+    mean = sums.div(count, axis=0)
+    variance = (squares - sums * mean).div((count - 1).clip(lower=1), axis=0)
+    return {"max": grouped.cummax(), "min": grouped.cummin(), "mean": first + mean, "std": variance**0.5}
+
+
+def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
+    signals, scene = _scene_signals(samples), _scene_codes(samples)
+    tables = []
+    for name, step in [("prev", 1)] if causal else [("prev", 1), ("next", -1)]:
+        shifted = signals.groupby(scene).shift(step)
+        pair = {"shift": shifted, "diff": signals - shifted}
+        tables += [table.add_prefix(f"{group}/").add_suffix(f"_{name}") for group, table in pair.items()]
+    return pd.concat(tables, axis="columns")
+
+
+def _lights(samples: Samples) -> pd.DataFrame:
+    """Count every detection of each class; one box may carry several classes, such as red and an arrow."""
+    if samples.lights is None:
+        return pd.DataFrame(index=range(len(samples)))
+    row = pd.Index(samples.ids).get_indexer(pd.Index(samples.lights["ID"]))
+    column = pd.Index(LIGHT_CLASSES).get_indexer(pd.Index(samples.lights["class"]))
+    if (bad := (row < 0) | (column < 0)).any():
+        found = samples.lights.loc[bad, ["ID", "class"]].astype(str).agg(" ".join, axis=1)
+        raise ValueError(f"lights: expected IDs of the samples and classes {LIGHT_CLASSES}, found {first_few(found)}")
+    counts = np.zeros((len(samples), len(LIGHT_CLASSES)))
+    np.add.at(counts, (row, column), 1)
+    table = pd.DataFrame(counts, columns=[f"lights/{name}" for name in LIGHT_CLASSES])
+    return table.assign(**{"lights/total": counts.sum(axis=1)})
+
+
+def _gear(samples: Samples) -> pd.DataFrame:
+    gear = samples.gear
+    flags = {} if gear is None else {f"gear/{name}": gear == name for name in GEAR_FLAGS}
+    return pd.DataFrame(flags, index=range(len(samples)))
+
+
+def _svd(svd: Float32Array | None, n: int, cells: int) -> pd.DataFrame:
+    if svd is None:
+        return pd.DataFrame(index=range(n))
+    components = svd.shape[1] // cells
+    return _named(svd, n, [f"svd/cell{cell}_{c}" for cell in range(cells) for c in range(components)])
+
+
+def _similarity(similarity: Float32Array | None, n: int, cells: int) -> pd.DataFrame:
+    if similarity is None:
+        return pd.DataFrame(index=range(n))
+    return _named(similarity, n, [f"similarity/cell{cell}_{pair}" for cell in range(cells) for pair in FRAME_PAIRS])
+
+
+def _stacked(model: str, values_m: FloatArray, n: int) -> pd.DataFrame:
+    return _named(values_m, n, [f"{model}/{target}" for target in TARGETS])
+
+
+def _named(values: Float32Array | FloatArray, n: int, columns: list[str]) -> pd.DataFrame:
+    if values.shape != (n, len(columns)):
+        group = columns[0].split("/")[0] if columns else "features"
+        raise ValueError(f"{group}: expected shape {(n, len(columns))}, found {values.shape}")
+    return pd.DataFrame(values, columns=columns)

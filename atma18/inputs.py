@@ -1,0 +1,62 @@
+"""What a stacked model reads of its upstreams: the same words for stored tables and for a live servable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from atma18.embedding import EmbeddingFeatures
+from atma18.schema import FloatArray, IntArray, Predictions
+
+
+class Inputs(Protocol):
+    """The upstreams' results for some N samples."""
+
+    def stacked(self, name: str, fold: int) -> FloatArray:
+        """Return (N, 18) metres: what the upstream's model of this fold predicts."""
+
+    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+        """Return the embedding of the N samples in this fold's basis."""
+
+
+@dataclass(frozen=True)
+class StoredInputs:
+    """Results that were read from the upstreams' artifacts and joined on ID."""
+
+    by_fold_m: Mapping[str, FloatArray]
+    """Per upstream (K, N, 18) metres."""
+    embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+    """Per upstream and fold, N rows."""
+
+    @classmethod
+    def of_train(
+        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+    ) -> Self:
+        """Take the OOF predictions: a training sample has one, made by the model of its own fold."""
+        by_fold_m = {
+            name: np.broadcast_to(p.oof_m, (len(p.test_by_fold_m), *p.oof_m.shape)) for name, p in predictions.items()
+        }
+        return cls(by_fold_m, embeddings)
+
+    @classmethod
+    def of_test(
+        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+    ) -> Self:
+        """Take the test predictions: one per fold model."""
+        return cls({name: p.test_by_fold_m for name, p in predictions.items()}, embeddings)
+
+    def stacked(self, name: str, fold: int) -> FloatArray:
+        """Return (N, 18) metres."""
+        return np.asarray(self.by_fold_m[name][fold])
+
+    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+        """Return N rows in this fold's basis."""
+        return self.embeddings[name][fold]
+
+    def take(self, rows: IntArray) -> Self:
+        """Return the results of these rows."""
+        return type(self)(
+            {name: values[:, rows] for name, values in self.by_fold_m.items()},
+            {name: tuple(fold.take(rows) for fold in folds) for name, folds in self.embeddings.items()},
+        )

@@ -1,0 +1,55 @@
+"""The leaderboard of a `main`: what each step scores, how long it took, and which run it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from atma18 import tracking
+from atma18.pipeline import Result
+
+REFERENCES = {"constant velocity": "reference/constant_velocity_m", "in-fold median": "reference/median_m"}
+_COLUMNS = {"OOF MAE m": "oof/mae_m", "test-mix MAE m": "oof/mae_m_testmix", "seconds": "total/seconds"}
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Steps in the order of the pipeline, then the two references that need no training."""
+
+    table: pd.DataFrame
+
+    @property
+    def text(self) -> str:
+        """The table for a terminal."""
+        return self.table.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}")
+
+    @property
+    def markdown(self) -> str:
+        """The table for the description of a run."""
+        rows = [[_cell(value) for value in row] for row in self.table.itertuples(index=False)]
+        lines = [list(self.table.columns), ["---"] * len(self.table.columns), *rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def of_runs(done: Mapping[str, Result]) -> Leaderboard:
+    """Read the figures of each step's run; a reused run shows the seconds that it once took."""
+    rows: list[dict[str, object]] = []
+    figures: dict[str, float] = {}
+    for step, result in done.items():
+        figures = tracking.figures_of(result.run_id)
+        rows.append(
+            {"step": step}
+            | {column: figures[metric] for column, metric in _COLUMNS.items()}
+            | {"": "reused" if result.reused else "", "run": result.run_id}
+        )
+    references: list[dict[str, object]] = [
+        {"step": name, "OOF MAE m": figures[metric], "run": ""} for name, metric in REFERENCES.items()
+    ]
+    return Leaderboard(pd.DataFrame(rows + references))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,164 @@
+"""What nn1 and nn2 predict with: a net and its scaling for every fold, run the same way for OOF, test and serving."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from atma18 import compute
+from atma18.kinematics import constant_velocity_waypoints
+from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
+from atma18.presets import NetConfig
+from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """From sensors and metres to what a net reads and writes; every statistic comes from the training rows."""
+
+    signals: tuple[str, ...]
+    signal_mean: FloatArray
+    signal_scale: FloatArray
+    target_mean_m: FloatArray
+    """(18,) what an output of 0 stands for."""
+    target_scale_m: FloatArray
+    """(18,) what an output of 1 adds."""
+    residual: bool
+    """Whether targets are differences to constant velocity."""
+
+    @classmethod
+    def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
+        """Take means and standard deviations over these rows; absolute targets stay metres."""
+        signals = samples.signals.to_numpy(np.float64)[rows]
+        zero, one = np.zeros(len(TARGETS)), np.ones(len(TARGETS))
+        residual = config.target == "residual"
+        difference = targets_m[rows] - _constant_velocity(samples)[rows]
+        return cls(
+            signals=tuple(samples.signals.columns),
+            signal_mean=signals.mean(axis=0),
+            signal_scale=_positive(signals.std(axis=0)),
+            target_mean_m=difference.mean(axis=0) if residual else zero,
+            target_scale_m=_positive(difference.std(axis=0)) if residual else one,
+            residual=residual,
+        )
+
+    def inputs(self, samples: Samples) -> Float32Array:
+        """Return (N, signals) standardised values."""
+        values = samples.signals[list(self.signals)].to_numpy(np.float64)
+        return ((values - self.signal_mean) / self.signal_scale).astype(np.float32)
+
+    def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
+        """Return the (N, 18) outputs that stand for these targets."""
+        return ((targets_m - self._origin_m(samples)) / self.target_scale_m).astype(np.float32)
+
+    def metres(self, samples: Samples, outputs: Float32Array) -> FloatArray:
+        """Return the (N, 18) targets that these outputs stand for."""
+        return outputs.astype(np.float64) * self.target_scale_m + self._origin_m(samples)
+
+    def _origin_m(self, samples: Samples) -> FloatArray:
+        return self.target_mean_m + (_constant_velocity(samples) if self.residual else 0.0)
+
+
+def _constant_velocity(samples: Samples) -> FloatArray:
+    return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
+
+
+def _positive(deviation: FloatArray) -> FloatArray:
+    return np.where(deviation > 0, deviation, 1.0)
+
+
+@dataclass(frozen=True)
+class FoldNet:
+    """One fold's net with its scaling."""
+
+    net: Net
+    scaling: Scaling
+
+    def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
+        """Predict (N, 18) waypoints in metres, vehicle frame at t."""
+        net = self.net.eval()
+
+        def encode(frames: Tensor, signals: Tensor) -> Tensor:
+            encoded: Tensor = net.encoder(compute.stacked_images(frames), signals)
+            return encoded
+
+        inputs = (samples.frames, self.scaling.inputs(samples))
+        encoded = np.empty((len(samples), net.encoder.width), np.float32)
+        for rows, result in compute.run_padded(encode, inputs, config.inference_batch, device, "predict"):
+            encoded[rows] = result
+        outputs = np.empty((len(samples), len(TARGETS)), np.float32)
+        for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):
+            outputs[indices] = result
+        return self.scaling.metres(samples, outputs)
+
+
+def unit_lengths(net: Net, scenes: StrArray) -> IntArray:
+    """Return the lengths of what a net looks at as a whole: single samples, or scenes."""
+    return np.ones(len(scenes), np.int64) if isinstance(net, FrameNet) else scene_lengths(scenes)
+
+
+def _decode(
+    net: Net, encoded: Float32Array, lengths: IntArray, batch: int, device: str
+) -> Iterator[tuple[IntArray, Float32Array]]:
+    """Decode units in batches whose shape depends on the unit alone: `batch` units of a power of two of steps."""
+    first = np.cumsum(lengths) - lengths
+    steps = 2 ** np.ceil(np.log2(lengths)).astype(np.int64)
+    for width in np.unique(steps).tolist():
+        units = np.flatnonzero(steps == width)
+        for start in range(0, len(units), batch):
+            chosen = units[start : start + batch]
+            rows = np.concatenate([np.arange(first[u], first[u] + lengths[u]) for u in chosen])
+            padded = np.zeros((batch * width, encoded.shape[1]), np.float32)
+            padded[: len(rows)] = encoded[rows]
+            layout = SceneLayout.of(lengths[chosen], width, batch).to(device)
+            with torch.inference_mode():
+                predicted = net.decode(torch.from_numpy(padded).to(device), layout)
+            yield rows, predicted[: len(rows)].float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class NetModel:
+    """The nets of all folds: all that nn1 or nn2 predicts with."""
+
+    step: str
+    config: NetConfig
+    folds: tuple[FoldNet, ...]
+
+    @property
+    def causal(self) -> bool:
+        """Whether no prediction looks at a later sample of the scene."""
+        return self.step == "nn1" or self.config.causal
+
+    def save(self, folder: Path) -> None:
+        """Write each fold's weights and scaling as safetensors."""
+        for k, fold in enumerate(self.folds):
+            net = {f"net.{name}": value.cpu().contiguous() for name, value in fold.net.state_dict().items()}
+            arrays = {name: torch.from_numpy(value) for name, value in _scaling_arrays(fold.scaling).items()}
+            save_file(net | arrays, folder / f"fold{k}.safetensors")
+
+    @classmethod
+    def load(
+        cls, step: str, config: NetConfig, signals: tuple[str, ...], files: Mapping[str, Path], device: str
+    ) -> Self:
+        """Read what `save` wrote."""
+        folds = tuple(
+            _load_fold(step, config, signals, files[f"fold{k}.safetensors"], device) for k in range(len(files))
+        )
+        return cls(step, config, folds)
+
+
+def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
+    return {name: value for name, value in vars(scaling).items() if isinstance(value, np.ndarray)}
+
+
+def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
+    tensors = load_file(file)
+    net = NETS[step](config, len(signals), pretrained=False)
+    net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
+    arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
+    return FoldNet(net.to(device), Scaling(signals=signals, residual=config.target == "residual", **arrays))

@@ -1,0 +1,151 @@
+"""The two nets: FrameNet (nn1) looks at one sample, SceneNet (nn2) at all samples of a scene."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atma18 import backbones, compute
+from atma18.presets import NetConfig
+from atma18.schema import TARGETS, IntArray, StrArray
+
+_IN_FRAMES = 3
+_SIGNAL_WIDTH = 128
+
+
+@dataclass(frozen=True)
+class SceneLayout:
+    """Where the samples of S scenes stand in a flat batch of N: scenes are padded to T steps at the end."""
+
+    rows: Tensor
+    """(S, T) row of each step in time order; padding points at row 0."""
+    reverse: Tensor
+    """(S, T) step that mirrors each step in time; padding stays where it is."""
+    valid: Tensor
+    """(S, T) False where a step is padding."""
+
+    @classmethod
+    def of(cls, lengths: IntArray, steps: int | None = None, scenes: int | None = None) -> Self:
+        """Lay out consecutive scenes of these lengths, padded to `steps` steps and `scenes` scenes."""
+        width, height = steps or int(lengths.max()), scenes or len(lengths)
+        padded = np.zeros(height, np.int64)
+        padded[: len(lengths)] = lengths
+        step = np.arange(width)[None]
+        valid = step < padded[:, None]
+        first = (np.cumsum(padded) - padded)[:, None]
+        rows = np.where(valid, first + step, 0)
+        reverse = np.where(valid, padded[:, None] - 1 - step, step)
+        return cls(*(torch.from_numpy(a) for a in (rows, reverse, valid)))
+
+    def to(self, device: str) -> Self:
+        """Move the layout to a device."""
+        return type(self)(self.rows.to(device), self.reverse.to(device), self.valid.to(device))
+
+
+def scene_lengths(scenes: StrArray) -> IntArray:
+    """Return the number of samples of each scene of (N,) samples that stand scene by scene."""
+    if len(scenes) == 0:
+        return np.empty(0, np.int64)
+    starts = np.flatnonzero(np.r_[True, scenes[1:] != scenes[:-1]])
+    return np.asarray(np.diff(np.r_[starts, len(scenes)]), np.int64)
+
+
+class FrameEncoder(nn.Module):
+    """Three frames and the CAN signals of a sample become one vector."""
+
+    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool) -> None:
+        super().__init__()
+        self.backbone = backbones.build(
+            config.backbone, in_frames=_IN_FRAMES, pretrained=pretrained, seed=config.seed
+        ).to(memory_format=torch.channels_last)
+        self.signals = nn.Linear(signals, _SIGNAL_WIDTH)
+        self.width = self.backbone.channels + _SIGNAL_WIDTH
+        self.autocast = config.autocast
+        self.size_px = config.size_px
+
+    def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
+        """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
+        if tuple(frames.shape[2:]) != self.size_px:
+            frames = F.interpolate(frames, self.size_px, mode="bicubic", align_corners=False).clamp_(0, 1)
+        with compute.autocast(frames.device.type, self.autocast):
+            maps: Tensor = self.backbone(frames)
+        return torch.cat([maps.float().mean(dim=(2, 3)), self.signals(signals)], dim=1)
+
+
+class FrameHead(nn.Sequential):
+    """A multi-layer perceptron from a sample's vector to its 18 outputs."""
+
+    def __init__(self, config: NetConfig, width: int) -> None:
+        layers: list[nn.Module] = []
+        for _ in range(config.num_layers):
+            layers += [nn.Linear(width, config.hidden), nn.ReLU()]
+            width = config.hidden
+        super().__init__(*layers, nn.Linear(width, len(TARGETS)))
+
+
+class SceneHead(nn.Module):
+    """An LSTM over the samples of a scene, in both directions unless causal, and a linear layer.
+
+    Each direction is a layer of its own that reads its steps first to last, so padding at the end changes nothing.
+    """
+
+    def __init__(self, config: NetConfig, width: int) -> None:
+        super().__init__()
+        directions = 1 if config.causal else 2
+        widths = [width] + [config.hidden * directions] * (config.num_layers - 1)
+        self.ahead = nn.ModuleList(nn.LSTM(w, config.hidden, batch_first=True) for w in widths)
+        self.back = nn.ModuleList(
+            nn.LSTM(w, config.hidden, batch_first=True) for w in ([] if config.causal else widths)
+        )
+        self.out = nn.Linear(config.hidden * directions, len(TARGETS))
+
+    def forward(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
+        """Predict (N, 18) from (N, width), laid out scene by scene."""
+        x = encoded[layout.rows]  # (N, width) -> (S, T, width)
+        mirror = layout.reverse[..., None]
+        for i, layer in enumerate(self.ahead):
+            ahead = layer(x)[0]
+            if self.back:
+                mirrored = self.back[i](x.gather(1, mirror.expand_as(x)))[0]
+                back = mirrored.gather(1, mirror.expand_as(mirrored))
+                x = torch.cat([ahead, back], dim=2)
+            else:
+                x = ahead
+        predicted: Tensor = self.out(x)
+        return predicted[layout.valid]  # (S, T, 18) -> (N, 18)
+
+
+class FrameNet(nn.Module):
+    """nn1: [backbone of 9 channels ‖ Linear(signals → 128)] → MLP → 18 outputs per sample."""
+
+    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool = True) -> None:
+        super().__init__()
+        self.encoder = FrameEncoder(config, signals, pretrained=pretrained)
+        self.head = FrameHead(config, self.encoder.width)
+
+    def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
+        """Predict (N, 18) from (N, width); each sample stands for itself."""
+        predicted: Tensor = self.head(encoded)
+        return predicted
+
+
+class SceneNet(nn.Module):
+    """nn2: the same encoder, then an LSTM over the samples of one scene."""
+
+    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool = True) -> None:
+        super().__init__()
+        self.encoder = FrameEncoder(config, signals, pretrained=pretrained)
+        self.head = SceneHead(config, self.encoder.width)
+
+    def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
+        """Predict (N, 18) from (N, width), laid out scene by scene."""
+        predicted: Tensor = self.head(encoded, layout)
+        return predicted
+
+
+Net = FrameNet | SceneNet
+
+NETS: dict[str, type[FrameNet] | type[SceneNet]] = {"nn1": FrameNet, "nn2": SceneNet}

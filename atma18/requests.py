@@ -1,0 +1,78 @@
+"""Requests: rows of raw inputs, as a service gets them, become samples; predictions become rows again."""
+
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+
+from atma18.dataset import light_table, parse_lights
+from atma18.frames import decode
+from atma18.schema import (
+    FRAME_FILES,
+    GEAR,
+    LIGHT_CLASSES,
+    TARGETS,
+    FloatArray,
+    FrameRows,
+    Samples,
+    canonical_order,
+    first_few,
+    repeated,
+    rows_of,
+)
+from atma18.servable import Sensors
+
+LIGHTS = "traffic_lights"
+FRAMES = tuple(name.removesuffix(".png") for name in FRAME_FILES)
+
+
+def columns(sensors: Sensors) -> list[str]:
+    """Return the columns of a request: ID, CAN signals, gear, traffic lights as JSON text, three PNG files as bytes."""
+    return ["ID", *sensors.signals, *[GEAR] * sensors.gear, *[LIGHTS] * sensors.lights, *FRAMES]
+
+
+def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
+    """Read a request of N rows, in any order.
+
+    Raises:
+        ValueError: If a column is missing, an ID repeated, a signal not finite, or a PNG or JSON text broken.
+    """
+    if missing := [name for name in columns(sensors) if name not in request]:
+        raise ValueError(f"expected the columns {', '.join(columns(sensors))}; missing: {', '.join(missing)}")
+    ids = request["ID"].to_numpy(dtype=np.str_)
+    if len(ids) == 0 or repeated(ids):
+        raise ValueError(f"expected at least one row and each ID once, repeated: {first_few(repeated(ids)) or 'none'}")
+    table = request.iloc[canonical_order(ids)].reset_index(drop=True)
+    signals = table[list(sensors.signals)].astype(np.float64)
+    finite = np.isfinite(signals.to_numpy()).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"expected finite signals, found others at {first_few(table.loc[~finite, 'ID'])}")
+    return Samples(
+        ids=table["ID"].to_numpy(dtype=np.str_),
+        signals=signals,
+        gear=table[GEAR].to_numpy(dtype=np.str_) if sensors.gear else None,
+        lights=_lights(table) if sensors.lights else None,
+        frames=FrameRows.of(
+            np.stack(
+                [[decode(BytesIO(row[name]), f"{row['ID']}/{name}") for name in FRAMES] for _, row in table.iterrows()]
+            )
+        ),
+    )
+
+
+def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> pd.DataFrame:
+    """Return the (N, 18) predictions with their IDs, in the order of the request."""
+    rows = rows_of(request["ID"].to_numpy(dtype=np.str_), samples.ids, "predictions")
+    table = pd.DataFrame(predicted_m[rows], columns=list(TARGETS))
+    table.insert(0, "ID", request["ID"].to_numpy())
+    return table
+
+
+def _lights(table: pd.DataFrame) -> pd.DataFrame:
+    return light_table(
+        [
+            (sample_id, name if name in LIGHT_CLASSES else "other", *box)
+            for sample_id, text in zip(table["ID"], table[LIGHTS], strict=True)
+            for name, box in parse_lights(text, f"{sample_id}: {LIGHTS}")
+        ]
+    )

@@ -1,0 +1,127 @@
+"""What gbdt predicts with: for each fold, one booster per target on the table of all that is known of a sample."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from atma18 import boosting
+from atma18.boosting import Booster
+from atma18.features import feature_table, stacking_noise
+from atma18.folds import held_out_scenes
+from atma18.inputs import Inputs, StoredInputs
+from atma18.kinematics import constant_velocity_waypoints
+from atma18.presets import GbdtConfig
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples
+
+EMBEDDING = "embed"
+
+
+@dataclass(frozen=True)
+class GbdtModel:
+    """The boosters of all folds, with the names of the upstreams that they read."""
+
+    config: GbdtConfig
+    stack: tuple[str, ...]
+    """Upstreams whose predictions are features."""
+    cells: int
+    """Cells of a frame's embedding."""
+    folds: tuple[tuple[Booster, ...], ...]
+    """Per fold one booster per target."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether no prediction looks at a later sample of the scene."""
+        return self.config.causal
+
+    def predict(self, fold: int, samples: Samples, inputs: Inputs) -> FloatArray:
+        """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
+        stacked = {name: inputs.stacked(name, fold) for name in self.stack}
+        table = self.table(fold, samples, inputs, stacked)
+        values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
+        return values + _origin_m(self.config, samples)
+
+    def table(self, fold: int, samples: Samples, inputs: Inputs, stacked: Mapping[str, FloatArray]) -> pd.DataFrame:
+        """Return the (N, F) features that one fold's boosters read."""
+        embedding = inputs.embedding(EMBEDDING, fold)
+        return feature_table(
+            samples, embedding.svd, embedding.similarity, stacked, cells=self.cells, causal=self.config.causal
+        )
+
+    def feature_importance(self) -> pd.Series:
+        """Return each feature's share of the gain, averaged over folds and targets, largest first."""
+        gains = [booster.feature_importance() for fold in self.folds for booster in fold]
+        return pd.concat(gains, axis=1).fillna(0.0).mean(axis=1).sort_values(ascending=False)
+
+    def save(self, folder: Path) -> None:
+        """Write one file per fold and target, in the engine's own format."""
+        for k, boosters in enumerate(self.folds):
+            for target, booster in zip(TARGETS, boosters, strict=True):
+                booster.save(folder / f"fold{k}_{target}{booster.suffix}")
+
+    @classmethod
+    def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
+        """Read what `save` wrote."""
+        suffix = next(iter(files.values())).suffix
+        folds = tuple(
+            tuple(Booster.load(files[f"fold{k}_{target}{suffix}"]) for target in TARGETS)
+            for k in range(len(files) // len(TARGETS))
+        )
+        return cls(config, tuple(stack), cells, folds)
+
+
+def fit(
+    config: GbdtConfig,
+    samples: Samples,
+    targets_m: FloatArray,
+    folds: IntArray,
+    inputs: StoredInputs,
+    stack: Sequence[str],
+    cells: int,
+    threads: int,
+    on_target: Callable[[int], object] = lambda target: None,
+) -> GbdtModel:
+    """Fit the boosters of every fold on the samples outside it.
+
+    Args:
+        config: the engine and its parameters.
+        samples: the N training samples.
+        targets_m: (N, 18) metres, vehicle frame at t.
+        folds: (N,) the fold of each sample.
+        inputs: the upstreams' OOF predictions and embeddings.
+        stack: upstreams whose predictions are features; each gets noise of its own, on training rows alone.
+        cells: cells of a frame's embedding.
+        threads: CPU threads.
+        on_target: called after every booster.
+    """
+    model = GbdtModel(config, tuple(stack), cells, ())
+    fitted = []
+    for k in range(int(folds.max()) + 1):
+        rows = np.flatnonzero(folds != k)
+        part, upstreams = samples.take(rows), inputs.take(rows)
+        noisy = {
+            name: upstreams.stacked(name, k) + stacking_noise(part.ids, name, config.seed, config.noise_scale)
+            for name in stack
+        }
+        fitted.append(
+            boosting.fit_targets(
+                config,
+                model.table(k, part, upstreams, noisy),
+                targets_m[rows] - _origin_m(config, part),
+                held_out_scenes(part.scenes, config.seed),
+                seed=config.seed,
+                threads=threads,
+                on_target=on_target,
+            )
+        )
+    return replace(model, folds=tuple(fitted))
+
+
+def _origin_m(config: GbdtConfig, samples: Samples) -> FloatArray:
+    """Return the (N, 18) metres that boosted values are added to."""
+    if config.target == "absolute":
+        return np.zeros((len(samples), len(TARGETS)))
+    return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)

@@ -1,0 +1,46 @@
+"""How long a phase takes, how fast it is, and how much memory it needs at its worst."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+
+_SAMPLING_S = 0.05
+
+
+@dataclass
+class Phase:
+    """A phase of a step; its figures are there once it is over."""
+
+    name: str
+    samples: int
+    """Samples that go through the phase; 0 if that means nothing for it."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """`<name>/seconds`, `<name>/samples_per_s` and `<name>/peak_memory_gb` (resident, this process)."""
+
+
+@contextmanager
+def timed(name: str, samples: int = 0) -> Iterator[Phase]:
+    """Measure what happens inside."""
+    phase, process, over = Phase(name, samples), psutil.Process(), threading.Event()
+    peak_bytes = [process.memory_info().rss]
+
+    def watch() -> None:
+        while not over.wait(_SAMPLING_S):
+            peak_bytes[0] = max(peak_bytes[0], process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    started = time.perf_counter()
+    watcher.start()
+    try:
+        yield phase
+    finally:
+        seconds = time.perf_counter() - started
+        over.set()
+        watcher.join()
+        phase.figures |= {f"{name}/seconds": seconds, f"{name}/peak_memory_gb": peak_bytes[0] / 1e9}
+        if samples:
+            phase.figures[f"{name}/samples_per_s"] = samples / seconds

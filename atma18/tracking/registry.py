@@ -1,0 +1,192 @@
+"""The registry: versions of verified runs, and the way from a name that somebody typed to a run that is whole."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from atma18.cache import Cache
+from atma18.experiment import Experiment
+from atma18.folds import Folds
+from atma18.schema import Predictions
+from atma18.tracking import store
+from atma18.tracking.identity import PREFIX, Identity
+from atma18.tracking.manifest import FILE, Manifest
+
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+CANDIDATE = "candidate"
+MANIFEST_TAG = f"{PREFIX}manifest_sha256"
+_STAGE_TAG = f"{PREFIX}stage"
+_FIRST = "first"
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+_FORMS = "a run ID, models:/NAME/VERSION, models:/NAME@ALIAS or one of " + ", ".join(STEPS)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A finished run whose every file is what its manifest says."""
+
+    run_id: str
+    step: str
+    stage: str | None
+    data_sha256: str
+    folds_sha256: str
+    manifest: Manifest
+    artifacts: Path
+    model: Path
+
+    @property
+    def causal(self) -> bool:
+        """Whether the step was told to look at no later sample of a scene, or never does."""
+        config = json.loads((self.artifacts / "config.json").read_text())["config"]
+        return self.step in ("embed", "nn1") or bool(config.get("causal", False))
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the run's servable."""
+        return self.model / "artifacts" / "bundle"
+
+    def predictions(self, experiment: Experiment) -> Predictions:
+        """Return the run's predictions in the order of the experiment's samples, joined on ID."""
+        read = Predictions.read(self.artifacts / "predictions")
+        what = f"{self.step} (run {self.run_id})"
+        return read.aligned(experiment.dataset.train.ids, experiment.dataset.test.ids, what)
+
+
+def registered_name(step: str) -> str:
+    """Return the name of a step's registered model."""
+    return f"atma18-{step}"
+
+
+def resolve(given: str, experiment: Experiment) -> Upstream:
+    """Find the run that somebody named, and prove it whole and of the same experiment.
+
+    Args:
+        given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a step: its newest version with the same data
+            and folds.
+        experiment: whose data and folds the run must share.
+
+    Raises:
+        ValueError: If there is no such run, or it is not finished, deleted, changed, or of other data or folds.
+    """
+    run_id = _newest(given, experiment) if given in STEPS else _named_run_id(given)
+    upstream = open_run(run_id, experiment.cache)
+    for what, found, expected in (
+        ("data", upstream.data_sha256, experiment.dataset.sha256),
+        ("folds", upstream.folds_sha256, experiment.folds.sha256),
+    ):
+        if found != expected:
+            raise ValueError(
+                f"{given} ({upstream.step}, run {run_id}): expected the {what} of this experiment "
+                f"({expected[:12]}…), found {found[:12]}…"
+            )
+    return upstream
+
+
+def folds_of(given: str, cache: Cache) -> Folds:
+    """Return the folds of a run that is named by ID or `models:/` URI."""
+    return Folds.read(open_run(_named_run_id(given), cache).artifacts / "folds.parquet")
+
+
+def _named_run_id(given: str) -> str:
+    if _RUN_ID.fullmatch(given):
+        return given
+    match = _MODEL_URI.fullmatch(given)
+    if match is None:
+        raise ValueError(f"expected {_FORMS}, found {given!r}")
+    try:
+        if match["alias"]:
+            found = store.client().get_model_version_by_alias(match["name"], match["alias"])
+        else:
+            found = store.client().get_model_version(match["name"], match["version"])
+    except MlflowException as error:
+        raise ValueError(f"{given}: expected a registered version, found none ({error.message})") from error
+    if not found.run_id:
+        raise ValueError(f"{given}: expected a version that was made by a run, found one without")
+    return str(found.run_id)
+
+
+def _newest(step: str, experiment: Experiment) -> str:
+    """Return the run of the newest version of a step with the same data and folds; half-trained nets don't count."""
+    wanted = {f"{PREFIX}data_sha256": experiment.dataset.sha256, f"{PREFIX}folds_sha256": experiment.folds.sha256}
+    versions = _versions(f"name = '{registered_name(step)}'")
+    fitting = [v for v in versions if wanted.items() <= v.tags.items() and v.tags.get(_STAGE_TAG) != _FIRST]
+    if not fitting:
+        raise ValueError(
+            f"expected a version of {registered_name(step)} with these data and folds, "
+            f"found {len(versions)} versions, none of them fitting. This makes it:\n"
+            f"  {store.command(step, experiment.parameters)}"
+        )
+    return str(max(fitting, key=lambda v: int(v.version)).run_id)
+
+
+def _versions(query: str) -> list[ModelVersion]:
+    return list(store.client().search_model_versions(query, max_results=10_000))
+
+
+def open_run(run_id: str, cache: Cache) -> Upstream:
+    """Prove a run whole.
+
+    Raises:
+        ValueError: If there is no such run, or it is not FINISHED, was deleted, or a file differs from the manifest.
+    """
+    try:
+        run = store.client().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"expected a run with ID {run_id}, found none in {mlflow.get_tracking_uri()}") from error
+    tags, status = run.data.tags, run.info.status
+    if run.info.lifecycle_stage == "deleted" or status != "FINISHED":
+        found = "a deleted one" if run.info.lifecycle_stage == "deleted" else f"status {status}"
+        raise ValueError(f"run {run_id}: expected a finished run, found {found}")
+    artifacts = store.artifacts_folder(run, cache)
+    manifest = Manifest.read(artifacts / FILE)
+    if manifest.sha256 != tags.get(MANIFEST_TAG):
+        raise ValueError(f"run {run_id}: expected the manifest that the run was finished with, found another")
+    model = store.model_folder(manifest.model_id, cache)
+    manifest.check(artifacts, model)
+    return Upstream(
+        run_id=run_id,
+        step=tags[f"{PREFIX}step"],
+        stage=tags.get(_STAGE_TAG),
+        data_sha256=tags[f"{PREFIX}data_sha256"],
+        folds_sha256=tags[f"{PREFIX}folds_sha256"],
+        manifest=manifest,
+        artifacts=artifacts,
+        model=model,
+    )
+
+
+def reusable(identity: Identity, cache: Cache) -> Upstream | None:
+    """Return the newest whole run with this identity from any experiment, registered if it was not yet."""
+    experiments = [e.experiment_id for e in store.client().search_experiments()]
+    query = f"tags.`{PREFIX}fingerprint` = '{identity.fingerprint}' and attributes.status = 'FINISHED'"
+    runs: list[Run] = list(store.client().search_runs(experiments, query, order_by=["attributes.start_time DESC"]))
+    for run in runs:
+        try:
+            whole = open_run(run.info.run_id, cache)
+        except ValueError:
+            continue
+        register(whole)
+        return whole
+    return None
+
+
+def register(upstream: Upstream) -> ModelVersion:
+    """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run."""
+    known = [v for v in _versions(f"run_id = '{upstream.run_id}'") if v.name == registered_name(upstream.step)]
+    if known:
+        return known[0]
+    run = store.client().get_run(upstream.run_id)
+    tags = {name: value for name, value in run.data.tags.items() if name.startswith(PREFIX)}
+    name = registered_name(upstream.step)
+    version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
+    if upstream.stage != _FIRST:
+        store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
+    return version

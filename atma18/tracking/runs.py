@@ -1,0 +1,242 @@
+"""What a step does while it runs: measure, keep, and end as a complete result or as none."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import LoggedModelInput, Metric, Param
+
+from atma18 import metrics, plots, servable, stopwatch
+from atma18.experiment import Experiment
+from atma18.kinematics import constant_velocity_waypoints
+from atma18.schema import Predictions
+from atma18.servable import Member, Model, Sensors
+from atma18.tracking import packaging, registry, store
+from atma18.tracking.identity import PREFIX, Identity, git_state
+from atma18.tracking.manifest import FILE, Manifest
+from atma18.tracking.registry import MANIFEST_TAG, Upstream
+
+_LONGEST_TAG = 5000
+
+
+@dataclass
+class StepRun:
+    """A step's open run. Its files are collected in a scratch folder and logged at the end, the manifest last."""
+
+    identity: Identity
+    experiment: Experiment
+    upstreams: Mapping[str, Upstream]
+    run_id: str
+    folder: Path
+    """Scratch folder with the layout of the run's artifacts."""
+    model_id: str = ""
+    """MLflow's ID of the logged model, once there is one."""
+
+    def measure(self, figures: Mapping[str, float], index: int = 0) -> None:
+        """Log figures as metrics; `index` is the epoch where there are several."""
+        now_ms = int(time.time() * 1000)
+        batch = [Metric(name, float(value), now_ms, index) for name, value in figures.items()]
+        store.client().log_batch(self.run_id, metrics=batch)
+
+    def note(self, **tags: str) -> None:
+        """Tag the run with something worth knowing."""
+        for name, value in tags.items():
+            store.client().set_tag(self.run_id, PREFIX + name, value)
+
+    @contextmanager
+    def phase(self, name: str, samples: int = 0) -> Iterator[None]:
+        """Measure the seconds, samples/s and peak memory of what happens inside."""
+        with stopwatch.timed(name, samples) as phase:
+            yield
+        self.measure(phase.figures)
+
+    def keep_predictions(self, predictions: Predictions) -> None:
+        """Keep predictions, what their OOF part scores beside two references without training, and its pictures."""
+        dataset, folds = self.experiment.dataset, predictions.folds
+        predictions.write(self.folder / "predictions")
+        sizes = dataset.train.scene_sizes, dataset.test.scene_sizes
+        self.measure(metrics.summary(predictions.oof_m, dataset.targets_m, *sizes))
+        speed_mps = dataset.train.signals["vEgo"].to_numpy()
+        constant_velocity_m = constant_velocity_waypoints(speed_mps).reshape(dataset.targets_m.shape)
+        median_m = metrics.in_fold_median(dataset.targets_m, folds)
+        references = {"constant_velocity": constant_velocity_m, "median": median_m}
+        self.measure(
+            {f"reference/{name}_m": metrics.mae_m(found, dataset.targets_m) for name, found in references.items()}
+        )
+        if dropped := metrics.size_mix(*sizes).dropped:
+            self.note(testmix_dropped=",".join(dropped))
+        for name, figure in plots.of_predictions(dataset, predictions.oof_m).items():
+            self.keep_figure(name, figure)
+
+    def keep_table(self, name: str, table: pd.DataFrame) -> None:
+        """Keep a table as `<name>.parquet`."""
+        path = self.folder / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(path, index=False)
+
+    def keep_json(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keep a value as `<name>.json`."""
+        (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1))
+
+    def keep_figure(self, name: str, figure: Figure) -> None:
+        """Keep a picture as `figures/<name>.png`."""
+        (self.folder / "figures").mkdir(exist_ok=True)
+        figure.savefig(self.folder / "figures" / f"{name}.png", dpi=120)
+
+    def keep_servable(self, model: Model, upstreams: Mapping[str, Upstream]) -> None:
+        """Log the model with all it needs from raw frames on.
+
+        Args:
+            model: what the step predicts with.
+            upstreams: whose predictions or features the model reads; what they store already is linked, not copied.
+        """
+        inputs = {name: upstream.run_id for name, upstream in upstreams.items()}
+        member = Member(self.identity.step, model, inputs)
+        bundles = {name: upstream.bundle for name, upstream in upstreams.items()}
+        sensors = Sensors.of(self.experiment.dataset.train)
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = Path(scratch) / "bundle"
+            servable.write(bundle, self.run_id, member, self.experiment.folds.count, sensors, bundles)
+            self.model_id = packaging.log_model(bundle, sensors)
+        stored_mb, linked_mb = packaging.link_to_upstreams(
+            store.model_folder(self.model_id, self.experiment.cache), list(bundles.values())
+        )
+        print(f"{self.identity.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
+        self.measure({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
+
+    def open(self, config: Any) -> None:  # noqa: ANN401 - any configuration dataclass
+        """Log what the run is before it does anything."""
+        resolved = {
+            "step": self.identity.step,
+            "data": self.experiment.data,
+            "folds": self.experiment.folds.count,
+            "fold_seed": self.experiment.fold_seed,
+            "preset": self.experiment.preset_name,
+            "seed": self.experiment.seed,
+            "device": self.identity.device,
+            "threads": self.identity.threads,
+            "config": asdict(config),
+        }
+        self.keep_json("config", resolved)
+        self.experiment.folds.write(self.folder / "folds.parquet")
+        parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
+        store.client().log_batch(self.run_id, params=parameters)
+        for name, value in (self.identity.tags | _setting_tags(self.experiment)).items():
+            store.client().set_tag(self.run_id, name, value)
+        _log_datasets(self.experiment)
+        models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
+        if models:
+            store.client().log_inputs(self.run_id, models=models)
+
+    def close(self) -> None:
+        """Log every file, and last of all the manifest."""
+        model = store.model_folder(self.model_id, self.experiment.cache)
+        manifest = Manifest.of(self.folder, self.model_id, model)
+        store.client().log_artifacts(self.run_id, str(self.folder))
+        store.client().set_tag(self.run_id, MANIFEST_TAG, manifest.sha256)
+        manifest.write(self.folder / FILE)
+        store.client().log_artifact(self.run_id, str(self.folder / FILE))
+
+
+@contextmanager
+def step_run(
+    identity: Identity,
+    experiment: Experiment,
+    config: Any,  # noqa: ANN401 - any configuration dataclass
+    upstreams: Mapping[str, Upstream],
+) -> Iterator[StepRun]:
+    """Run a step: its run is FINISHED with a manifest and a registered version, or neither.
+
+    Args:
+        identity: what makes the result what it is.
+        experiment: data, folds and the rest.
+        config: the step's resolved configuration.
+        upstreams: the verified runs that it reads, by name.
+    """
+    with (
+        _run(identity.step) as run_id,
+        stopwatch.timed("total", len(experiment.dataset.train)) as total,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        step = StepRun(identity, experiment, upstreams, run_id, Path(scratch))
+        step.open(config)
+        yield step
+        step.close()
+    step.measure(total.figures)
+    registry.register(registry.open_run(run_id, experiment.cache))
+
+
+@contextmanager
+def parent_run(experiment: Experiment) -> Iterator[str]:
+    """Open the run under which the steps of `main` nest; yield its ID."""
+    with _run("main") as run_id:
+        tags = {"step": "main", "data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
+        for name, value in tags.items():
+            store.client().set_tag(run_id, PREFIX + name, value)
+        for name, value in _setting_tags(experiment).items():
+            store.client().set_tag(run_id, name, value)
+        _log_datasets(experiment)
+        yield run_id
+
+
+def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str) -> None:
+    """Keep the leaderboard and name the five runs, reused ones included."""
+    mlflow.log_table(leaderboard.fillna("").astype(str), "leaderboard.json")
+    for name, step_run_id in steps.items():
+        store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
+    store.client().set_tag(run_id, "mlflow.note.content", description[:_LONGEST_TAG])
+
+
+def figures_of(run_id: str) -> dict[str, float]:
+    """Return the newest value of every metric of a run."""
+    return dict(store.client().get_run(run_id).data.metrics)
+
+
+@contextmanager
+def _run(name: str) -> Iterator[str]:
+    """Open a run, or take up the one that `mlflow run` opened; however it ends, its status says so."""
+    store.name_experiment()
+    run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
+    try:
+        yield run_id
+    except (KeyboardInterrupt, SystemExit):
+        mlflow.end_run("KILLED")
+        raise
+    except BaseException:
+        mlflow.end_run("FAILED")
+        raise
+    mlflow.end_run("FINISHED")
+
+
+def _setting_tags(experiment: Experiment) -> dict[str, str]:
+    absent = ",".join(experiment.dataset.absent) or "none"
+    found = {"preset": experiment.preset_name, "git": git_state(), "absent_sensors": absent}
+    return {PREFIX + name: value for name, value in found.items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = prefix + (name if name != "config" else "")
+        flat |= _flat(value, key and f"{key}.") if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def _log_datasets(experiment: Experiment) -> None:
+    """Show the data in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
+    dataset = experiment.dataset
+    for context, samples in (("training", dataset.train), ("testing", dataset.test)):
+        table = samples.signals.assign(ID=samples.ids.astype(object))
+        logged = from_pandas(
+            table, str(dataset.folder), name=f"{experiment.data}-{context}", digest=dataset.sha256[:16]
+        )
+        mlflow.log_input(logged, context)

@@ -1,0 +1,31 @@
+"""Embed every frame with a frozen backbone.
+
+Reads   the dataset
+Writes  features/ (SVD per fold, similarities), predictions/ of a ridge probe; a version of atma18-embed
+"""
+
+from dataclasses import replace
+
+import click
+
+from atma18 import pipeline
+from steps import options
+
+
+@click.command()
+@options.shared
+@options.backbone
+@options.or_preset("svd_components", click.INT, "Components kept per cell.")
+def main(
+    data: str, preset: str, folds: str, fold_seed: int, seed: int, backbone: str | None, svd_components: int | None
+) -> None:
+    """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
+    with options.clear_messages():
+        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+        given = options.given(backbone=backbone, svd_components=svd_components)
+        step = pipeline.embed(experiment, replace(experiment.preset.embed, **given))
+    step.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Boost trees on everything known of a sample.
+
+Reads   the dataset; features/ of embed, predictions/ of nn1 and nn2
+Writes  predictions/, feature_importance.parquet; a version of atma18-gbdt
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from atma18 import pipeline
+from steps import options
+
+
+@click.command()
+@options.shared
+@click.option("--embed", default="embed", show_default=True, help="A run, a models:/ URI, or embed: the newest.")
+@click.option("--nn1", default="nn1", show_default=True, help="A run, a models:/ URI, or nn1: the newest.")
+@click.option("--nn2", default="nn2", show_default=True, help="A run, a models:/ URI, or nn2: the newest.")
+@options.boosting()
+@options.causal
+def main(
+    data: str,
+    preset: str,
+    folds: str,
+    fold_seed: int,
+    seed: int,
+    embed: str,
+    nn1: str,
+    nn2: str,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Boost one model per target and fold on CAN, scene features, embeddings and the nets' OOF predictions."""
+    with options.clear_messages():
+        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+        config = replace(experiment.preset.gbdt, **options.given(**given))
+        step = pipeline.gbdt(experiment, config, {"embed": embed, "nn1": nn1, "nn2": nn2})
+    step.run()
+
+
+if __name__ == "__main__":
+    main()

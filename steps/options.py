@@ -1,0 +1,121 @@
+"""The options that entry points share, and how a person's mistakes reach them as one clear message."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from atma18 import tracking
+from atma18.cache import Cache
+from atma18.experiment import PRESET, Experiment
+from atma18.presets import PRESETS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+NONE = "none"
+"""The word for an input that is not there."""
+
+
+class OrPreset(click.ParamType[Any]):
+    """A value, or the word `preset`, which leaves it to the preset and becomes None."""
+
+    def __init__(self, kind: click.ParamType[Any]) -> None:
+        self.kind = kind
+        self.name = f"{kind.name}|{PRESET}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Turn the text into the value, or into None."""
+        return None if value == PRESET else self.kind.convert(value, param, ctx)
+
+
+def or_preset(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
+    """Declare an option that the preset decides unless it is given."""
+    return click.option(f"--{name}", default=PRESET, type=OrPreset(kind), show_default=True, help=description)
+
+
+def shared(command: Command) -> Command:
+    """Declare the options of every step: data, preset, folds, fold_seed and seed."""
+    return _together(
+        click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo: simulated drives."),
+        click.option("--preset", default="quick", type=click.Choice(sorted(PRESETS)), show_default=True),
+        click.option(
+            "--folds", default=PRESET, show_default=True, help="Number of folds, or a run whose folds to use."
+        ),
+        click.option("--fold_seed", default=0, show_default=True, help="Draws the folds, and nothing else."),
+        click.option("--seed", default=0, show_default=True, help="Draws everything but the folds."),
+    )(command)
+
+
+def net(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare the options of a net's training that an experiment varies."""
+    return _together(
+        or_preset(
+            f"{prefix}target", click.Choice(["absolute", "residual"]), "Metres, or difference to constant speed."
+        ),
+        or_preset(f"{prefix}batch_size", click.INT, "Samples (nn1) or scenes (nn2) per step."),
+        or_preset(f"{prefix}learning_rate", click.FLOAT, "Highest learning rate of the schedule."),
+        or_preset(f"{prefix}weight_decay", click.FLOAT, "AdamW's weight decay."),
+        or_preset(f"{prefix}num_epochs", click.INT, "Epochs of each stage."),
+        or_preset(f"{prefix}num_layers", click.INT, "Hidden layers of the MLP (nn1), layers of the LSTM (nn2)."),
+    )
+
+
+def stages(command: Command) -> Command:
+    """Declare which stages of a net are trained, and from what."""
+    stage = or_preset("stage", click.Choice(["first", "second", "both"]), "Backbone frozen, all weights, or both.")
+    init = click.option("--init", default=NONE, show_default=True, help="For stage=second: a run of stage=first.")
+    return stage(init(command))
+
+
+def boosting(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare the options of gbdt that an experiment varies."""
+    return _together(
+        or_preset(f"{prefix}engine", click.Choice(["xgboost", "catboost"]), "Which library grows the trees."),
+        or_preset(
+            f"{prefix}target", click.Choice(["absolute", "residual"]), "Metres, or difference to constant speed."
+        ),
+        or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
+        or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),
+    )
+
+
+def causal(command: Command) -> Command:
+    """Declare the switch that leaves out later samples of a scene."""
+    return or_preset("causal", click.BOOL, "Look at earlier samples of the scene only.")(command)
+
+
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def declare(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return declare
+
+
+def backbone(command: Command) -> Command:
+    """Declare the backbone."""
+    return or_preset("backbone", click.STRING, "lite0, or torchvision:NAME for an untrained model.")(command)
+
+
+def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the values that were given, without those left to the preset."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def open_experiment(data: str, preset: str, folds: str, fold_seed: int, seed: int) -> Experiment:
+    """Open what every step shares."""
+    return Experiment.open(data, preset, folds, fold_seed, seed, adopt=lambda run: tracking.folds_of(run, Cache.open()))
+
+
+@contextmanager
+def clear_messages() -> Iterator[None]:
+    """End with the message alone where the input is wrong, and end in order when the process is told to stop."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error

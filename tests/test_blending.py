@@ -1,0 +1,223 @@
+"""Weights must be those that a sheet of paper or a linear programme gives, and no row may see its own target."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from atma18 import blending
+from atma18.blending import Blend
+from atma18.presets import BlendConfig
+
+CONFIG = BlendConfig()
+GROUPS = CONFIG.groups  # 1 and 2, then 3 and more
+
+
+def targets(n=30, seed=0):
+    return np.random.default_rng(seed).normal(scale=10.0, size=(n, 18))
+
+
+def noisy_stack(targets_m, scales_m, seed=1):
+    rng = np.random.default_rng(seed)
+    return np.stack([targets_m + rng.normal(scale=scale_m, size=targets_m.shape) for scale_m in scales_m])
+
+
+def mae_m(weights, stack_m, targets_m):
+    return np.abs(np.tensordot(weights, stack_m, axes=1) - targets_m).mean()
+
+
+@pytest.mark.parametrize(
+    ("biases_m", "expected"),
+    [
+        pytest.param((1.0, -1.0), (0.5, 0.5), id="opposite biases cancel"),
+        pytest.param((1.0, -3.0), (0.75, 0.25), id="unequal biases cancel at 3 to 1"),
+        pytest.param((5.0, 0.0), (0.0, 1.0), id="perfect input takes all"),
+        pytest.param((1.0, 2.0), (1.0, 0.0), id="biases of one side leave the smaller"),
+        pytest.param((4.0,), (1.0,), id="one input"),
+    ],
+)
+def test_weights_are_those_worked_out_on_paper(biases_m, expected):
+    targets_m = targets()
+    stack_m = np.stack([targets_m + bias_m for bias_m in biases_m])
+
+    weights = blending.fit_weights(stack_m, targets_m, CONFIG)
+
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(weights, expected, atol=1e-3)
+
+
+def test_a_perfect_input_among_noisy_ones_takes_all():
+    targets_m = targets()
+    stack_m = noisy_stack(targets_m, (1.0, 0.0, 2.0))
+
+    np.testing.assert_allclose(blending.fit_weights(stack_m, targets_m, CONFIG), [0, 1, 0], atol=1e-3)
+
+
+def test_the_error_is_within_a_percent_of_the_linear_programme():
+    targets_m = targets(n=8)
+    stack_m = noisy_stack(targets_m, (0.5, 0.7, 1.0))
+    p, y, eye = stack_m.reshape(3, -1).T, targets_m.ravel(), np.eye(targets_m.size)
+    # Variables: 3 weights, then |error| of every number, bounded from both sides.
+    exact = linprog(
+        np.r_[np.zeros(3), np.full(y.size, 1 / y.size)],
+        A_ub=np.block([[p, -eye], [-p, -eye]]),
+        b_ub=np.r_[y, -y],
+        A_eq=np.r_[np.ones(3), np.zeros(y.size)][None],
+        b_eq=[1.0],
+    )
+
+    found_m = mae_m(blending.fit_weights(stack_m, targets_m, CONFIG), stack_m, targets_m)
+
+    assert exact.fun - 1e-9 <= found_m <= 1.01 * exact.fun
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param((3.0, 1.0), (0.75, 0.25), id="scaled"),
+        pytest.param((-1.0, 2.0), (0.0, 1.0), id="clipped"),
+        pytest.param((-1.0, -2.0), (0.5, 0.5), id="nothing left"),
+    ],
+)
+def test_any_numbers_become_convex_weights(raw, expected):
+    np.testing.assert_allclose(blending.convex(np.array(raw)), expected)
+
+
+def test_each_scene_size_belongs_to_its_group():
+    np.testing.assert_array_equal(blending.group_of(np.array([1, 2, 3, 6, 40]), GROUPS), [0, 0, 1, 1, 1])
+    with pytest.raises(ValueError, match="at least 1, found 0"):
+        blending.group_of(np.array([0, 1]), GROUPS)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        pytest.param((), id="none"),
+        pytest.param(((2, None),), id="starts late"),
+        pytest.param(((1, 2), (4, None)), id="gap"),
+        pytest.param(((1, 3), (3, None)), id="overlap"),
+        pytest.param(((1, 2), (3, 6)), id="end closed"),
+        pytest.param(((1, None), (3, None)), id="open in the middle"),
+        pytest.param(((3, None), (1, 2)), id="descending"),
+        pytest.param(((1, 0), (1, None)), id="empty group"),
+    ],
+)
+def test_groups_that_miss_or_repeat_a_size_are_refused(groups):
+    with pytest.raises(ValueError, match="from 1, ascending, without gaps, the last one open"):
+        Blend(("nn1",), groups, np.ones((len(groups), 1)))
+    with pytest.raises(ValueError, match="from 1, ascending"):
+        blending.group_of(np.array([1]), groups)
+
+
+def test_each_group_gets_the_input_that_is_right_there():
+    targets_m, sizes = targets(), np.arange(30) % 6 + 1
+    small = (sizes <= 2)[:, None]
+    stack_m = np.stack([np.where(small, targets_m, 0.0), np.where(small, 0.0, targets_m)])
+
+    blend = blending.fit(stack_m, targets_m, sizes, CONFIG, ("near", "far"))
+
+    np.testing.assert_allclose(blend.weights, [[1, 0], [0, 1]], atol=1e-3)
+    np.testing.assert_allclose(blend.apply(stack_m, sizes), targets_m, atol=0.1)
+
+
+def test_a_group_without_rows_gets_the_weights_of_all_rows():
+    targets_m = targets()
+    stack_m, sizes = noisy_stack(targets_m, (1.0, 0.5)), np.full(30, 4)
+
+    blend = blending.fit(stack_m, targets_m, sizes, CONFIG, ("nn1", "nn2"))
+
+    np.testing.assert_array_equal(blend.weights[0], blending.fit_weights(stack_m, targets_m, CONFIG))
+    np.testing.assert_array_equal(blend.weights[0], blend.weights[1])
+
+
+def test_cross_fitting_never_looks_at_a_rows_own_target():
+    targets_m, sizes, folds = targets(), np.arange(30) % 6 + 1, np.arange(30) // 10
+    stack_m = noisy_stack(targets_m, (1.0, 0.5))
+    inside = folds == 1
+    changed_m = np.where(inside[:, None], -targets_m, targets_m)
+
+    before_m, after_m = (
+        blending.cross_fit(stack_m, t, sizes, folds, CONFIG, ("nn1", "nn2")) for t in (targets_m, changed_m)
+    )
+
+    np.testing.assert_array_equal(before_m[inside], after_m[inside])
+    assert not np.array_equal(before_m[~inside], after_m[~inside])
+
+
+def test_cross_fitting_uses_all_other_folds():
+    targets_m, sizes, folds = targets(), np.arange(30) % 6 + 1, np.arange(30) // 10
+    stack_m = noisy_stack(targets_m, (1.0, 0.5))
+    others = folds != 2
+    blend = blending.fit(stack_m[:, others], targets_m[others], sizes[others], CONFIG, ("nn1", "nn2"))
+
+    blended_m = blending.cross_fit(stack_m, targets_m, sizes, folds, CONFIG, ("nn1", "nn2"))
+
+    np.testing.assert_array_equal(blended_m[~others], blend.apply(stack_m[:, ~others], sizes[~others]))
+    with pytest.raises(ValueError, match="at least 2 folds to cross-fit, found 1"):
+        blending.cross_fit(stack_m, targets_m, sizes, np.zeros(30, int), CONFIG, ("nn1", "nn2"))
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    blend = Blend(("a", "b", "c"), GROUPS, np.array([[0.2, 0.3, 0.5], [0.1, 0.7, 0.2]]))
+    stack_m, sizes = noisy_stack(targets(), (1.0, 2.0, 3.0)), np.arange(30) % 6 + 1
+
+    one_by_one_m = np.concatenate([blend.apply(stack_m[:, [i]], sizes[[i]]) for i in range(30)])
+
+    np.testing.assert_array_equal(blend.apply(stack_m, sizes), one_by_one_m)
+
+
+def test_a_blend_survives_json():
+    blend = Blend(("nn1", "gbdt"), GROUPS, np.array([[0.1, 0.9], [1 / 3, 2 / 3]]))
+
+    read = Blend.from_json(json.loads(json.dumps(blend.to_json())))
+
+    assert (read.inputs, read.groups) == (blend.inputs, blend.groups)
+    np.testing.assert_array_equal(read.weights, blend.weights)
+    with pytest.raises(ValueError, match="found groups, inputs, weights, wights"):
+        Blend.from_json({**blend.to_json(), "wights": []})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "weights", "message"),
+    [
+        pytest.param(("a", "a"), [[0.5, 0.5]] * 2, "repeated: a", id="repeated input"),
+        pytest.param(("a", "b"), [[0.5, 0.5]], r"\(2, 2\), found \(1, 2\)", id="group without weights"),
+        pytest.param(("a", "b"), [[1.5, -0.5]] * 2, "at least 0 summing to 1", id="negative"),
+        pytest.param(("a", "b"), [[0.5, 0.4]] * 2, "at least 0 summing to 1", id="sum below one"),
+        pytest.param(("a", "b"), [[np.nan, 0.5]] * 2, "at least 0 summing to 1", id="not a number"),
+    ],
+)
+def test_blends_that_are_no_weighted_mean_are_refused(inputs, weights, message):
+    with pytest.raises(ValueError, match=message):
+        Blend(inputs, GROUPS, np.array(weights))
+
+
+def test_stacks_that_do_not_fit_are_refused():
+    targets_m, sizes = targets(), np.full(30, 2)
+    stack_m = noisy_stack(targets_m, (1.0, 2.0))
+    with pytest.raises(ValueError, match=r"3 inputs and 30 rows, found \(2, 30, 18\)"):
+        blending.fit(stack_m, targets_m, sizes, CONFIG, ("a", "b", "c"))
+    with pytest.raises(ValueError, match="finite predictions, found 540 others"):
+        blending.fit(np.stack([targets_m, np.full_like(targets_m, np.nan)]), targets_m, sizes, CONFIG, ("a", "b"))
+    with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(30, 17\)"):
+        blending.fit_weights(stack_m, targets_m[:, :17], CONFIG)
+    with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(31, 18\)"):
+        blending.fit(stack_m, targets(n=31), sizes, CONFIG, ("a", "b"))
+    with pytest.raises(ValueError, match=r"a fold for each of 30 rows, found \(29,\)"):
+        blending.cross_fit(stack_m, targets_m, sizes, np.arange(29), CONFIG, ("a", "b"))
+    with pytest.raises(ValueError, match="found none"):
+        blending.fit_weights(stack_m[:, :0], targets_m[:0], CONFIG)
+
+
+def test_arguments_are_left_as_they_were():
+    targets_m, sizes, folds = targets(), np.arange(30) % 6 + 1, np.arange(30) // 10
+    stack_m = noisy_stack(targets_m, (1.0, 0.5))
+    arrays = (stack_m, targets_m, sizes, folds)
+    before = [a.copy() for a in arrays]
+
+    blending.cross_fit(*arrays, CONFIG, ("nn1", "nn2"))
+
+    for now, then in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(now, then)

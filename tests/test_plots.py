@@ -1,0 +1,197 @@
+"""A figure draws the numbers it was given, names their units and keeps its scales from run to run."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from atma18 import plots
+from atma18.camera import COMPETITION_CAMERA, Camera
+from atma18.schema import TARGETS, WAYPOINT_TIMES_S
+
+LEFT_TURN_M = np.stack([4 * np.arange(1, 7), 0.2 * np.arange(1, 7) ** 2, np.zeros(6)], axis=-1).reshape(1, 18)
+FRAME = np.random.default_rng(0).integers(0, 255, (1, 64, 128, 3)).astype(np.uint8)
+
+
+def some_targets(n=30):
+    truth_m = np.random.default_rng(0).normal(size=(n, 18))
+    return truth_m + np.tile([0.3, -0.2, 0.1], 6) * np.repeat(np.arange(1, 7), 3), truth_m
+
+
+FIGURES = {
+    "mae_by_horizon": lambda: plots.mae_by_horizon(*some_targets()),
+    "oof_against_target": lambda: plots.oof_against_target(*some_targets()),
+    "trajectories": lambda: plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, COMPETITION_CAMERA, ["a_20"]),
+    "learning_curves": lambda: plots.learning_curves([np.array([2.0, 1.0])], [np.array([2.5, 1.5])]),
+    "blend_weights": lambda: plots.blend_weights(np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"]),
+}
+
+
+@pytest.mark.parametrize("draw", list(FIGURES.values()), ids=list(FIGURES))
+def test_every_panel_names_what_its_axes_show_and_can_be_saved(draw):
+    figure = draw()
+
+    assert isinstance(figure, Figure)
+    for axes in figure.axes:
+        assert axes.get_title()
+        for label in (axes.get_xlabel(), axes.get_ylabel()):
+            assert label == "epoch" or label.endswith(("(m)", "(s)", "(px)", "(share of 1)", "(samples)")), label
+    figure.savefig(BytesIO(), format="png")
+
+
+def test_errors_by_horizon_are_those_of_each_axis():
+    [axes] = plots.mae_by_horizon(*some_targets()).axes
+
+    assert [line.get_label() for line in axes.lines] == [
+        "x, forward: mean 1.050 m",  # 0.3 * 3.5
+        "y, left: mean 0.700 m",
+        "z, up: mean 0.350 m",
+    ]
+    for line, step_m in zip(axes.lines, (0.3, 0.2, 0.1), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), WAYPOINT_TIMES_S)
+        np.testing.assert_allclose(line.get_ydata(), step_m * np.arange(1, 7))
+    assert axes.get_title() == "MAE 0.7000 m over 30 samples"
+
+
+@pytest.mark.parametrize("error_m", [0.0, 0.02, 1.0, 4.0])
+def test_error_scale_is_the_same_for_good_and_poor_runs(error_m):
+    truth_m = np.zeros((2, 18))
+
+    [axes] = plots.mae_by_horizon(truth_m + error_m, truth_m).axes
+
+    np.testing.assert_allclose(axes.get_ylim(), plots.MAE_RANGE_M)
+
+
+def test_error_scale_widens_rather_than_hide_a_value():
+    [axes] = plots.mae_by_horizon(np.full((2, 18), 50.0), np.zeros((2, 18))).axes
+
+    np.testing.assert_allclose(axes.get_ylim(), (0.01, 50.0))
+
+
+def test_last_waypoints_are_drawn_against_the_truth():
+    predicted_m, truth_m = some_targets()
+
+    panels = plots.oof_against_target(predicted_m, truth_m).axes
+
+    assert len(panels) == 3
+    for axis, panel in zip("xyz", panels, strict=True):
+        column = TARGETS.index(f"{axis}_5")
+        [points] = panel.collections
+        np.testing.assert_array_equal(points.get_offsets(), np.stack([truth_m, predicted_m], -1)[:, column])
+        assert panel.get_xlabel() == f"{axis} at 3.0 s, truth (m)"
+        assert panel.get_xlim() == panel.get_ylim()
+    assert [panel.get_title().split(": ")[1] for panel in panels] == ["MAE 1.800 m", "MAE 1.200 m", "MAE 0.600 m"]
+
+
+def test_scatter_keeps_its_scale_unless_a_point_lies_outside():
+    near, far = np.zeros((2, 18)), np.full((2, 18), 100.0)
+
+    assert [p.get_xlim() for p in plots.oof_against_target(near, near).axes] == list(plots.TARGET_RANGES_M)
+    assert [p.get_xlim() for p in plots.oof_against_target(far, near).axes] == [(-10, 100), (-20, 100), (-2, 100)]
+
+
+def test_a_trajectory_is_drawn_in_its_frame_and_from_above():
+    predicted_m = LEFT_TURN_M + np.tile([0, 0.9, 0], 6)
+
+    figure = plots.trajectories(FRAME, predicted_m, LEFT_TURN_M, COMPETITION_CAMERA, ["a_20, turns left"])
+
+    frame, above = figure.axes
+    [image] = frame.images
+    np.testing.assert_array_equal(image.get_array(), FRAME[0])
+    assert [line.get_label() for line in frame.lines] == ["truth", "predicted"]
+    for line, waypoints_m in zip(frame.lines, (LEFT_TURN_M, predicted_m), strict=True):
+        np.testing.assert_allclose(line.get_xydata(), COMPETITION_CAMERA.project(waypoints_m.reshape(6, 3)))
+    for line, waypoints_m in zip(above.lines[1:], (LEFT_TURN_M, predicted_m), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), waypoints_m.reshape(6, 3)[:, :2])
+    assert (frame.get_title(), above.get_title()) == ("a_20, turns left", "MAE 0.300 m")
+    assert frame.get_xlim() == (-0.5, 127.5)
+    assert frame.get_ylim() == (63.5, -0.5)
+    assert above.get_ylim()[0] < above.get_ylim()[1]  # left is up when the car heads right
+
+
+def test_pixels_of_a_larger_image_are_scaled_to_the_frame():
+    published = COMPETITION_CAMERA
+    twice = Camera(
+        intrinsics_px=np.diag([2.0, 2.0, 1.0]) @ published.intrinsics_px,
+        image_size_px=(256, 128),
+        position_m=published.position_m,
+        height_above_road_m=published.height_above_road_m,
+        z_up=published.z_up,
+    )
+
+    drawn = [plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, camera, ["a_20"]) for camera in (published, twice)]
+
+    np.testing.assert_allclose(*(figure.axes[0].lines[0].get_xydata() for figure in drawn))
+
+
+@pytest.mark.parametrize(
+    ("truth_m", "expected_m"),
+    [
+        pytest.param(np.zeros((1, 18)), (-1, 9), id="parked"),
+        pytest.param(LEFT_TURN_M, (-4, 36), id="24 m ahead, 7.2 m to the left"),
+        pytest.param(np.full((1, 18), 90.0), (-45, 405), id="farther than any"),
+    ],
+)
+def test_the_truth_alone_decides_the_scale_from_above(truth_m, expected_m):
+    for error_m in (0.0, 30.0):
+        figure = plots.trajectories(FRAME, truth_m + error_m, truth_m, COMPETITION_CAMERA, ["a_20"])
+        np.testing.assert_allclose(figure.axes[1].get_xlim(), expected_m)
+
+
+def test_every_sample_gets_its_row_and_the_two_lines_are_explained_once():
+    figure = plots.trajectories(
+        *(np.repeat(array, 3, axis=0) for array in (FRAME, LEFT_TURN_M, LEFT_TURN_M)),
+        COMPETITION_CAMERA,
+        ["a_20", "a_120", "b_20"],
+    )
+
+    assert [axes.get_title() for axes in figure.axes[::2]] == ["a_20", "a_120", "b_20"]
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == ["truth", "predicted"]
+
+
+@pytest.mark.parametrize("titles", [[], ["a_20", "a_120"]])
+def test_a_wrong_number_of_titles_is_refused(titles):
+    with pytest.raises(ValueError, match=rf"lengths \[.*{len(titles)}"):
+        plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, COMPETITION_CAMERA, titles)
+
+
+def test_learning_curves_may_differ_in_length_and_lack_held_out_scenes():
+    train = [np.array([2.0, 1.0, 0.5]), np.array([1.5])]
+    held_out = [np.array([2.5, 1.5, 1.0]), None]
+
+    figure = plots.learning_curves(train, held_out)
+
+    [axes] = figure.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn == {
+        "fold 0, training": [[1, 2.0], [2, 1.0], [3, 0.5]],
+        "fold 0, held-out scenes": [[1, 2.5], [2, 1.5], [3, 1.0]],
+        "fold 1, training": [[1, 1.5]],
+    }
+    np.testing.assert_allclose(axes.get_ylim(), plots.LEARNING_RANGE_M)
+
+
+def test_folds_without_their_held_out_entry_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        plots.learning_curves([np.ones(2), np.ones(2)], [np.ones(2)])
+
+
+def test_blend_bars_are_as_long_as_their_weights_and_meet():
+    weights = np.array([[0.25, 0.25, 0.5], [0.0, 0.75, 0.25]])
+
+    figure = plots.blend_weights(weights, ["nn1", "nn2", "gbdt"], ["1–2", "3 or more"])
+
+    [axes] = figure.axes
+    widths = np.array([[bar.get_width() for bar in bars] for bars in axes.containers]).T
+    starts = np.array([[bar.get_x() for bar in bars] for bars in axes.containers]).T
+    np.testing.assert_array_equal(widths, weights)
+    np.testing.assert_array_equal(starts, [[0, 0.25, 0.5], [0, 0, 0.75]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1–2", "3 or more"]
+    assert "nn2\n75%" in [text.get_text() for text in axes.texts]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nn1", "nn2", "gbdt"]
+
+
+def test_weights_without_a_name_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(1, 2\), found \(1, 3\)"):
+        plots.blend_weights(np.ones((1, 3)) / 3, ["nn1", "nn2"], ["all"])
