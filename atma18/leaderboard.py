@@ -38,11 +38,12 @@ def of_runs(done: Mapping[str, Result]) -> Leaderboard:
     figures: dict[str, float] = {}
     for step, result in done.items():
         figures = tracking.figures_of(result.run_id)
-        rows.append(
-            {"step": step}
+        row: dict[str, object] = (
+            {"step": str(step)}
             | {column: figures[metric] for column, metric in _COLUMNS.items()}
             | {"": "reused" if result.reused else "", "run": result.run_id}
         )
+        rows.append(row)
     references: list[dict[str, object]] = [
         {"step": name, "OOF MAE m": figures[metric], "run": ""} for name, metric in REFERENCES.items()
     ]

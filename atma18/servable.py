@@ -198,6 +198,8 @@ def write(
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source` where the file system can, else a copy; replace what is there."""
+    if target.exists() and target.samefile(source):
+        return  # renaming a file onto itself would leave both names
     beside = target.with_name(f".{target.name}.new")
     try:
         os.link(source, beside)

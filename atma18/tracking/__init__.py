@@ -6,7 +6,8 @@
 
 import os
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before MLflow is imported
+for _name, _value in {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
+    os.environ.setdefault(_name, _value)  # before MLflow is imported
 
 from atma18.tracking.identity import Identity
 from atma18.tracking.registry import Upstream, folds_of, resolve, reusable

@@ -1,6 +1,7 @@
 """Turning a bundle into a model that MLflow stores, loads and serves."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,14 +20,16 @@ _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 def log_model(bundle: Path, sensors: Sensors) -> str:
     """Log a bundle as a model of the active run and return the model's ID. Nothing in it is a pickle."""
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(PROJECT_FOLDER / "atma18" / "serving.py"),
-        artifacts={"bundle": str(bundle)},
-        code_paths=[str(PROJECT_FOLDER / "atma18")],
-        signature=_signature(sensors),
-        pip_requirements=_requirements(),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(PROJECT_FOLDER / "atma18" / "serving.py"),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(PROJECT_FOLDER / "atma18")],
+            signature=_signature(sensors),
+            pip_requirements=_requirements(),
+        )
     return str(info.model_id)
 
 
@@ -38,7 +41,7 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
     """
     stored = linked = 0
     known = {path.name: path for bundle in upstream_bundles for path in (bundle / servable.OBJECTS).iterdir()}
-    for path in (model / "artifacts" / "bundle" / servable.OBJECTS).iterdir():
+    for path in sorted((model / "artifacts" / "bundle" / servable.OBJECTS).iterdir()):
         stored += path.stat().st_size
         if path.name in known:
             servable.link_or_copy(known[path.name], path)

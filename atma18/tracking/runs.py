@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -236,7 +237,9 @@ def _log_datasets(experiment: Experiment) -> None:
     dataset = experiment.dataset
     for context, samples in (("training", dataset.train), ("testing", dataset.test)):
         table = samples.signals.assign(ID=samples.ids.astype(object))
-        logged = from_pandas(
-            table, str(dataset.folder), name=f"{experiment.data}-{context}", digest=dataset.sha256[:16]
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
+            logged = from_pandas(
+                table, str(dataset.folder), name=f"{experiment.data}-{context}", digest=dataset.sha256[:16]
+            )
         mlflow.log_input(logged, context)
