@@ -37,13 +37,10 @@ def of_runs(done: Mapping[str, Result]) -> Leaderboard:
     rows: list[dict[str, object]] = []
     figures: dict[str, float] = {}
     for step, result in done.items():
-        figures = tracking.figures_of(result.run_id)
-        row: dict[str, object] = (
-            {"step": str(step)}
-            | {column: figures[metric] for column, metric in _COLUMNS.items()}
-            | {"": "reused" if result.reused else "", "run": result.run_id}
-        )
-        rows.append(row)
+        run_id = result.upstream.run_id
+        figures = tracking.figures_of(run_id)
+        scores = {column: figures[metric] for column, metric in _COLUMNS.items()}
+        rows.append({"step": step, **scores, "": "reused" if result.reused else "", "run": run_id})
     references: list[dict[str, object]] = [
         {"step": name, "OOF MAE m": figures[metric], "run": ""} for name, metric in REFERENCES.items()
     ]

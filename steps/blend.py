@@ -34,8 +34,8 @@ def main(
         experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
         config = experiment.preset.blend
         config = config if groups is None else replace(config, groups=scene_size_groups(groups))
-        step = pipeline.blend(experiment, config, inputs.split(","), out)
-    step.run()
+        step = pipeline.blend(experiment, config, inputs.split(","))
+    pipeline.deliver(step.run(), out)
 
 
 if __name__ == "__main__":

@@ -37,10 +37,11 @@ def main(
         experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
         configs = pipeline.Configs.of(experiment.preset, options.given(**given))
     with tracking.parent_run(experiment) as parent:
-        done = pipeline.run_all(experiment, configs, out, reuse=reuse)
+        done = pipeline.run_all(experiment, configs, reuse=reuse)
+        pipeline.deliver(done["blend"], out)
         board = leaderboard.of_runs(done)
         tracking.finish_parent(
-            parent, board.table, {name: result.run_id for name, result in done.items()}, board.markdown
+            parent, board.table, {name: result.upstream.run_id for name, result in done.items()}, board.markdown
         )
     click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 

@@ -41,6 +41,8 @@ class StepRun:
     """Scratch folder with the layout of the run's artifacts."""
     model_id: str = ""
     """MLflow's ID of the logged model, once there is one."""
+    finished: Upstream | None = None
+    """The verified run, once it is over."""
 
     def measure(self, figures: Mapping[str, float], index: int = 0) -> None:
         """Log figures as metrics; `index` is the epoch where there are several."""
@@ -163,17 +165,14 @@ def step_run(
         config: the step's resolved configuration.
         upstreams: the verified runs that it reads, by name.
     """
-    with (
-        _run(identity.step) as run_id,
-        stopwatch.timed("total", len(experiment.dataset.train)) as total,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
+    with _run(identity.step) as run_id, tempfile.TemporaryDirectory() as scratch:
         step = StepRun(identity, experiment, upstreams, run_id, Path(scratch))
-        step.open(config)
-        yield step
+        with step.phase("total", len(experiment.dataset.train)):
+            step.open(config)
+            yield step
         step.close()
-    step.measure(total.figures)
-    registry.register(registry.open_run(run_id, experiment.cache))
+    step.finished = registry.open_run(run_id, experiment.cache)
+    registry.register(step.finished)
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""The five steps as functions, and their chain: what each entry point runs alone and `main` runs in one process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from atma18.experiment import Experiment
+from atma18.pipeline.blend import blend, deliver
+from atma18.pipeline.embed import embed
+from atma18.pipeline.gbdt import STACKED, gbdt
+from atma18.pipeline.nets import net
+from atma18.pipeline.step import Result, Step
+from atma18.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
+from atma18.stacking import EMBEDDING
+
+__all__ = ["Configs", "Result", "Step", "blend", "deliver", "embed", "gbdt", "net", "run_all"]
+
+
+@dataclass(frozen=True)
+class Configs:
+    """The configuration of every step of one `main`."""
+
+    embed: EmbedConfig
+    nn1: NetConfig
+    nn2: NetConfig
+    gbdt: GbdtConfig
+    blend: BlendConfig
+
+    @classmethod
+    def of(cls, preset: Preset, given: Mapping[str, Any]) -> Self:
+        """Put given values over a preset's.
+
+        Args:
+            preset: the base.
+            given: `backbone` and `causal` for every step that has them, else `<step>_<field>`.
+        """
+        backbone = {"backbone": given["backbone"]} if "backbone" in given else {}
+        causal = {"causal": given["causal"]} if "causal" in given else {}
+
+        def of_step(step: str) -> dict[str, Any]:
+            return {name.removeprefix(f"{step}_"): v for name, v in given.items() if name.startswith(f"{step}_")}
+
+        # A scene's size is known at its end only, so a causal blend has one group.
+        groups = ((1, None),) if given.get("causal") else preset.blend.groups
+        return cls(
+            embed=replace(preset.embed, **backbone),
+            nn1=preset.nn1.with_given(backbone | of_step("nn1")),
+            nn2=preset.nn2.with_given(backbone | causal | of_step("nn2")),
+            gbdt=replace(preset.gbdt, **causal, **of_step("gbdt")),
+            blend=replace(preset.blend, groups=groups),
+        )
+
+
+def run_all(experiment: Experiment, configs: Configs, *, reuse: bool) -> dict[str, Result]:
+    """Run the five steps in order, each on the runs before it; with `reuse`, only those without a run of the same."""
+    done: dict[str, Result] = {}
+    done["embed"] = embed(experiment, configs.embed).run(reuse=reuse)
+    done["nn1"] = net("nn1", experiment, configs.nn1).run(reuse=reuse)
+    done["nn2"] = net("nn2", experiment, configs.nn2).run(reuse=reuse)
+    inputs = {name: done[name].upstream.run_id for name in (EMBEDDING, *STACKED)}
+    done["gbdt"] = gbdt(experiment, configs.gbdt, inputs).run(reuse=reuse)
+    blended = [done[name].upstream.run_id for name in (*STACKED, "gbdt")]
+    done["blend"] = blend(experiment, configs.blend, blended).run(reuse=reuse)
+    return done

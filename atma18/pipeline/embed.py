@@ -1,0 +1,62 @@
+"""embed: what a frozen backbone sees, as tables and as a probe."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from atma18 import backbones, embedding, stacking
+from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
+from atma18.experiment import Experiment
+from atma18.inputs import StoredInputs
+from atma18.pipeline.step import Step
+from atma18.presets import EmbedConfig
+from atma18.servable import predict_all
+from atma18.tracking import Identity, StepRun
+
+
+def embed(experiment: Experiment, config: EmbedConfig) -> Step:
+    """Embed all frames with a frozen backbone; keep SVDs, similarities and a ridge probe."""
+    machine, dataset = experiment.machine, experiment.dataset
+    config = replace(config, seed=experiment.seed, autocast=machine.bfloat16)
+    weights = embedding.weights_sha256(config)
+
+    def work(run: StepRun) -> None:
+        backbone = backbones.build(config.backbone, seed=config.seed).to(machine.device).freeze()
+        samples = {"train": dataset.train, "test": dataset.test}
+        with run.phase("embed", sum(map(len, samples.values()))):
+            cells = {
+                split: embedding.cached_cells(
+                    part, dataset.sha256, backbone, config, machine.device, machine.threads, experiment.cache
+                )
+                for split, part in samples.items()
+            }
+        folds = experiment.folds.of(dataset.train.ids)
+        with run.phase("fit", len(dataset.train)):
+            fitted = [
+                embedding.fit_fold(
+                    cells["train"], dataset.targets_m, np.flatnonzero(folds != k), dataset.train.scenes, config
+                )
+                for k in tqdm(range(experiment.folds.count), desc="fit SVD and probe", unit="fold", disable=None)
+            ]
+        model = EmbedModel(config, backbone, tuple(fitted))
+        features = {split: tuple(fold.features(cells[split]) for fold in fitted) for split in samples}
+        inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
+        _tables(experiment, features).write(run.folder / "features")
+        run.keep_predictions(
+            predict_all(model, dataset.train, folds, dataset.test, (inputs[0], inputs[1]), machine.device)
+        )
+        run.keep_servable(model, {})
+
+    return Step(Identity.of("embed", experiment, config, {}, weights), experiment, config, {}, work)
+
+
+def _tables(experiment: Experiment, features: Mapping[str, tuple[EmbeddingFeatures, ...]]) -> EmbeddingTables:
+    """Put training and test samples below one another."""
+    both = list(zip(features["train"], features["test"], strict=True))
+    return EmbeddingTables(
+        ids=np.concatenate([experiment.dataset.train.ids, experiment.dataset.test.ids]),
+        svd=np.stack([np.concatenate([train.svd, test.svd]) for train, test in both]),
+        similarity=np.concatenate([both[0][0].similarity, both[0][1].similarity]),
+    )

@@ -1,0 +1,69 @@
+"""gbdt: boosted trees on everything known of a sample, the nets' OOF predictions included."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tqdm import tqdm
+
+from atma18 import stacking, tracking
+from atma18.embedding import EmbeddingTables
+from atma18.experiment import Experiment
+from atma18.inputs import StoredInputs
+from atma18.pipeline.step import Step, run_ids
+from atma18.presets import GbdtConfig
+from atma18.schema import TARGETS
+from atma18.servable import predict_all
+from atma18.tracking import Identity, StepRun
+
+STACKED = ("nn1", "nn2")
+
+
+def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) -> Step:
+    """Boost trees on CAN signals, scene features, the embedding and the nets' OOF predictions.
+
+    Args:
+        experiment: data, folds and the rest.
+        config: of the boosters.
+        inputs: a run for each of embed, nn1 and nn2, named in any way.
+    """
+    machine, dataset = experiment.machine, experiment.dataset
+    config = replace(config, seed=experiment.seed)
+    upstreams = {name: tracking.resolve(given, experiment) for name, given in inputs.items()}
+    late = [name for name in STACKED if config.causal and not upstreams[name].causal]
+    if late:
+        print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
+    upstreams = {name: upstream for name, upstream in upstreams.items() if name not in late}
+    stack = [name for name in STACKED if name in upstreams]
+
+    def work(run: StepRun) -> None:
+        folds = experiment.folds.of(dataset.train.ids)
+        predictions = {name: upstreams[name].predictions(experiment) for name in stack}
+        tables = EmbeddingTables.read(upstreams[stacking.EMBEDDING].artifacts / "features")
+        train = StoredInputs.of_train(predictions, {stacking.EMBEDDING: tables.of(dataset.train.ids)})
+        test = StoredInputs.of_test(predictions, {stacking.EMBEDDING: tables.of(dataset.test.ids)})
+        boosters = experiment.folds.count * len(TARGETS)
+        with (
+            run.phase("train", len(dataset.train) * (experiment.folds.count - 1)),
+            tqdm(total=boosters, desc="train gbdt", unit="booster", disable=None) as bar,
+        ):
+            model = stacking.fit(
+                config,
+                dataset.train,
+                dataset.targets_m,
+                folds,
+                train,
+                stack,
+                tables.cells,
+                machine.threads,
+                on_target=lambda _: bar.update(),
+            )
+        with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
+            predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
+        run.keep_predictions(predicted)
+        gain = model.feature_importance()
+        run.keep_table("feature_importance", gain.rename_axis("feature").reset_index(name="gain"))
+        by_group = gain.groupby([name.split("/")[0] for name in gain.index]).sum()
+        run.measure({f"importance/{group}": share for group, share in by_group.items()})
+        run.keep_servable(model, upstreams)
+
+    return Step(Identity.of("gbdt", experiment, config, run_ids(upstreams)), experiment, config, upstreams, work)

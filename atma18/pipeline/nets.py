@@ -1,0 +1,93 @@
+"""nn1 and nn2: frames and signals to waypoints."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from atma18 import backbones, plots, servable, tracking, training
+from atma18.experiment import Experiment
+from atma18.netmodel import NetModel
+from atma18.pipeline.step import NO_INPUTS, Step, run_ids
+from atma18.presets import NetConfig
+from atma18.schema import FloatArray
+from atma18.servable import predict_all
+from atma18.tracking import Identity, StepRun, Upstream
+from atma18.training import Epoch
+
+
+def net(step: str, experiment: Experiment, config: NetConfig, init: str | None = None) -> Step:
+    """Train nn1 or nn2.
+
+    Args:
+        step: `nn1` or `nn2`.
+        experiment: data, folds and the rest.
+        config: of the nets.
+        init: for `stage=second`, the run of a first stage.
+
+    Raises:
+        ValueError: If `init` and the stage do not go together.
+    """
+    machine, dataset = experiment.machine, experiment.dataset
+    config = replace(config, seed=experiment.seed, autocast=machine.bfloat16)
+    if (config.stage == "second") != (init is not None):
+        raise ValueError(
+            f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
+            f"this makes one: {tracking.command(step, experiment.parameters | {'stage': 'first'})}"
+        )
+    upstreams = {} if init is None else {"init": tracking.resolve(init, experiment)}
+    start = _first_stage(upstreams["init"], step, config, machine.device) if init else None
+    weights = backbones.weights_sha256(config.backbone, config.seed)
+
+    def work(run: StepRun) -> None:
+        folds = experiment.folds.of(dataset.train.ids)
+        note = training.early_stopping(config, dataset.train, folds)
+        print(f"{step}: early stopping is {note}")
+        run.note(early_stopping=note)
+        epochs: list[Epoch] = []
+
+        def on_epoch(epoch: Epoch) -> None:
+            epochs.append(epoch)
+            figures = {"train_mae_m": epoch.train_mae_m, "held_out_mae_m": epoch.held_out_mae_m}
+            run.measure(
+                {f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, index=epoch.index
+            )
+
+        trained = len(dataset.train) * (experiment.folds.count - 1)
+        with run.phase("train", trained * sum(stage.num_epochs for stage, _ in training.stages(config))):
+            model = training.train(
+                step, config, dataset.train, dataset.targets_m, folds, machine, start=start, on_epoch=on_epoch
+            )
+        with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
+            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device)
+        run.keep_predictions(predictions)
+        run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
+        run.keep_servable(model, {})
+
+    identity = Identity.of(step, experiment, config, run_ids(upstreams), weights)
+    return Step(identity, experiment, config, upstreams, work)
+
+
+def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:
+    """Load the nets that a second stage goes on from."""
+    loaded = servable.load(upstream.bundle, device)
+    model = loaded.members[loaded.root].model
+    if not isinstance(model, NetModel) or (model.step, model.config.stage) != (step, "first"):
+        raise ValueError(
+            f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"
+        )
+    for name in ("backbone", "num_layers", "hidden", "causal", "target"):
+        found, expected = getattr(model.config, name), getattr(config, name)
+        if found != expected:
+            raise ValueError(f"expected init with {name}={expected}, found {name}={found} in run {upstream.run_id}")
+    return model
+
+
+def _curves(epochs: Sequence[Epoch]) -> tuple[list[FloatArray], list[FloatArray | None]]:
+    """Sort epochs into one training and one held-out curve per fold."""
+    folds = [[e for e in epochs if e.fold == k] for k in sorted({e.fold for e in epochs})]
+    train = [np.array([e.train_mae_m for e in fold]) for fold in folds]
+    held_out = [[e.held_out_mae_m for e in fold if e.held_out_mae_m is not None] for fold in folds]
+    return train, [
+        np.array(curve) if len(curve) == len(fold) else None for curve, fold in zip(held_out, folds, strict=True)
+    ]

@@ -1,0 +1,50 @@
+"""A step that is ready to run, and what it leaves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from atma18 import tracking
+from atma18.experiment import Experiment
+from atma18.inputs import StoredInputs
+from atma18.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
+from atma18.tracking import Identity, StepRun, Upstream
+
+NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
+"""Of a model that reads frames and signals alone, for training and for test samples."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A step that is done."""
+
+    upstream: Upstream
+    """The verified run."""
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is ready to run: its configuration is resolved and its upstreams are verified."""
+
+    identity: Identity
+    experiment: Experiment
+    config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
+    upstreams: Mapping[str, Upstream]
+    work: Callable[[StepRun], None]
+
+    def run(self, *, reuse: bool = False) -> Result:
+        """Do the work in a run of its own, or take a whole run that did the very same."""
+        found = tracking.reusable(self.identity, self.experiment.cache) if reuse else None
+        if found is not None:
+            print(f"{self.identity.step}: reused run {found.run_id}")
+            return Result(found, reused=True)
+        with tracking.step_run(self.identity, self.experiment, self.config, self.upstreams) as run:
+            self.work(run)
+        assert run.finished is not None
+        print(f"{self.identity.step}: run {run.run_id} finished")
+        return Result(run.finished, reused=False)
+
+
+def run_ids(upstreams: Mapping[str, Upstream]) -> dict[str, str]:
+    """Return the run ID of each upstream."""
+    return {name: upstream.run_id for name, upstream in upstreams.items()}
