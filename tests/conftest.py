@@ -1,0 +1,41 @@
+"""Small drives for all tests, and a wall between the tests and the caller's store and cache."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from atma18 import simulate
+from atma18.cache import Cache
+from atma18.dataset import Dataset
+
+TRAIN_SCENES, TEST_SCENES = 12, 5
+
+
+@pytest.fixture(autouse=True)
+def no_caller(monkeypatch, tmp_path):
+    """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A dataset folder of a few simulated drives; read-only for tests: copy it to change it."""
+    folder = tmp_path_factory.mktemp("drives") / "tiny"
+    simulate.write_drives(folder, TRAIN_SCENES, TEST_SCENES, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory) -> Cache:
+    """A cache that tests share."""
+    return Cache.open(tmp_path_factory.mktemp("shared-cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder, tiny_cache) -> Dataset:
+    """The same drives, read."""
+    return Dataset.open(str(tiny_folder), tiny_cache)
