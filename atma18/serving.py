@@ -1,7 +1,6 @@
 """The file that MLflow executes when it loads a servable: rows of raw inputs in, waypoints out."""
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -20,7 +19,7 @@ class Waypoints(PythonModel):
         self.servable = servable.load(Path(context.artifacts["bundle"]), Compute.choose().device)
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, object] | None = None
     ) -> pd.DataFrame:
         """Answer one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t."""
         samples = parse(model_input, self.servable.sensors)

@@ -5,19 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from atma18 import simulate
+from atma18 import simulate, tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
 
 
+def forget_caller(patch):
+    """Remove what `mlflow run` hands down; only what keeps MLflow quiet stays."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_") and name not in tracking.QUIET:
+            patch.delenv(name)
+
+
 @pytest.fixture(autouse=True)
 def no_caller(monkeypatch, tmp_path):
     """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
+    forget_caller(monkeypatch)
     monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
 
 

@@ -6,8 +6,10 @@
 
 import os
 
-for _name, _value in {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
-    os.environ.setdefault(_name, _value)  # before MLflow is imported
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+os.environ.update(
+    QUIET | {name: value for name, value in os.environ.items() if name in QUIET}
+)  # MLflow reads them once
 
 from atma18.tracking.identity import Identity
 from atma18.tracking.registry import Upstream, folds_of, resolve, reusable
@@ -15,6 +17,7 @@ from atma18.tracking.runs import StepRun, figures_of, finish_parent, parent_run,
 from atma18.tracking.store import command, ui_command
 
 __all__ = [
+    "QUIET",
     "Identity",
     "StepRun",
     "Upstream",

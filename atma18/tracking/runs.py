@@ -190,7 +190,7 @@ def parent_run(experiment: Experiment) -> Iterator[str]:
 
 def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str) -> None:
     """Keep the leaderboard and name the five runs, reused ones included."""
-    mlflow.log_table(leaderboard.fillna("").astype(str), "leaderboard.json")
+    mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
         store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
     store.client().set_tag(run_id, "mlflow.note.content", description[:_LONGEST_TAG])

@@ -16,12 +16,7 @@ from mlflow.entities import Run
 from atma18.cache import Cache
 
 DEFAULT_EXPERIMENT = "atma18"
-_LAUNCHERS = {
-    "uv": f"uvx mlflow@{mlflow.__version__} run . --env-manager uv",
-    "local": "mlflow run . --env-manager local",
-    "virtualenv": "mlflow run . --env-manager virtualenv",
-    "conda": "mlflow run .",
-}
+_ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 _NAMED_BY = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
@@ -64,13 +59,20 @@ def command(entry_point: str, parameters: Mapping[str, str]) -> str:
     """Return what a person types to run an entry point, in the way in which this process was started."""
     active, waiting = mlflow.active_run(), os.environ.get("MLFLOW_RUN_ID")
     run = client().get_run(waiting) if waiting else active
-    manager = run.data.tags.get("mlflow.project.env") if run else None
-    if run is None or manager not in _LAUNCHERS:
+    if run is None or _ENTRY_POINT_TAG not in run.data.tags:
         words = [f"{sys.executable} -m steps.{entry_point}"]
         return " ".join(words + [f"--{name} {shlex.quote(v)}" for name, v in parameters.items()])
     experiment = client().get_experiment(run.info.experiment_id).name
-    words = [_LAUNCHERS[manager], f"-e {entry_point}", f"--experiment-name {shlex.quote(experiment)}"]
+    words = [_launcher(Path(sys.prefix)), f"-e {entry_point}", f"--experiment-name {shlex.quote(experiment)}"]
     return " ".join(words + [f"-P {name}={shlex.quote(value)}" for name, value in parameters.items()])
+
+
+def _launcher(environment: Path) -> str:
+    """Return how `mlflow run` was called, judging by the Python environment that it chose for this process."""
+    made_by_mlflow = Path(os.environ.get("MLFLOW_ENV_ROOT") or Path.home() / ".mlflow" / "envs")
+    if environment.is_relative_to(made_by_mlflow):
+        return f"uvx mlflow@{mlflow.__version__} run . --env-manager uv"
+    return "mlflow run ." if (environment / "conda-meta").is_dir() else "mlflow run . --env-manager local"
 
 
 def ui_command() -> str:

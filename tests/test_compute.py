@@ -1,0 +1,156 @@
+"""A row's result must be the same to the bit whatever rows come with it, and every byte must land in its channel."""
+
+import numpy as np
+import pytest
+import torch
+
+from atma18 import backbones, compute
+from atma18.compute import Compute
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Leave the other cores alone: these nets are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return backbones.build("lite0").eval()
+
+
+def run(forward, *arrays, batch=BATCH):
+    found = list(compute.run_padded(forward, arrays, batch, "cpu", "test"))
+    rows = [i for taken, _ in found for i in range(taken.start, taken.stop)]
+    assert rows == list(range(len(arrays[0])))
+    return np.concatenate([result for _, result in found])
+
+
+def test_one_frames_byte_lands_in_its_channel_row_and_column():
+    frames = torch.zeros(2, 3, 4, 3, dtype=torch.uint8)
+    frames[1, 2, 3, 0] = 255  # red
+    frames[0, 0, 1, 2] = 51  # blue
+
+    images = compute.images(frames)
+
+    expected = torch.zeros(2, 3, 3, 4)
+    expected[1, 0, 2, 3] = 1.0
+    expected[0, 2, 0, 1] = 0.2
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-7)
+    assert frames[1, 2, 3, 0] == 255
+
+
+def test_colour_c_of_frame_f_is_channel_3f_plus_c():
+    frames = torch.randint(0, 256, (2, 3, 4, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    images = compute.stacked_images(frames)
+
+    assert images.shape == (2, 9, 4, 5)
+    assert images.dtype == torch.float32
+    for b in range(2):
+        for frame in range(3):
+            for colour in range(3):
+                plane = frames[b, frame, :, :, colour].numpy() / 255
+                np.testing.assert_allclose(images[b, 3 * frame + colour].numpy(), plane, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("convert", "shape"),
+    [
+        pytest.param(compute.images, (2, 4, 5, 3), id="one frame"),
+        pytest.param(compute.stacked_images, (2, 3, 4, 5, 3), id="three frames"),
+    ],
+)
+def test_the_colours_of_a_pixel_lie_next_to_each_other_in_memory(convert, shape):
+    images = convert(torch.zeros(shape, dtype=torch.uint8))
+
+    assert images.stride(1) == 1
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param([*range(9)], id="a second time"),
+        pytest.param([*reversed(range(9))], id="in another order"),
+        pytest.param([7], id="alone"),
+        pytest.param([8, 2], id="with one other"),
+        pytest.param([3] * 5, id="with itself"),
+    ],
+)
+def test_a_frames_embedding_is_the_same_to_the_bit_whatever_comes_with_it(tiny, lite0, order, bfloat16):
+    frames = tiny.train.frames[:9][:, 0]
+
+    def forward(batch):
+        with compute.autocast("cpu", bfloat16):
+            return lite0(compute.images(batch))
+
+    together = run(forward, frames)
+
+    assert np.abs(together).max() > 0.1
+    np.testing.assert_array_equal(run(forward, frames[order]), together[order])
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 9])
+def test_the_net_always_gets_full_batches_padded_with_zeros(n):
+    batches, values = [], np.arange(1, n + 1, dtype=np.int64)
+
+    def forward(batch):
+        batches.append(batch.tolist())
+        return batch
+
+    run(forward, values)
+
+    assert [len(batch) for batch in batches] == [BATCH] * -(-n // BATCH)
+    assert sum(batches, []) == [*range(1, n + 1), *[0] * (-n % BATCH)]
+
+
+def test_without_samples_the_net_is_not_run():
+    assert list(compute.run_padded(pytest.fail, (np.empty((0, 3)),), BATCH, "cpu", "test")) == []
+
+
+def test_arrays_are_read_side_by_side_and_a_batch_at_a_time():
+    class Spy:
+        def __init__(self, values):
+            self.values, self.taken = values, []
+
+        def __len__(self):
+            return len(self.values)
+
+        def __getitem__(self, index):
+            self.taken.append((index.start, index.stop))
+            return self.values[index]
+
+    tens, ones = Spy(np.arange(6.0) * 10), Spy(np.arange(6, dtype=np.float32))
+
+    result = run(lambda a, b: (a + b).to(torch.bfloat16), tens, ones)
+
+    np.testing.assert_array_equal(result, [0, 11, 22, 33, 44, 55])
+    assert result.dtype == np.float32
+    assert tens.taken == ones.taken == [(0, 4), (4, 6)]
+
+
+def test_predicting_needs_no_gradients():
+    weight = torch.ones(1, requires_grad=True)
+
+    assert not any((run(lambda x: x * weight, np.ones(2, np.float32)) - 1).tolist())
+
+
+@pytest.mark.parametrize(("enabled", "kind"), [(True, torch.bfloat16), (False, torch.float32)], ids=["on", "off"])
+def test_autocast_multiplies_in_bfloat16_only_when_asked(enabled, kind):
+    with compute.autocast("cpu", enabled):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
+
+
+def test_the_machine_is_what_torch_says_it_is():
+    machine = Compute.choose()
+
+    assert machine.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert machine.threads == torch.get_num_threads()
+    assert isinstance(machine.bfloat16, bool)

@@ -1,0 +1,141 @@
+"""MLproject, click and the environment say the same, and the code keeps the project's rules."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parent.parent
+ENTRY_POINTS = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
+PINS = re.findall(r"^\s*- ([\w.-]+)(.*)$", (PROJECT / "conda.yaml").read_text(), re.MULTILINE)
+
+
+def click_defaults(name):
+    command = importlib.import_module(f"steps.{name}").main
+    return {option.name: option.default for option in command.params}
+
+
+def as_text(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_the_entry_points_are_the_documented_ones():
+    assert list(ENTRY_POINTS) == ["main", "embed", "nn1", "nn2", "gbdt", "blend", "test"]
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_mlproject_and_click_agree_in_names_and_defaults(name):
+    declared = {key: value["default"] for key, value in ENTRY_POINTS[name].get("parameters", {}).items()}
+
+    assert declared == {key: as_text(value) for key, value in click_defaults(name).items()}
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_the_command_passes_every_parameter_under_its_own_name(name):
+    entry = ENTRY_POINTS[name]
+    passed = re.findall(r"--(\w+) \{(\w+)\}", entry["command"])
+
+    assert entry["command"].startswith(f"python -m steps.{name}")
+    assert passed == [(key, key) for key in entry.get("parameters", {})]
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_every_parameter_is_a_plain_string(name):
+    types = {key: value["type"] for key, value in ENTRY_POINTS[name].get("parameters", {}).items()}
+
+    assert set(types.values()) <= {"string"}, "a path would refuse demo, and be logged otherwise than it was given"
+
+
+@pytest.mark.parametrize("name", ["nn1", "nn2"])
+def test_the_published_command_line_is_kept(name):
+    published = {"stage", "batch_size", "learning_rate", "weight_decay", "num_epochs", "num_layers"}
+
+    assert published | {"init"} <= set(ENTRY_POINTS[name]["parameters"])
+
+
+def test_every_package_is_pinned_exactly():
+    packages = {name: pin for name, pin in PINS if name not in ("conda-forge", "pip")}
+
+    assert packages.pop("python") == "=3.11"
+    assert {name: pin for name, pin in packages.items() if not re.fullmatch(r"==[\w.]+", pin)} == {}
+    assert {"mlflow", "torch", "torchvision", "transformers", "catboost"} <= set(packages)
+    assert {"xgboost", "scipy", "pandas", "numpy", "click"} <= set(packages)
+
+
+def test_the_readme_names_the_pinned_mlflow():
+    [pinned] = [pin.removeprefix("==") for name, pin in PINS if name == "mlflow"]
+
+    assert set(re.findall(r"mlflow@([\d.]+)", (PROJECT / "README.md").read_text())) == {pinned}
+    assert f"mlflow@{pinned} run . --env-manager uv -e test" in (PROJECT / ".ci" / "run").read_text()
+
+
+def test_the_environment_is_the_pinned_one():
+    from importlib.metadata import version
+
+    pinned = {name: pin.removeprefix("==") for name, pin in PINS if pin.startswith("==")}
+
+    assert {name: version(name).split("+")[0] for name in pinned} == pinned
+
+
+def test_the_readme_has_a_line_for_every_file():
+    readme = (PROJECT / "README.md").read_text()
+    files = [path.relative_to(PROJECT) for folder in ("atma18", "steps") for path in (PROJECT / folder).rglob("*.py")]
+    wanted = [path.parent if path.name == "__init__.py" else path for path in files if path.parts[0] == "atma18"]
+
+    assert [str(path) for path in wanted if f"`{'/'.join(path.parts[1:]) or 'atma18'}" not in readme] == []
+
+
+def test_mlflow_is_imported_in_tracking_and_serving_alone():
+    importers = set()
+    for path in (PROJECT / "atma18").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            importers |= {path.relative_to(PROJECT).parts[1] for name in names if name.split(".")[0] == "mlflow"}
+
+    assert importers == {"tracking", "serving.py"}
+
+
+def test_a_module_imports_only_from_those_above_it():
+    """The README lists the modules from the ground up; an import never points down the list."""
+    section = (PROJECT / "README.md").read_text().split("## Files")[1].split("\n## ")[0]
+    order = [
+        name.removesuffix(".py").rstrip("/") for name in re.findall(r"^\| `([\w/]+(?:\.py)?/?)`", section, re.MULTILINE)
+    ]
+    position = {name: i for i, name in enumerate(order)}
+    downward = []
+    for path in (PROJECT / "atma18").rglob("*.py"):
+        module = path.relative_to(PROJECT / "atma18").parts[0].removesuffix(".py")
+        if module == "__init__":
+            continue
+        for imported in _modules_imported(path):
+            if imported != module and position[imported] > position[module]:
+                downward.append(f"{module} imports {imported}")
+
+    assert downward == []
+
+
+def _modules_imported(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "atma18":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atma18."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("name", ["main", "embed", "nn1", "nn2", "gbdt", "blend"])
+def test_help_says_what_each_option_is_and_its_default(name):
+    shown = subprocess.run(
+        [sys.executable, "-m", f"steps.{name}", "--help"], cwd=PROJECT, capture_output=True, text=True
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    assert all(f"--{option}" in shown.stdout for option in click_defaults(name))
+    assert shown.stdout.count("[default:") == len(click_defaults(name))

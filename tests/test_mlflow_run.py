@@ -1,0 +1,80 @@
+"""The entry points as a user starts them: the real `mlflow run`, in processes of their own."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+pytestmark = pytest.mark.e2e
+
+PROJECT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def mlflow_run(store, *words):
+    """`mlflow run . --env-manager local` with a store and a cache of its own, started from an empty folder."""
+    environment = os.environ | {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
+        "ATMA18_CACHE": f"{store}/cache",
+    }
+    words = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "--env-manager", "local", *words]
+    return subprocess.run(words, cwd=store, env=environment, capture_output=True, text=True)
+
+
+def runs(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    experiment = MlflowClient().get_experiment_by_name("atma18")
+    return MlflowClient().search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp_path, monkeypatch):
+    short = ["nn1_num_epochs=1", "nn2_num_epochs=1", "gbdt_rounds=5", f"out={tmp_path}/submission.csv"]
+    parameters = [word for value in [f"data={tiny_folder}", *short] for word in ("-P", value)]
+
+    done = mlflow_run(tmp_path, "--experiment-name", "atma18", *parameters)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = runs(tmp_path, monkeypatch)
+    assert [run.info.run_name for run in found] == ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in found[1:]} == {found[0].info.run_id}
+    assert found[0].data.params["nn1_num_epochs"] == "1"  # the entry point's own, logged by MLflow
+    assert (tmp_path / "submission.csv").is_file()
+    assert "constant velocity" in done.stdout
+
+
+def test_a_step_without_its_upstreams_fails_with_the_command_for_the_same_environment(
+    tiny_folder, tmp_path, monkeypatch
+):
+    done = mlflow_run(tmp_path, "--experiment-name", "atma18", "-e", "gbdt", "-P", f"data={tiny_folder}")
+
+    assert done.returncode != 0
+    expected = f"mlflow run . --env-manager local -e embed --experiment-name atma18 -P data={tiny_folder}"
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr.split("Error: ")[0]
+    assert [run.info.status for run in runs(tmp_path, monkeypatch)] == ["FAILED"]
+
+
+def test_tests_leave_the_callers_store_as_it_was(tmp_path):
+    """Under `mlflow run` the suite inherits a run and a store; a test that logs must not touch either."""
+    store = tmp_path / "callers.db"
+    sqlite3.connect(store).close()
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_ID": "1",
+        "ATMA18_CACHE": str(tmp_path / "callers-cache"),
+    }
+    one = "tests/test_steps.py::test_a_step_of_its_own_is_registered_too"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one]
+
+    done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout
+    assert store.read_bytes() == b""
+    assert not (tmp_path / "callers-cache").exists()

@@ -1,0 +1,250 @@
+"""Scaling must undo itself, and a sample's prediction must be the same to the bit alone, among others, and loaded."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from atma18 import compute
+from atma18.netmodel import FoldNet, NetModel, Scaling, unit_lengths
+from atma18.nets import NETS, SceneLayout
+from atma18.presets import NetConfig, StageConfig
+from atma18.schema import FRAME_SHAPE, FrameRows, Samples
+
+STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
+CONFIG = NetConfig(STAGE, STAGE, backbone="torchvision:mobilenet_v3_small", hidden=8, inference_batch=4)
+STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
+TARGETS = pytest.mark.parametrize("target", ["absolute", "residual"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Leave the other cores alone: these nets are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def samples_of(**signals):
+    """Samples of one scene without pictures, for what reads signals alone."""
+    table = pd.DataFrame({name: np.asarray(values, np.float64) for name, values in signals.items()})
+    frames = FrameRows.of(np.broadcast_to(np.uint8(0), (len(table), *FRAME_SHAPE)))
+    return Samples(np.array([f"a_{10 * i}" for i in range(len(table))]), table, None, None, frames)
+
+
+def straight_m(speed_mps):
+    """Waypoints (N, 18) of a car that keeps its speed: x is speed times 0.5, 1.0, … 3.0 s."""
+    return np.array([[v * 0.5 * (k + 1) * (axis == 0) for k in range(6) for axis in range(3)] for v in speed_mps])
+
+
+# Scaling
+
+
+def test_signals_are_standardised_as_on_paper():
+    samples = samples_of(vEgo=[2, 4, 100], aEgo=[-1, 1, 100])
+
+    scaling = Scaling.fit(CONFIG, samples, np.zeros((3, 18)), np.array([0, 1]))
+
+    np.testing.assert_allclose(scaling.inputs(samples)[:2], [[-1, -1], [1, 1]])
+    np.testing.assert_allclose(scaling.inputs(samples)[2], [97, 100])
+    assert scaling.inputs(samples).dtype == np.float32
+
+
+def test_signals_are_found_by_name():
+    samples = samples_of(vEgo=[2, 4], aEgo=[-1, 1])
+    scaling = Scaling.fit(CONFIG, samples, np.zeros((2, 18)), np.arange(2))
+    other = replace(samples, signals=samples.signals.assign(gas=7.0)[["gas", "aEgo", "vEgo"]])
+
+    np.testing.assert_array_equal(scaling.inputs(other), scaling.inputs(samples))
+
+
+@TARGETS
+def test_scaling_looks_at_the_given_rows_alone(target):
+    rng, rows = np.random.default_rng(0), np.array([0, 2, 3])
+    samples = samples_of(vEgo=[2, 1e6, 4, 9], aEgo=[-1, 1e6, 1, 0])
+    targets_m = rng.normal(size=(4, 18))
+    changed_m = targets_m.copy()
+    changed_m[1] = 1e9
+    config = replace(CONFIG, target=target)
+
+    scaling, again, few = (
+        Scaling.fit(config, samples, targets_m, rows),
+        Scaling.fit(config, samples_of(vEgo=[2, -5, 4, 9], aEgo=[-1, 3, 1, 0]), changed_m, rows),
+        Scaling.fit(config, samples, targets_m, rows[:2]),
+    )
+
+    for name in ("signal_mean", "signal_scale", "target_mean_m", "target_scale_m"):
+        np.testing.assert_array_equal(getattr(scaling, name), getattr(again, name))
+    assert not np.array_equal(scaling.signal_mean, few.signal_mean)
+
+
+def test_a_residual_of_one_deviation_is_an_output_of_one():
+    samples = samples_of(vEgo=[10, 20])
+    # Faster than constant velocity by 1 and 5 m: mean 3 m, deviation 2 m.
+    targets_m = straight_m([10, 20]) + np.array([[1.0], [5.0]])
+
+    scaling = Scaling.fit(replace(CONFIG, target="residual"), samples, targets_m, np.arange(2))
+
+    np.testing.assert_allclose(scaling.outputs(samples, targets_m), np.repeat([[-1.0], [1.0]], 18, axis=1), atol=1e-6)
+    np.testing.assert_allclose(scaling.metres(samples, np.zeros((2, 18), np.float32)), straight_m([10, 20]) + 3)
+    parked = samples_of(vEgo=[0])
+    np.testing.assert_allclose(scaling.metres(parked, np.ones((1, 18), np.float32)), np.full((1, 18), 5.0))
+
+
+def test_absolute_outputs_are_metres():
+    samples, targets_m = samples_of(vEgo=[10, 20]), np.arange(36.0).reshape(2, 18)
+
+    scaling = Scaling.fit(replace(CONFIG, target="absolute"), samples, targets_m, np.arange(2))
+
+    np.testing.assert_array_equal(scaling.outputs(samples, targets_m), targets_m)
+    np.testing.assert_array_equal(scaling.metres(samples, targets_m.astype(np.float32)), targets_m)
+
+
+@TARGETS
+def test_metres_undo_outputs(tiny, target):
+    scaling = Scaling.fit(replace(CONFIG, target=target), tiny.train, tiny.targets_m, np.arange(20))
+
+    outputs = scaling.outputs(tiny.train, tiny.targets_m)
+
+    assert outputs.dtype == np.float32
+    metres = scaling.metres(tiny.train, outputs)
+    assert metres.dtype == np.float64
+    np.testing.assert_allclose(metres, tiny.targets_m, rtol=0, atol=1e-5)
+
+
+def test_what_never_changes_is_not_divided_by_zero():
+    samples = samples_of(vEgo=[10, 10], brake=[0, 0])
+    scaling = Scaling.fit(replace(CONFIG, target="residual"), samples, straight_m([10, 10]) + 2, np.arange(2))
+
+    np.testing.assert_array_equal(scaling.inputs(samples), np.zeros((2, 2)))
+    np.testing.assert_array_equal(scaling.inputs(samples_of(vEgo=[11], brake=[0.5])), [[1, 0.5]])
+    np.testing.assert_allclose(scaling.outputs(samples, straight_m([10, 10]) + 3), np.ones((2, 18)))
+
+
+# Prediction
+
+
+def make_model(step, tiny, folds=1, **changed):
+    config = replace(CONFIG, **changed)
+    models = []
+    with torch.random.fork_rng(devices=[]):
+        for k in range(folds):
+            torch.manual_seed(k)
+            net = NETS[step](config, tiny.train.signals.shape[1])
+            for name, buffer in net.named_buffers():
+                if name.endswith("running_mean"):
+                    buffer += 0.01 * (k + 1)  # statistics are part of what is saved
+            scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(10 * k, 10 * k + 30))
+            models.append(FoldNet(net, scaling))
+    return NetModel(step, config, tuple(models))
+
+
+def predict(model, samples, fold=0):
+    return model.folds[fold].predict(samples, model.config, "cpu")
+
+
+@STEPS
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+def test_a_scenes_prediction_is_the_same_to_the_bit_whatever_comes_with_it(tiny, step, autocast):
+    model, train = make_model(step, tiny, autocast=autocast), tiny.train
+    together = predict(model, train)
+
+    assert np.ptp(together - straight_m(train.signals["vEgo"]), axis=0).min() > 0
+    for scene in np.unique(train.scenes)[[0, 2, 3, 5]]:
+        rows = np.flatnonzero(train.scenes == scene)
+        np.testing.assert_array_equal(predict(model, train.take(rows)), together[rows])
+    half = np.flatnonzero(np.isin(train.scenes, np.unique(train.scenes)[1::2]))
+    np.testing.assert_array_equal(predict(model, train.take(half)), together[half])
+
+
+def test_a_single_samples_prediction_is_the_same_to_the_bit_alone(tiny):
+    model = make_model("nn1", tiny)
+    together = predict(model, tiny.train)
+
+    for row in (0, 7, 55):
+        np.testing.assert_array_equal(predict(model, tiny.train.take(np.array([row])))[0], together[row])
+
+
+def test_a_causal_nets_prediction_needs_no_later_sample(tiny):
+    for causal in (True, False):
+        model, rows = make_model("nn2", tiny, causal=causal), np.arange(3)
+        difference_m = np.abs(predict(model, tiny.train.take(rows)) - predict(model, tiny.train)[rows]).max()
+        assert (difference_m < 1e-5) == causal
+
+
+@STEPS
+def test_predictions_are_those_of_the_net_scene_by_scene(tiny, step):
+    model, train = make_model(step, tiny), tiny.train
+    [fold] = model.folds
+    net = fold.net.eval()
+    expected_m = []
+    for scene in np.unique(train.scenes):
+        part = train.take(np.flatnonzero(train.scenes == scene))
+        frames = compute.stacked_images(torch.from_numpy(part.frames[:]))
+        with torch.no_grad():
+            encoded = net.encoder(frames, torch.from_numpy(fold.scaling.inputs(part)))
+            outputs = net.decode(encoded, SceneLayout.of(np.array([len(part)])))
+        expected_m.append(fold.scaling.metres(part, outputs.numpy()))
+
+    np.testing.assert_allclose(predict(model, train), np.concatenate(expected_m), rtol=0, atol=1e-4)
+
+
+@STEPS
+def test_predicting_works_in_evaluation_mode_and_moves_no_statistics(tiny, step):
+    model, part = make_model(step, tiny), tiny.train.take(np.arange(6))
+    [fold] = model.folds
+    before, first_m = {n: v.clone() for n, v in fold.net.state_dict().items()}, predict(model, part)
+    fold.net.train()
+
+    np.testing.assert_array_equal(predict(model, part), first_m)
+    assert all(torch.equal(value, before[name]) for name, value in fold.net.state_dict().items())
+
+
+def test_nn1_looks_at_samples_and_nn2_at_scenes(tiny):
+    scenes = np.array(["a", "a", "b", "c", "c", "c"])
+
+    lengths = {step: unit_lengths(make_model(step, tiny).folds[0].net, scenes).tolist() for step in NETS}
+
+    assert lengths == {"nn1": [1] * 6, "nn2": [2, 1, 3]}
+
+
+@pytest.mark.parametrize(
+    ("step", "causal", "expected"), [("nn1", False, True), ("nn2", False, False), ("nn2", True, True)]
+)
+def test_a_model_says_whether_it_looks_at_later_samples(step, causal, expected):
+    assert NetModel(step, replace(CONFIG, causal=causal), ()).causal == expected
+
+
+# Files
+
+
+@STEPS
+@TARGETS
+def test_a_saved_model_predicts_the_same_fold_by_fold(tiny, tmp_path, step, target):
+    model, part = make_model(step, tiny, folds=2, target=target), tiny.test.take(np.arange(9))
+    expected_m = [predict(model, part, fold) for fold in range(2)]
+    model.save(tmp_path)
+    files = {path.name: path for path in tmp_path.iterdir()}
+
+    read = NetModel.load(step, model.config, tuple(tiny.train.signals.columns), files, "cpu")
+
+    assert (read.step, read.config, len(read.folds)) == (step, model.config, 2)
+    assert not np.allclose(*expected_m)
+    for fold in range(2):
+        np.testing.assert_array_equal(predict(read, part, fold), expected_m[fold])
+
+
+def test_the_files_hold_a_json_header_and_plain_tensors(tiny, tmp_path):
+    make_model("nn2", tiny, folds=2).save(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold0.safetensors", "fold1.safetensors"]
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        assert {entry["dtype"] for entry in header.values()} <= {"F32", "F64", "I64"}
+        assert 8 + size + max(entry["data_offsets"][1] for entry in header.values()) == len(content)

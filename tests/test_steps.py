@@ -1,0 +1,432 @@
+"""The steps through a real MLflow store: what a run carries, what is registered, what is reused, what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+
+from atma18 import boosting
+from atma18.cache import Cache
+from atma18.dataset import Dataset
+from atma18.schema import TARGETS, Predictions
+from atma18.tracking import identity, manifest
+from steps import blend, embed, gbdt, main, nn1, nn2
+from tests.conftest import forget_caller
+
+pytestmark = pytest.mark.e2e
+
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
+
+
+def enter(store, patch):
+    """Make a folder the place of the store, the cache and what steps write."""
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    patch.setenv("ATMA18_CACHE", f"{store}/cache")
+    patch.chdir(store)
+
+
+def call(command, *words):
+    """Run a step in this process."""
+    mlflow.set_experiment("atma18")
+    return CliRunner().invoke(command.main, [str(word) for word in words])
+
+
+def ran(result):
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_folder, tmp_path_factory):
+    """One `main` on the tiny drives in a store of its own."""
+    store = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        enter(store, patch)
+        done = call(main, f"--data={tiny_folder}", *SHORT)
+        ran(done)
+    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
+
+
+@pytest.fixture
+def there(finished, no_caller, monkeypatch):
+    """The finished `main`, and this test inside its store."""
+    enter(finished.store, monkeypatch)
+    return finished
+
+
+def all_runs():
+    client = MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return client.search_runs(experiments, order_by=["attributes.start_time ASC"])
+
+
+def newest(step):
+    """The newest finished run of a step."""
+    query = f"tags.`atma18.step` = '{step}' and attributes.status = 'FINISHED'"
+    experiments = [e.experiment_id for e in MlflowClient().search_experiments()]
+    return MlflowClient().search_runs(experiments, query, order_by=["attributes.start_time DESC"])[0]
+
+
+def first(step):
+    """The run of a step that the finished `main` made."""
+    return next(run for run in all_runs() if run.data.tags.get("atma18.step") == step)
+
+
+def artifacts(run):
+    return Path(run.info.artifact_uri)
+
+
+def versions(step):
+    return MlflowClient().search_model_versions(f"name = 'atma18-{step}'")
+
+
+def test_main_leaves_six_finished_runs_the_steps_under_one_parent(there):
+    [parent] = [run for run in all_runs() if run.data.tags.get("atma18.step") == "main"][:1]
+    children = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+    assert [run.data.tags["atma18.step"] for run in children] == list(STEPS)
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+
+
+def test_main_prints_every_step_and_the_way_to_the_ui(there):
+    lines = there.stdout.splitlines()
+
+    for step in STEPS:
+        assert any(line.split()[:1] == [step] and line.split()[-1] == first(step).info.run_id for line in lines)
+    assert any("constant velocity" in line for line in lines)
+    assert "mlflow ui --backend-store-uri sqlite:///" in lines[-1]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_has_a_version_of_its_run_with_the_alias_candidate(there, step):
+    version = MlflowClient().get_model_version_by_alias(f"atma18-{step}", "candidate")
+    run = MlflowClient().get_run(version.run_id)
+
+    assert run.data.tags["atma18.step"] == step
+    assert version.tags.items() >= {k: v for k, v in run.data.tags.items() if k.startswith("atma18.")}.items()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_carries_what_the_contract_names(there, step, tiny):
+    run = first(step)
+    tags = {name.removeprefix("atma18.") for name in run.data.tags if name.startswith("atma18.")}
+    wanted = {"step", "preset", "data_sha256", "folds_sha256", "config_sha256", "code_sha256", "git", "fingerprint"}
+
+    assert wanted <= tags
+    assert run.data.tags["atma18.data_sha256"] == tiny.sha256
+    assert run.data.params["cfg.seed"] == "0"
+    assert run.data.params["cfg.data"] == str(tiny.folder)
+    metrics = {"oof/mae_m", "oof/mae_m_testmix", "oof_axis/x_m", "oof_horizon/3.0s_m", "oof_size/6_or_more_m"}
+    assert metrics <= set(run.data.metrics)
+    assert {"total/seconds", "total/samples_per_s", "total/peak_memory_gb"} <= set(run.data.metrics)
+    assert {i.dataset.name.rsplit("-", 1)[1] for i in run.inputs.dataset_inputs} == {"training", "testing"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_manifest_names_every_file_of_the_run_and_comes_last(there, step):
+    folder = artifacts(first(step))
+    written = json.loads((folder / "manifest.json").read_text())
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+    assert files - {"manifest.json"} == set(written["artifacts"])
+    assert {"config.json", "folds.parquet", "predictions/oof.parquet", "predictions/test.parquet"} <= files
+    assert {"predictions/test_by_fold.parquet", "figures/mae_by_horizon.png"} <= files
+    assert (folder / "manifest.json").stat().st_mtime_ns >= max(p.stat().st_mtime_ns for p in folder.rglob("*"))
+    assert "artifacts/bundle/bundle.json" in written["model"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_oof_scores_are_those_of_the_stored_predictions(there, step, tiny):
+    stored = Predictions.read(artifacts(first(step)) / "predictions").aligned(tiny.train.ids, tiny.test.ids, step)
+
+    assert first(step).data.metrics["oof/mae_m"] == pytest.approx(np.abs(stored.oof_m - tiny.targets_m).mean())
+
+
+def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
+    blended = MlflowClient().get_run(first("blend").info.run_id)
+
+    for name in ("nn1", "nn2", "gbdt"):
+        assert blended.data.tags[f"atma18.input.{name}"] == first(name).info.run_id
+    assert first("gbdt").data.tags["atma18.input.embed"] == first("embed").info.run_id
+    assert len(blended.inputs.model_inputs) == 3
+
+
+def test_the_submission_has_the_order_of_the_test_file_and_no_id(there, tiny):
+    submission = pd.read_csv(there.store / "submission.csv")
+    stored = pd.read_parquet(artifacts(first("blend")) / "predictions" / "test.parquet").set_index("ID")
+    order = pd.read_csv(tiny.folder / "test_features.csv")["ID"]
+
+    assert list(submission.columns) == list(TARGETS)
+    np.testing.assert_allclose(submission.to_numpy(), stored.loc[order, list(TARGETS)].to_numpy(), rtol=0, atol=1e-12)
+
+
+def test_blend_reports_the_cross_fitted_score_and_labels_the_in_sample_one(there):
+    metrics = first("blend").data.metrics
+
+    assert metrics["in_sample/mae_m"] <= metrics["oof/mae_m"]
+    assert metrics["gain/low_m"] <= metrics["gain/mean_m"] <= metrics["gain/high_m"]
+
+
+def test_main_again_reuses_every_step_and_says_so(there):
+    before = len(all_runs())
+
+    output = ran(call(main, there.data, *SHORT, "--out=again.csv"))
+
+    assert [f"{step}: reused run {first(step).info.run_id}" in output for step in STEPS] == [True] * 5
+    assert len(all_runs()) == before + 1  # the parent
+    assert (there.store / "again.csv").read_bytes() == (there.store / "submission.csv").read_bytes()
+
+
+def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
+    output = ran(call(main, there.data, *SHORT, "--nn2_learning_rate=1e-4", "--out=other.csv"))
+
+    assert [step for step in STEPS if f"{step}: reused" in output] == ["embed", "nn1"]
+    assert [step for step in STEPS if f"{step}: run" in output] == ["nn2", "gbdt", "blend"]
+
+
+def test_a_changed_line_of_code_makes_nothing_reusable(there, monkeypatch):
+    monkeypatch.setattr(identity, "_code", lambda: "other code")
+
+    output = ran(call(main, there.data, *SHORT, "--out=other.csv"))
+
+    assert "reused" not in output
+
+
+def test_a_version_that_is_missing_is_made_up_for_on_reuse(there):
+    run_id = first("embed").info.run_id
+    for version in versions("embed"):
+        if version.run_id == run_id:
+            MlflowClient().delete_model_version("atma18-embed", version.version)
+
+    ran(call(main, there.data, *SHORT, "--out=again.csv"))
+
+    assert [version.run_id for version in versions("embed")].count(run_id) == 1
+
+
+def test_a_changed_artifact_is_never_reused_nor_read(there):
+    run = first("nn1")
+    path = artifacts(run) / "predictions" / "oof.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        result = call(blend, there.data, f"--inputs={run.info.run_id}")
+        output = ran(call(main, there.data, *SHORT, "--out=again.csv"))
+    finally:
+        path.write_bytes(whole)
+
+    assert result.exit_code == 1
+    assert "oof.parquet (changed)" in result.output
+    assert f"nn1: reused run {run.info.run_id}" not in output
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [pytest.param("RUNNING", "status RUNNING", id="running"), pytest.param("FAILED", "status FAILED", id="failed")],
+)
+def test_an_upstream_that_is_not_finished_is_refused(there, status, found):
+    run = MlflowClient().create_run(first("nn1").info.experiment_id)
+    MlflowClient().update_run(run.info.run_id, status=status)
+
+    result = call(blend, there.data, f"--inputs={run.info.run_id}")
+
+    assert result.exit_code == 1
+    assert found in result.output
+
+
+def test_a_deleted_upstream_is_refused(there):
+    run_id = newest("nn2").info.run_id
+    MlflowClient().delete_run(run_id)
+    try:
+        result = call(blend, there.data, f"--inputs={run_id}")
+    finally:
+        MlflowClient().restore_run(run_id)
+
+    assert result.exit_code == 1
+    assert "a deleted one" in result.output
+
+
+def test_an_upstream_of_other_folds_is_refused(there):
+    result = call(blend, there.data, f"--inputs={first('nn1').info.run_id}", "--fold_seed=1")
+
+    assert result.exit_code == 1
+    assert "expected the folds of this experiment" in result.output
+
+
+def test_folds_are_adopted_from_a_run(there):
+    run_id = first("nn1").info.run_id
+
+    ran(call(blend, there.data, f"--inputs={run_id}", f"--folds={run_id}", "--fold_seed=7"))
+
+    assert newest("blend").data.tags["atma18.folds_sha256"] == first("nn1").data.tags["atma18.folds_sha256"]
+
+
+def test_the_same_run_twice_is_refused(there):
+    run_id = first("nn1").info.run_id
+
+    result = call(blend, there.data, f"--inputs={run_id},{run_id}")
+
+    assert result.exit_code == 1
+    assert "each once" in result.output
+
+
+@pytest.mark.parametrize("given", ["models:/atma18-nn1/1", "models:/atma18-nn1@candidate", "nn1"])
+def test_an_upstream_is_found_by_every_kind_of_name(there, given):
+    ran(call(blend, there.data, f"--inputs={given}"))
+
+    upstream = newest("blend").data.tags["atma18.input.nn1"]
+    assert upstream in {version.run_id for version in versions("nn1")}
+
+
+def test_a_missing_upstream_ends_the_step_before_any_work_with_the_command_that_makes_it(
+    tiny_folder, tmp_path, monkeypatch
+):
+    enter(tmp_path, monkeypatch)
+
+    result = call(gbdt, f"--data={tiny_folder}", "--folds=4")
+
+    assert result.exit_code == 1
+    assert f"-m steps.embed --data {tiny_folder} --folds 4" in result.output
+    assert all_runs() == []
+
+
+def test_a_step_that_fails_leaves_a_failed_run_and_no_version(there, monkeypatch):
+    before = len(versions("gbdt"))
+
+    def broken(*args, **kwargs):
+        raise MemoryError("no trees today")
+
+    monkeypatch.setattr(boosting, "fit_targets", broken)
+    result = call(gbdt, there.data, "--rounds=3")
+
+    assert isinstance(result.exception, MemoryError)
+    assert all_runs()[-1].info.status == "FAILED"
+    assert len(versions("gbdt")) == before
+    assert not (artifacts(all_runs()[-1]) / "manifest.json").exists()
+
+
+def test_catboost_is_an_engine_of_gbdt(there):
+    ran(call(gbdt, there.data, "--engine=catboost", "--rounds=3"))
+
+    names = json.loads((artifacts(newest("gbdt")) / "manifest.json").read_text())["model"]
+    assert sum(name.endswith(".cbm") for name in names) == 3 * len(TARGETS)
+
+
+def test_a_causal_gbdt_leaves_out_nets_that_see_the_future(there):
+    output = ran(call(gbdt, there.data, "--causal=true", "--rounds=3"))
+
+    assert "nn2 left out" in output
+    assert "atma18.input.nn2" not in newest("gbdt").data.tags
+    columns = pd.read_parquet(artifacts(newest("gbdt")) / "feature_importance.parquet")["feature"]
+    assert not [name for name in columns if name.endswith("_next") or name.startswith("nn2/")]
+
+
+def test_the_two_stages_can_be_run_one_by_one(there):
+    candidate = MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version
+    ran(call(nn2, there.data, "--stage=first", "--num_epochs=1"))
+    half = newest("nn2")
+    skipped = call(blend, there.data, "--inputs=nn2")
+    second = ran(call(nn2, there.data, "--stage=second", f"--init={half.info.run_id}", "--num_epochs=1"))
+
+    assert half.data.tags["atma18.stage"] == "first"
+    assert MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version != candidate
+    assert newest("nn2").data.tags["atma18.input.init"] == half.info.run_id
+    assert "finished" in second
+    ran(skipped)
+    assert newest("blend").data.tags["atma18.input.nn2"] != half.info.run_id
+
+
+def test_the_second_stage_wants_a_first_one(there):
+    result = call(nn1, there.data, "--stage=second")
+
+    assert result.exit_code == 1
+    assert "--stage first" in result.output
+
+
+def test_registered_servables_reproduce_the_test_predictions_from_raw_frames(there, tiny, tmp_path):
+    """In a fresh process outside the project, without pickle, from PNG files."""
+    request = pd.read_csv(tiny.folder / "test_features.csv")
+    for column in ("image_t", "image_t-0.5", "image_t-1.0"):
+        request[column] = [(tiny.folder / "images" / i / f"{column}.png").read_bytes() for i in request["ID"]]
+    request["traffic_lights"] = [(tiny.folder / "traffic_lights" / f"{i}.json").read_text() for i in request["ID"]]
+    request.sample(frac=1, random_state=0).to_parquet(tmp_path / "request.parquet")
+    script = (
+        "import sys, mlflow, pandas as pd\n"
+        "request = pd.read_parquet('request.parquet')\n"
+        "for uri in sys.argv[1:]:\n"
+        "    model = mlflow.pyfunc.load_model(uri)\n"
+        "    model.predict(request).to_parquet(uri.split('/')[1] + '.parquet')\n"
+        "import atma18\n"
+        "print(atma18.__file__)\n"
+    )
+    numbers = {step: next(v.version for v in versions(step) if v.run_id == first(step).info.run_id) for step in STEPS}
+    uris = [f"models:/atma18-{step}/{number}" for step, number in numbers.items()]
+    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *uris], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert str(there.store) in done.stdout  # the code came with the model
+    for step in STEPS:
+        stored = pd.read_parquet(artifacts(first(step)) / "predictions" / "test.parquet").set_index("ID")
+        served = pd.read_parquet(tmp_path / f"atma18-{step}.parquet").set_index("ID")
+        assert set(served.index) == set(stored.index)
+        np.testing.assert_allclose(served.loc[stored.index], stored, rtol=0, atol=1e-4, err_msg=step)
+
+
+def test_no_model_holds_a_pickle(there):
+    files = [path for path in (there.store / "mlruns").rglob("*") if path.is_file()]
+
+    assert files
+    assert [path.name for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")] == []
+
+
+def test_what_an_upstream_stores_is_linked_not_copied(there):
+    def objects(step):
+        model = Path(MlflowClient().get_logged_model(first(step).outputs.model_outputs[0].model_id).artifact_location)
+        return {path.name: path.stat().st_ino for path in (model / "artifacts" / "bundle" / "objects").iterdir()}
+
+    nets, blended = objects("nn1"), objects("blend")
+
+    assert nets.items() <= blended.items()
+
+
+def test_the_dataset_folder_is_never_written_into(there, tiny, tmp_path):
+    Dataset.open(str(tiny.folder), Cache.open(tmp_path / "cache"))
+    names = {path.name for path in tiny.folder.iterdir()}
+
+    assert names == {"train_features.csv", "test_features.csv", "test_targets.csv", "images", "traffic_lights"}
+
+
+def test_manifests_are_checked_against_the_tag_of_their_run(there):
+    run = first("gbdt")
+    path = artifacts(run) / manifest.FILE
+    whole = path.read_text()
+    path.write_text(whole.replace(json.loads(whole)["artifacts"]["config.json"], "0" * 64))
+    try:
+        result = call(blend, there.data, f"--inputs={run.info.run_id}")
+    finally:
+        path.write_text(whole)
+
+    assert result.exit_code == 1
+    assert "expected the manifest that the run was finished with" in result.output
+
+
+def test_a_step_of_its_own_is_registered_too(tiny_folder, tmp_path, monkeypatch):
+    enter(tmp_path, monkeypatch)
+
+    ran(call(embed, f"--data={tiny_folder}", "--svd_components=2"))
+
+    assert [run.data.params["cfg.svd_components"] for run in all_runs()] == ["2"]
+    assert len(versions("embed")) == 1
