@@ -33,7 +33,9 @@ class Experiment:
     cache: Cache
 
     @classmethod
-    def open(cls, data: str, preset: str, folds: str, fold_seed: int, seed: int, adopt: Callable[[str], Folds]) -> Self:
+    def open(
+        cls, data: str, preset: str, folds: str, fold_seed: int, seed: int, cache: Cache, adopt: Callable[[str], Folds]
+    ) -> Self:
         """Read the data and make, or adopt, the folds.
 
         Args:
@@ -42,6 +44,7 @@ class Experiment:
             folds: `preset`, a count, or a run whose folds are to be used.
             fold_seed: of the folds that are made.
             seed: of everything else.
+            cache: where decoded frames, folds and embeddings are kept.
             adopt: fetches the folds of a run.
 
         Raises:
@@ -49,7 +52,6 @@ class Experiment:
         """
         if preset not in PRESETS:
             raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {preset!r}")
-        cache = Cache.open()
         dataset = Dataset.open(data, cache)
         if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
             count = PRESETS[preset].folds if folds == PRESET else int(folds)

@@ -178,6 +178,8 @@ class Preset:
     nn2: NetConfig
     gbdt: GbdtConfig
     folds: int
+    for_gpu: bool = False
+    """Whether a CPU would need many hours."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
 
@@ -205,7 +207,7 @@ def _quick() -> Preset:
 
 def _seed() -> Preset:
     nn1, nn2 = _published_nets(epochs=(20, 30), size_px=(224, 224))
-    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.003, rounds=10_000), folds=5)
+    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.003, rounds=10_000), folds=5, for_gpu=True)
 
 
 def _seed_small() -> Preset:

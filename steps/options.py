@@ -26,6 +26,11 @@ class OrPreset(click.ParamType[Any]):
         self.kind = kind
         self.name = f"{kind.name}|{PRESET}"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Show the choices, or the kind of value."""
+        words = self.kind.choices if isinstance(self.kind, click.Choice) else [self.kind.name.upper()]
+        return f"[{'|'.join([*words, PRESET])}]"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Turn the text into the value, or into None."""
         return None if value == PRESET else self.kind.convert(value, param, ctx)
@@ -108,7 +113,13 @@ def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def open_experiment(data: str, preset: str, folds: str, fold_seed: int, seed: int) -> Experiment:
     """Open what every step shares."""
-    return Experiment.open(data, preset, folds, fold_seed, seed, adopt=lambda run: tracking.folds_of(run, Cache.open()))
+    cache = Cache.open()
+    experiment = Experiment.open(data, preset, folds, fold_seed, seed, cache, lambda run: tracking.folds_of(run, cache))
+    if absent := experiment.dataset.absent:
+        click.echo(f"{data}: these drives have no {', '.join(absent)}; the models do without")
+    if experiment.preset.for_gpu and experiment.machine.device == "cpu":
+        click.echo(f"preset={preset} is meant for a GPU: on this CPU the competition's data would take many hours")
+    return experiment
 
 
 @contextmanager

@@ -171,8 +171,12 @@ def test_the_camera_is_the_competitions_unless_the_folder_brings_one(read, folde
 
 @pytest.mark.parametrize(
     "spelling",
-    [pytest.param(("True", "False"), id="pandas"), pytest.param(("true", "false"), id="JSON"), ("1", "0")]
-    + [pytest.param(("1.0", "0.0"), id="float")],
+    [
+        pytest.param(("True", "False"), id="pandas"),
+        pytest.param(("true", "false"), id="JSON"),
+        pytest.param(("1", "0"), id="whole number"),
+        pytest.param(("1.0", "0.0"), id="float"),
+    ],
 )
 def test_flags_are_0_or_1_however_they_are_spelled(read, folder, spelling):
     before = read()
@@ -210,7 +214,7 @@ def write_frames_again(folder):
     for path in folder.path.rglob("*.png"):
         with Image.open(path) as image:
             image.load()
-        image.save(path, compress_level=9)
+        image.save(path, compress_level=3)
 
 
 def write_lights_again(folder):
@@ -343,7 +347,7 @@ def rename_a_sample(folder):
 
 
 def move_a_scene_to_the_other_split(folder):
-    targets = {name: "0" for name in TARGETS}
+    targets = dict.fromkeys(TARGETS, "0")
     row = folder.table("test").query("ID == 'd_20'").assign(**targets)
     folder.change("train", lambda table: pd.concat([table, row]))
     folder.change("test", lambda table: table[table["ID"] != "d_20"])
@@ -591,8 +595,7 @@ BROKEN = [
     ),
     pytest.param(
         remove_lights("c_120", "a_220"),
-        "traffic_lights: expected a file for every sample, missing: .*a_220.*c_120|"
-        "traffic_lights: expected a file for every sample, missing: .*c_120.*a_220",
+        r"traffic_lights: expected a file for every sample, missing: (c_120, a_220|a_220, c_120)$",
         id="missing lights",
     ),
     *[
@@ -676,18 +679,6 @@ def test_reading_writes_nothing_into_the_folder(read, folder):
     for verify in (False, True):
         read(verify=verify)
     assert state_of(folder.path) == before
-
-
-def test_a_folder_that_nobody_may_write_can_be_read(read, folder):
-    expected = read().sha256
-    places = [folder.path, *folder.path.rglob("*")]
-    for place in places:
-        place.chmod(0o555 if place.is_dir() else 0o444)
-    try:
-        assert read().sha256 == expected
-    finally:
-        for place in places:
-            place.chmod(0o755)
 
 
 def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monkeypatch, tmp_path, tiny_cache):

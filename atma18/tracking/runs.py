@@ -17,6 +17,7 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Metric, Param
 
 from atma18 import metrics, plots, servable, stopwatch
+from atma18.dataset import DEMO
 from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
 from atma18.schema import Predictions
@@ -234,11 +235,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _log_datasets(experiment: Experiment) -> None:
     """Show the data in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
     dataset = experiment.dataset
+    name = DEMO if experiment.data == DEMO else dataset.folder.resolve().name
     for context, samples in (("training", dataset.train), ("testing", dataset.test)):
         table = samples.signals.assign(ID=samples.ids.astype(object))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
-            logged = from_pandas(
-                table, str(dataset.folder), name=f"{experiment.data}-{context}", digest=dataset.sha256[:16]
-            )
+            logged = from_pandas(table, str(dataset.folder), name=f"{name}-{context}", digest=dataset.sha256[:16])
         mlflow.log_input(logged, context)

@@ -1,0 +1,87 @@
+"""The leaderboard shows what each run measured, which were reused, and the references below."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from atma18 import leaderboard
+from atma18.pipeline import Result
+
+FIGURES = {
+    "run-a": {"oof/mae_m": 0.25, "oof/mae_m_testmix": 0.3125, "total/seconds": 12.5, "nn/other": 9.0},
+    "run-b": {"oof/mae_m": 0.1875, "oof/mae_m_testmix": 0.2, "total/seconds": 3600.0},
+}
+REFERENCES = {"reference/constant_velocity_m": 0.5, "reference/median_m": 3.75}
+
+
+def done(**reused):
+    """Steps `nn1` and `blend` on `run-a` and `run-b`."""
+    runs = {"nn1": "run-a", "blend": "run-b"}
+    return {
+        step: Result(upstream=SimpleNamespace(run_id=run), reused=reused.get(step, False)) for step, run in runs.items()
+    }
+
+
+@pytest.fixture
+def board(monkeypatch):
+    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
+    return leaderboard.of_runs(done(blend=True))
+
+
+def cells(markdown):
+    """The cells of a Markdown table, row by row."""
+    lines = markdown.split("\n")
+    assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
+def test_markdown_has_a_row_for_each_step_in_order_and_then_the_references(board):
+    assert cells(board.markdown) == [
+        ["step", "OOF MAE m", "test-mix MAE m", "seconds", "", "run"],
+        ["---"] * 6,
+        ["nn1", "0.2500", "0.3125", "12.5000", "", "run-a"],
+        ["blend", "0.1875", "0.2000", "3600.0000", "reused", "run-b"],
+        ["constant velocity", "0.5000", "", "", "", ""],
+        ["in-fold median", "3.7500", "", "", "", ""],
+    ]
+
+
+def test_text_says_the_same_as_markdown(board):
+    head, *rows = [line.split() for line in board.text.split("\n")]
+
+    assert head == ["step", "OOF", "MAE", "m", "test-mix", "MAE", "m", "seconds", "run"]
+    assert rows == [
+        ["nn1", "0.2500", "0.3125", "12.5000", "run-a"],
+        ["blend", "0.1875", "0.2000", "3600.0000", "reused", "run-b"],
+        ["constant", "velocity", "0.5000"],
+        ["in-fold", "median", "3.7500"],
+    ]
+
+
+def test_the_table_keeps_the_exact_figures(monkeypatch):
+    exact = {"oof/mae_m": 0.123456789, "oof/mae_m_testmix": 1 / 3, "total/seconds": 1e-9}
+    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: exact | REFERENCES)
+
+    table = leaderboard.of_runs(done()).table
+
+    assert table.loc[0, ["OOF MAE m", "test-mix MAE m", "seconds"]].tolist() == [0.123456789, 1 / 3, 1e-9]
+
+
+@pytest.mark.parametrize(
+    ("reused", "marks"),
+    [
+        pytest.param({}, ["", ""], id="none"),
+        pytest.param({"nn1": True}, ["reused", ""], id="one"),
+        pytest.param({"nn1": True, "blend": True}, ["reused", "reused"], id="all"),
+    ],
+)
+def test_reused_runs_are_marked(monkeypatch, reused, marks):
+    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
+    shown = cells(leaderboard.of_runs(done(**reused)).markdown)
+    assert [row[4] for row in shown[2:4]] == marks
+
+
+def test_a_run_without_a_score_is_no_row_of_zeros(monkeypatch):
+    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: dict(REFERENCES))
+    with pytest.raises(KeyError, match="oof/mae_m"):
+        leaderboard.of_runs(done())

@@ -1,0 +1,188 @@
+"""A request gives the samples that its files would give, in whatever order its rows come, and gets that order back."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from atma18 import requests
+from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
+from atma18.servable import Sensors
+
+ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
+
+
+@pytest.fixture(scope="module")
+def request_of(tiny_folder):
+    """What a client would send for these samples: the row of the table and the bytes of the files."""
+    table = pd.concat([pd.read_csv(tiny_folder / f"{split}_features.csv") for split in ("train", "test")])
+    table = table.drop(columns=list(TARGETS)).set_index("ID")
+
+    def build(ids):
+        rows = table.loc[list(ids)].reset_index()
+        rows["traffic_lights"] = [(tiny_folder / "traffic_lights" / f"{i}.json").read_text() for i in ids]
+        for name in FRAME_FILES:
+            frames = [(tiny_folder / "images" / i / name).read_bytes() for i in ids]
+            rows[name.removesuffix(".png")] = pd.Series(frames, dtype=object)
+        return rows
+
+    return build
+
+
+def assert_same(found, expected):
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    pd.testing.assert_frame_equal(found.signals, expected.signals, check_exact=True)
+    np.testing.assert_array_equal(found.gear, expected.gear)
+    pd.testing.assert_frame_equal(
+        found.lights.reset_index(drop=True), expected.lights.reset_index(drop=True), check_exact=True
+    )
+    np.testing.assert_array_equal(found.frames[:], expected.frames[:])
+
+
+def reversed_rows(table):
+    return table[::-1]
+
+
+def shuffled_rows(table):
+    return table.sample(frac=1, random_state=5)
+
+
+def order_as_text(table):
+    return table.sort_values("ID")
+
+
+def shuffled_columns(table):
+    return table.sample(frac=1, axis=1, random_state=5)
+
+
+def more_columns(table):
+    return table.assign(weather="rain", x_0=1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda table: table, reversed_rows, shuffled_rows, order_as_text, shuffled_columns, more_columns],
+    ids=["as filed", "rows reversed", "rows shuffled", "order as text", "columns shuffled", "more columns"],
+)
+def test_a_request_is_read_like_the_dataset_folder(tiny, request_of, change):
+    request = change(request_of(tiny.test.ids))
+    assert_same(requests.parse(request, ALL), tiny.test)
+
+
+def test_every_scene_is_read_alone_as_with_all_others(tiny, request_of):
+    for scene in np.unique(tiny.train.scenes):
+        rows = np.flatnonzero(tiny.train.scenes == scene)
+        request = request_of(tiny.train.ids[rows][::-1])
+        assert_same(requests.parse(request, Sensors.of(tiny.train)), tiny.train.take(rows))
+
+
+def test_a_single_sample_is_a_request(tiny, request_of):
+    assert_same(requests.parse(request_of(tiny.test.ids[3:4]), ALL), tiny.test.take(np.array([3])))
+
+
+def test_reading_a_request_does_not_change_it(tiny, request_of):
+    request = shuffled_rows(request_of(tiny.test.ids))
+    before = request.copy(deep=True)
+    requests.parse(request, ALL)
+    pd.testing.assert_frame_equal(request, before)
+
+
+def test_the_columns_of_a_request_are_those_of_the_sensors():
+    assert requests.columns(ALL) == [
+        *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas"),
+        *("brakePressed", "gasPressed", "leftBlinker", "rightBlinker", "gearShifter", "traffic_lights"),
+        *("image_t", "image_t-0.5", "image_t-1.0"),
+    ]
+    few = Sensors(("vEgo", "gas"), gear=False, lights=False)
+    assert requests.columns(few) == ["ID", "vEgo", "gas", "image_t", "image_t-0.5", "image_t-1.0"]
+
+
+def test_sensors_that_the_model_does_not_have_are_neither_needed_nor_read(tiny, request_of):
+    request = request_of(tiny.test.ids[:2]).drop(columns=["aEgo", "gearShifter"])
+    request["traffic_lights"] = "not even JSON"
+
+    samples = requests.parse(request, Sensors(("vEgo", "gas"), gear=False, lights=False))
+
+    assert list(samples.signals) == ["vEgo", "gas"]
+    assert samples.gear is None
+    assert samples.lights is None
+
+
+def test_lights_are_read_with_unknown_classes_as_other(tiny, request_of):
+    request = request_of(tiny.test.ids[:1])
+    request["traffic_lights"] = json.dumps([{"class": c, "bbox": [1, 2.5, 3, 4]} for c in ("purple", "red")])
+
+    lights = requests.parse(request, ALL).lights
+
+    assert lights.to_numpy().tolist() == [[tiny.test.ids[0], c, 1, 2.5, 3, 4] for c in ("other", "red")]
+
+
+def drop(*names):
+    return lambda table: table.drop(columns=list(names))
+
+
+def put(column, value):
+    """Put a value into the second row."""
+
+    def change(table):
+        table = table.astype({column: object})
+        table.iat[1, table.columns.get_loc(column)] = value
+        return table
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def wide_png(tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "wide.png"
+    Image.fromarray(np.zeros((64, 256, 3), np.uint8)).save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(drop("vEgo", "image_t-0.5"), "missing: vEgo, image_t-0.5$", id="missing columns"),
+        pytest.param(drop("ID"), "missing: ID$", id="no IDs"),
+        pytest.param(drop("traffic_lights", "gearShifter"), "missing: gearShifter, traffic_lights$", id="no lights"),
+        pytest.param(lambda table: table[:0], "expected at least one row .* repeated: none$", id="no row"),
+        pytest.param(lambda table: pd.concat([table, table[1:2]]), "each ID once, repeated: {id}$", id="repeated ID"),
+        pytest.param(put("ID", "../a_20"), "expected an ID like .* found '../a_20'", id="ID of another form"),
+        pytest.param(put("gas", float("nan")), "expected finite signals, found others at {id}$", id="no signal"),
+        pytest.param(put("aEgo", float("-inf")), "expected finite signals, found others at {id}$", id="endless signal"),
+        pytest.param(put("image_t-0.5", b"no"), "^{id}/image_t-0.5: expected a whole PNG image", id="not an image"),
+        pytest.param(put("image_t", b""), "^{id}/image_t: expected a whole PNG image", id="no bytes"),
+        pytest.param(put("traffic_lights", "[{"), "^{id}: traffic_lights: expected a JSON list", id="broken JSON"),
+    ],
+)
+def test_a_broken_request_is_refused_naming_column_and_sample(tiny, request_of, change, message):
+    request = request_of(tiny.test.ids[:3])
+    with pytest.raises(ValueError, match=message.format(id=tiny.test.ids[1])):
+        requests.parse(change(request), ALL)
+
+
+def test_a_frame_of_another_size_is_refused_by_name(tiny, request_of, wide_png):
+    request = put("image_t-1.0", wide_png)(request_of(tiny.test.ids[:3]))
+    with pytest.raises(ValueError, match=f"^{tiny.test.ids[1]}/image_t-1.0: .* found 256 x 64"):
+        requests.parse(request, ALL)
+
+
+def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
+    ids = tiny.test.ids[:4]
+    request = request_of(ids[[2, 0, 3, 1]])
+    predicted_m = np.arange(4)[:, None] * 100.0 + np.arange(18)  # row i of the samples, in canonical order
+
+    answered = requests.answer(request, requests.parse(request, ALL), predicted_m)
+
+    assert list(answered) == ["ID", *TARGETS]
+    assert answered["ID"].tolist() == ids[[2, 0, 3, 1]].tolist()
+    assert answered["x_0"].tolist() == [200, 0, 300, 100]
+    assert answered.loc[3, list(TARGETS)].tolist() == list(range(100, 118))
+
+
+def test_an_answer_to_another_request_is_refused_by_name(tiny, request_of):
+    samples = requests.parse(request_of(tiny.test.ids[:2]), ALL)
+    with pytest.raises(ValueError, match=f"predictions: .*missing: {tiny.test.ids[2]}; extra: {tiny.test.ids[0]}$"):
+        requests.answer(request_of(tiny.test.ids[1:3]), samples, np.zeros((2, 18)))

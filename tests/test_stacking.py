@@ -1,0 +1,302 @@
+"""Fold k's boosters read fold k's upstreams and never a target of fold k; noise goes on training rows alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from atma18 import boosting, stacking
+from atma18.embedding import EmbeddingFeatures
+from atma18.features import stacking_noise
+from atma18.folds import held_out_scenes
+from atma18.inputs import StoredInputs
+from atma18.presets import GbdtConfig
+from atma18.schema import TARGETS
+from atma18.stacking import GbdtModel
+
+CELLS, FOLDS = 2, 3
+CONFIG = GbdtConfig(
+    learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0
+)
+ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Leave the other cores alone: the trees are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def drives(tiny):
+    """Samples, targets and 3 folds of 4 scenes."""
+    return tiny.train, tiny.targets_m, np.unique(tiny.train.scenes, return_inverse=True)[1] % FOLDS
+
+
+def make_inputs(n, seed=0):
+    """Upstream results in which each model, fold and row has numbers of its own."""
+    rng = np.random.default_rng(seed)
+    svd = rng.normal(size=(FOLDS, n, CELLS * 2)).astype(np.float32)
+    similarity = rng.uniform(size=(n, CELLS * 2)).astype(np.float32)
+    return StoredInputs(
+        {name: rng.normal(scale=10, size=(FOLDS, n, 18)) for name in ("nn1", "nn2")},
+        {"embed": tuple(EmbeddingFeatures(basis, similarity) for basis in svd)},
+    )
+
+
+def fit(drives, inputs=None, stack=("nn1", "nn2"), config=CONFIG, **more):
+    samples, targets_m, folds = drives
+    inputs = make_inputs(len(samples)) if inputs is None else inputs
+    return stacking.fit(config, samples, targets_m, folds, inputs, stack, CELLS, threads=1, **more)
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """What `fit` gives to the boosters, fold by fold; none are fitted."""
+    calls = []
+
+    def record(config, features, targets, held_out, *, seed, threads, on_target):
+        calls.append({"features": features, "targets": targets, "held_out": held_out, "seed": seed})
+        return ()
+
+    monkeypatch.setattr(boosting, "fit_targets", record)
+    return calls
+
+
+class Spy:
+    """A booster that answers with one value and keeps the table that it was asked about."""
+
+    suffix = ".ubj"
+
+    def __init__(self, value=0.0):
+        self.value, self.tables = value, []
+
+    def predict(self, table):
+        self.tables.append(table)
+        return np.full(len(table), self.value)
+
+    def save(self, path):
+        Path(path).write_text(str(self.value))
+
+    def feature_importance(self):
+        return pd.Series({"a": self.value, "b": 1 - self.value})
+
+
+def spies(config=CONFIG, stack=("nn1", "nn2")):
+    return GbdtModel(config, stack, CELLS, tuple(tuple(Spy(100.0 * k + t) for t in range(18)) for k in range(FOLDS)))
+
+
+# Fitting
+
+
+@pytest.mark.parametrize("noise_scale", [0.0, 0.5, 2.0])
+def test_training_rows_get_out_of_fold_predictions_with_noise_of_each_models_own(drives, fitted, noise_scale):
+    samples, _, folds = drives
+    inputs = make_inputs(len(samples))
+
+    fit(drives, inputs, config=replace(CONFIG, noise_scale=noise_scale, seed=5))
+
+    for k in range(FOLDS):
+        rows, table = np.flatnonzero(folds != k), fitted[k]["features"]
+        noise = {}
+        for name in ("nn1", "nn2"):
+            found = table[[f"{name}/{target}" for target in TARGETS]].to_numpy(np.float64)
+            noise[name] = found - inputs.stacked(name, k)[rows]
+            expected = stacking_noise(samples.ids[rows], name, 5, noise_scale)
+            np.testing.assert_allclose(noise[name], expected, rtol=0, atol=1e-5)
+        assert np.allclose(noise["nn1"], noise["nn2"], atol=1e-4) == (noise_scale == 0)
+
+
+def test_a_folds_table_holds_the_rows_outside_it_in_its_own_basis(drives, fitted):
+    samples, _, folds = drives
+    inputs = make_inputs(len(samples))
+
+    fit(drives, inputs)
+
+    assert len(fitted) == FOLDS
+    for k in range(FOLDS):
+        rows, table = np.flatnonzero(folds != k), fitted[k]["features"]
+        np.testing.assert_allclose(table["can/vEgo"], samples.signals["vEgo"].to_numpy()[rows], rtol=1e-6)
+        svd = table[["svd/cell0_0", "svd/cell0_1", "svd/cell1_0", "svd/cell1_1"]].to_numpy()
+        np.testing.assert_array_equal(svd, inputs.embedding("embed", k).svd[rows])
+        similarity = table[[name for name in table if name.startswith("similarity/")]].to_numpy()
+        np.testing.assert_array_equal(similarity, inputs.embedding("embed", k).similarity[rows])
+
+
+@pytest.mark.parametrize("target", ["absolute", "residual"])
+def test_boosters_learn_metres_or_what_constant_velocity_leaves(drives, fitted, target):
+    samples, targets_m, folds = drives
+    straight_m = np.zeros((len(samples), 18))
+    for waypoint in range(6):
+        straight_m[:, 3 * waypoint] = samples.signals["vEgo"] * 0.5 * (waypoint + 1)
+
+    fit(drives, config=replace(CONFIG, target=target))
+
+    for k in range(FOLDS):
+        rows = folds != k
+        expected_m = targets_m[rows] - (straight_m[rows] if target == "residual" else 0)
+        np.testing.assert_allclose(fitted[k]["targets"], expected_m, rtol=0, atol=1e-9)
+
+
+def test_rounds_are_chosen_on_whole_scenes_of_the_training_part(drives, fitted):
+    samples, _, folds = drives
+
+    fit(drives, config=replace(CONFIG, seed=4))
+
+    for k in range(FOLDS):
+        scenes = samples.scenes[folds != k]
+        np.testing.assert_array_equal(fitted[k]["held_out"], held_out_scenes(scenes, 4))
+        assert not set(scenes[fitted[k]["held_out"]]) & set(scenes[~fitted[k]["held_out"]])
+        assert fitted[k]["seed"] == 4
+
+
+def test_a_model_without_upstream_predictions_has_no_column_of_them(drives, fitted):
+    fit(drives, stack=("nn2",))
+
+    models = {name.split("/")[0] for name in fitted[0]["features"]}
+    assert "nn2" in models and "nn1" not in models
+
+
+@ENGINES
+def test_a_folds_boosters_see_nothing_of_its_rows(drives, engine):
+    samples, targets_m, folds = drives
+    inputs, inside = make_inputs(len(samples)), np.flatnonzero(folds == 0)
+    changed_m, signals = targets_m.copy(), samples.signals.copy()
+    changed_m[inside] = -3 * changed_m[inside] + 50
+    signals.iloc[inside] += 9.0
+    other = StoredInputs(
+        {name: np.array(values) for name, values in inputs.by_fold_m.items()},
+        {"embed": tuple(EmbeddingFeatures(f.svd.copy(), f.similarity.copy()) for f in inputs.embeddings["embed"])},
+    )
+    for values in other.by_fold_m.values():
+        values[:, inside] += 30
+    for features in other.embeddings["embed"]:
+        features.svd[inside] += 4
+    config = replace(CONFIG, engine=engine)
+
+    before = fit(drives, inputs, config=config)
+    after = fit((replace(samples, signals=signals), changed_m, folds), other, config=config)
+
+    unchanged = [
+        np.array_equal(*(model.predict(k, samples, inputs) for model in (before, after))) for k in range(FOLDS)
+    ]
+    assert unchanged == [True, False, False]
+
+
+def test_each_booster_is_reported(drives):
+    reported = []
+
+    model = fit(drives, config=replace(CONFIG, rounds=1), on_target=reported.append)
+
+    assert reported == [*range(18)] * FOLDS
+    assert [len(fold) for fold in model.folds] == [18] * FOLDS
+
+
+# Predicting
+
+
+def test_predictions_read_the_upstreams_as_they_are_in_the_same_fold(drives):
+    samples, model = drives[0], spies()
+    inputs = make_inputs(len(samples))
+
+    for k in range(FOLDS):
+        model.predict(k, samples, inputs)
+
+        for booster in model.folds[k]:
+            [table] = booster.tables
+            for name in ("nn1", "nn2"):
+                found = table[[f"{name}/{target}" for target in TARGETS]].to_numpy()
+                np.testing.assert_array_equal(found, inputs.stacked(name, k).astype(np.float32))
+            np.testing.assert_array_equal(table["svd/cell1_1"], inputs.embedding("embed", k).svd[:, 3])
+
+
+@pytest.mark.parametrize("target", ["absolute", "residual"])
+@pytest.mark.parametrize("fold", [0, 2])
+def test_each_booster_adds_to_its_own_target(drives, target, fold):
+    samples = drives[0]
+    speed_mps = samples.signals["vEgo"].to_numpy()
+
+    predicted_m = spies(replace(CONFIG, target=target)).predict(fold, samples, make_inputs(len(samples)))
+
+    for t, name in enumerate(TARGETS):
+        straight_m = speed_mps * 0.5 * (int(name[-1]) + 1) if name.startswith("x") else 0.0
+        expected_m = 100 * fold + t + (straight_m if target == "residual" else 0.0)
+        np.testing.assert_allclose(predicted_m[:, t], np.broadcast_to(expected_m, len(samples)), rtol=0, atol=1e-9)
+
+
+def test_a_car_at_constant_velocity_leaves_nothing_to_a_residual(drives):
+    samples, _, folds = drives
+    straight_m = np.zeros((len(samples), 18))
+    straight_m[:, ::3] = samples.signals["vEgo"].to_numpy()[:, None] * [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+
+    model = fit((samples, straight_m, folds), config=replace(CONFIG, target="residual"))
+
+    predicted_m = model.predict(1, samples, make_inputs(len(samples)))
+    np.testing.assert_allclose(predicted_m, straight_m, rtol=0, atol=1e-6)
+
+
+@ENGINES
+def test_a_scenes_prediction_is_the_same_alone_and_among_others(drives, engine):
+    samples = drives[0]
+    inputs, model = make_inputs(len(samples)), fit(drives, config=replace(CONFIG, engine=engine))
+    together_m = model.predict(1, samples, inputs)
+
+    for scene in np.unique(samples.scenes)[:5]:
+        rows = np.flatnonzero(samples.scenes == scene)
+        np.testing.assert_array_equal(model.predict(1, samples.take(rows), inputs.take(rows)), together_m[rows])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_only_a_causal_model_predicts_the_same_before_later_samples_arrive(drives, causal):
+    samples, earlier = drives[0], np.arange(3)
+    inputs, model = make_inputs(len(samples)), fit(drives, config=replace(CONFIG, causal=causal, max_depth=6))
+    [scene] = set(samples.scenes[: samples.scene_sizes[0]])
+    assert samples.scene_sizes[0] > 3
+
+    now_m = model.predict(0, samples.take(earlier), inputs.take(earlier))
+
+    assert np.array_equal(now_m, model.predict(0, samples, inputs)[earlier]) == causal
+    assert model.causal == causal
+
+
+# Files
+
+
+@ENGINES
+@pytest.mark.parametrize("stack", [("nn1", "nn2"), ()], ids=["two upstreams", "none"])
+def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
+    samples, config = drives[0], replace(CONFIG, engine=engine, target="residual")
+    inputs, model = make_inputs(len(samples)), fit(drives, config=config, stack=stack)
+    model.save(tmp_path)
+
+    read = GbdtModel.load(config, stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
+
+    assert (read.config, read.stack, read.cells, len(read.folds)) == (config, stack, CELLS, FOLDS)
+    for k in range(FOLDS):
+        found_m, expected_m = (m.predict(k, samples, inputs) for m in (read, model))
+        np.testing.assert_array_equal(found_m, expected_m)
+    suffix = {"xgboost": ".ubj", "catboost": ".cbm"}[engine]
+    names = {f"fold{k}_{target}{suffix}" for k in range(FOLDS) for target in TARGETS}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):
+    spies().save(tmp_path)
+
+    assert float((tmp_path / "fold2_z_5.ubj").read_text()) == 217
+    assert float((tmp_path / "fold0_y_0.ubj").read_text()) == 1
+
+
+def test_importance_is_averaged_over_folds_and_targets_largest_first():
+    boosters = tuple((Spy(value),) * 18 for value in (0.1, 0.2, 0.3))
+
+    importance = GbdtModel(CONFIG, (), CELLS, boosters).feature_importance()
+
+    assert list(importance.index) == ["b", "a"]
+    np.testing.assert_allclose(importance, [0.8, 0.2])

@@ -1,0 +1,541 @@
+"""A fold's net is a function of seed and training rows alone, and each stage moves what it should and nothing else."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from atma18 import backbones, training
+from atma18.backbones import Backbone, BackboneSpec
+from atma18.compute import Compute
+from atma18.folds import held_out_scenes
+from atma18.presets import NetConfig, StageConfig
+from atma18.schema import FrameRows
+from atma18.training import Epoch
+
+MACHINE = Compute("cpu", 1, bfloat16=False)
+STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=1)
+STILL = StageConfig(batch_size=8, learning_rate=1e-12, weight_decay=0.0, num_epochs=1)
+CONFIG = NetConfig(STAGE, STAGE, backbone="small", hidden=8, num_layers=1, stage="first", inference_batch=16)
+STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Leave the other cores alone: these nets are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbone():
+    """Know one more backbone: a convolution with batch-norm, which trains in no time."""
+    build = backbones.build
+
+    def with_small(name, *, in_frames=1, pretrained=True, seed=0):
+        if name != "small":
+            return build(name, in_frames=in_frames, pretrained=pretrained, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            convolution = nn.Conv2d(3 * in_frames, 8, 4, 4, bias=False)
+        body = nn.Sequential(nn.AvgPool2d(8), convolution, nn.BatchNorm2d(8), nn.Hardswish())
+        return Backbone(BackboneSpec(name, (0.5,) * 3, (0.25,) * 3, channels=8), body, in_frames=in_frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", with_small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def drives(tiny):
+    """Samples, targets and 3 folds of 4 scenes."""
+    return tiny.train, tiny.targets_m, np.unique(tiny.train.scenes, return_inverse=True)[1] % 3
+
+
+def train(config, drives, step="nn1", **more):
+    return training.train(step, config, *drives, MACHINE, **more)
+
+
+def weights(model, fold):
+    return {name: value.clone() for name, value in model.folds[fold].net.state_dict().items()}
+
+
+def same(a, b):
+    return [name for name in a if torch.equal(a[name], b[name])] == list(b)
+
+
+def two_folds(drives):
+    samples, targets_m, folds = drives
+    return samples, targets_m, np.minimum(folds, 1)
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        pytest.param(0, 0.25, id="first step"),
+        pytest.param(1, 0.5, id="half-way up"),
+        pytest.param(3, 1.0, id="top"),
+        pytest.param(4, 1.0, id="the cosine starts at the top"),
+        pytest.param(8, 0.55, id="half-way down is the mean of top and floor"),
+        pytest.param(6, 0.1 + 0.9 * (1 + 0.5**0.5) / 2, id="a quarter down is at 45 degrees"),
+        pytest.param(12, 0.1, id="floor"),
+        pytest.param(20, 0.1, id="beyond the end"),
+    ],
+)
+def test_the_learning_rate_is_that_worked_out_on_paper(step, share):
+    assert training.warm_cosine(step, warm_up=4, total=12, floor=0.1) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("warm_up", [1, 5, 20])
+def test_the_learning_rate_rises_then_falls(warm_up):
+    shares = [training.warm_cosine(i, warm_up=warm_up, total=20, floor=1e-3) for i in range(21)]
+
+    assert shares[:warm_up] == sorted(shares[:warm_up])
+    assert shares[warm_up:] == sorted(shares[warm_up:], reverse=True)
+    assert max(shares) == 1.0
+    assert min(shares) >= 1e-3
+
+
+def test_each_stage_warms_up_for_an_epoch_and_ends_at_the_lowest_rate(drives, monkeypatch):
+    asked = []
+    schedule = training.warm_cosine
+    monkeypatch.setattr(training, "warm_cosine", lambda step, **how: asked.append((step, how)) or schedule(step, **how))
+    config = replace(CONFIG, stage="both", first=replace(STAGE, num_epochs=2, batch_size=20))
+
+    train(config, two_folds(drives))
+
+    n = [int((two_folds(drives)[2] != k).sum()) for k in range(2)]
+    expected = []
+    for rows in n:
+        for size, epochs in ((20, 2), (8, 1)):
+            batches = math.ceil(rows / size)
+            how = {"warm_up": batches, "total": batches * epochs, "floor": pytest.approx(1e-4)}
+            expected += [(step, how) for step in range(batches * epochs + 1)]  # one for the start, one after each step
+    assert asked == expected
+
+
+# Augmentation
+
+
+def gray(n=400, low=0.4, high=0.6):
+    """Images (n, 9, 2, 2): the top is `low`, the bottom `high`."""
+    images = torch.full((n, 9, 2, 2), low)
+    images[:, :, 1] = high
+    return images
+
+
+def augmented(images, probability, strength=0.2, seed=0):
+    return training.augment(images.clone(), probability, strength, torch.Generator().manual_seed(seed))
+
+
+def test_with_probability_0_nothing_changes():
+    assert torch.equal(augmented(gray(), 0.0), gray())
+
+
+def test_with_strength_0_nothing_changes():
+    assert torch.equal(augmented(gray(), 1.0, strength=0.0), gray())
+
+
+@pytest.mark.parametrize("probability", [0.25, 0.5, 1.0])
+def test_as_many_samples_change_as_asked(probability):
+    changed = (augmented(gray(), probability) != gray()).flatten(1).any(dim=1).float().mean().item()
+
+    assert changed == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 400))
+
+
+def test_contrast_and_brightness_fill_their_ranges_apart():
+    images = augmented(gray(), 1.0)
+    low, high = images[:, 0, 0, 0], images[:, 0, 1, 0]
+    contrast = (high - low) / 0.2  # of low 0.4 and high 0.6, neither clipped: c 0.6 + b and c 0.4 + b
+    brightness = low - contrast * 0.4
+
+    for found, centre in ((contrast, 1.0), (brightness, 0.0)):
+        assert centre - 0.2001 <= found.min() < centre - 0.18
+        assert centre + 0.18 < found.max() <= centre + 0.2001
+        assert found.mean().item() == pytest.approx(centre, abs=4 * 0.2 / math.sqrt(3 * 400))
+    assert abs(np.corrcoef(contrast.numpy(), brightness.numpy())[0, 1]) < 0.2
+
+
+def test_the_three_frames_of_a_sample_change_alike():
+    images = augmented(gray(), 0.5)
+
+    for channel in range(1, 9):
+        assert torch.equal(images[:, channel], images[:, 0])
+
+
+@pytest.mark.parametrize("strength", [0.2, 3.0])
+def test_images_stay_within_0_and_1(strength):
+    images = augmented(gray(low=0.0, high=1.0), 1.0, strength)
+
+    assert (images.min().item(), images.max().item()) == (0.0, 1.0)
+
+
+def test_the_generator_decides_the_change():
+    assert torch.equal(augmented(gray(), 0.5, seed=3), augmented(gray(), 0.5, seed=3))
+    assert not torch.equal(augmented(gray(), 0.5, seed=3), augmented(gray(), 0.5, seed=4))
+
+
+# Seeds and folds
+
+
+@pytest.fixture(scope="module")
+def first(drives):
+    """nn1 after its first stage."""
+    return train(CONFIG, drives)
+
+
+@pytest.mark.parametrize(
+    ("step", "backbone", "scenes"), [("nn1", "small", 12), ("nn2", "small", 12), ("nn1", "lite0", 3)]
+)
+def test_the_same_seed_gives_the_same_nets_to_the_bit_and_another_seed_others(drives, step, backbone, scenes):
+    samples, targets_m, folds = drives
+    rows = np.flatnonzero(np.isin(samples.scenes, np.unique(samples.scenes)[:scenes]))
+    part = samples.take(rows), targets_m[rows], folds[rows]
+    config = replace(CONFIG, stage="both", backbone=backbone)
+    once = train(config, part, step)
+    torch.rand(3)  # torch's own generator neither matters nor moves
+    state = torch.get_rng_state()
+
+    again = train(config, part, step)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    other = train(replace(config, seed=1), part, step)
+    for k in range(3):
+        assert same(weights(once, k), weights(again, k))
+        assert not same(weights(once, k), weights(other, k))
+    predicted_m = [m.folds[0].predict(part[0], config, "cpu") for m in (once, again)]
+    np.testing.assert_array_equal(*predicted_m)
+
+
+def test_folds_start_from_weights_of_their_own(drives):
+    model = train(replace(CONFIG, first=STILL), drives)
+
+    heads = [weights(model, k)["head.0.weight"] for k in range(3)]
+
+    assert not torch.allclose(heads[0], heads[1]) and not torch.allclose(heads[1], heads[2])
+
+
+@STEPS
+@pytest.mark.parametrize("patience", [None, 1], ids=["in full", "stopping early"])
+def test_a_folds_rows_never_touch_its_net(drives, step, patience):
+    samples, targets_m, folds = drives
+    rng, inside = np.random.default_rng(0), np.flatnonzero(folds == 0)
+    frames = np.array(samples.frames[:])
+    frames[inside] = rng.integers(0, 256, frames[inside].shape)
+    signals = samples.signals.copy()
+    signals.iloc[inside] += 7.0
+    changed_m = targets_m.copy()
+    changed_m[inside] += rng.normal(scale=50, size=(len(inside), 18))
+    config = replace(CONFIG, stage="both", second=replace(STAGE, patience=patience))
+
+    before = train(config, drives, step)
+    after = train(config, (replace(samples, frames=FrameRows.of(frames), signals=signals), changed_m, folds), step)
+
+    assert same(weights(before, 0), weights(after, 0))
+    for name, value in vars(before.folds[0].scaling).items():
+        np.testing.assert_array_equal(getattr(after.folds[0].scaling, name), value)
+    for k in (1, 2):
+        assert not same(weights(before, k), weights(after, k))
+
+
+def test_arguments_are_left_as_they_were(drives, first):
+    samples, targets_m, folds = drives
+    copies = [samples.signals.copy(), np.array(samples.frames[:]), targets_m.copy(), folds.copy()]
+    start = [weights(first, k) for k in range(3)]
+
+    train(replace(CONFIG, stage="second"), drives, start=first)
+
+    now = [samples.signals, samples.frames[:], targets_m, folds]
+    for found, expected in zip(now, copies, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert all(same(weights(first, k), start[k]) for k in range(3))
+
+
+# Batches
+
+
+def record_batches(monkeypatch):
+    batches = []
+    difference = training._Trainer._difference
+
+    def recorded(trainer, batch):
+        batches.append((trainer.fold, trainer.epochs_done, [unit.tolist() for unit in batch]))
+        return difference(trainer, batch)
+
+    monkeypatch.setattr(training._Trainer, "_difference", recorded)
+    return batches
+
+
+@pytest.mark.parametrize(("step", "size"), [("nn1", 12), ("nn2", 3)])
+@pytest.mark.parametrize("patience", [None, 5], ids=["all", "without those held out"])
+def test_an_epoch_goes_once_through_the_training_rows_in_random_batches_of_units(
+    drives, monkeypatch, step, size, patience
+):
+    samples, _, folds = drives
+    batches = record_batches(monkeypatch)
+
+    train(replace(CONFIG, first=replace(STAGE, batch_size=size, num_epochs=2, patience=patience)), drives, step)
+
+    for k in range(3):
+        outside = np.flatnonzero(folds != k)
+        if patience:
+            outside = outside[~held_out_scenes(samples.scenes[outside], CONFIG.seed)]
+        scenes = [np.flatnonzero((samples.scenes == s)).tolist() for s in np.unique(samples.scenes[outside])]
+        units = [[row] for row in outside.tolist()] if step == "nn1" else scenes
+        orders = []
+        for epoch in range(2):
+            found = [batch for fold, index, batch in batches if (fold, index) == (k, epoch)]
+            orders.append([unit for batch in found for unit in batch])
+            assert sorted(orders[-1]) == sorted(units)
+            sizes = [len(batch) for batch in found]
+            assert len(sizes) == math.ceil(len(units) / size) and max(sizes) <= size and max(sizes) - min(sizes) <= 1
+        assert orders[0] != orders[1] and orders[0] != sorted(orders[0])
+
+
+# Measurements
+
+
+def mae_of(model, fold, drives, rows):
+    samples, targets_m, _ = drives
+    return np.abs(model.folds[fold].predict(samples.take(rows), model.config, "cpu") - targets_m[rows]).mean()
+
+
+@STEPS
+@pytest.mark.parametrize("target", ["absolute", "residual"])
+def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives, step, target):
+    samples, _, folds = drives
+    epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target, augment_probability=0.0)
+
+    model = train(config, drives, step, on_epoch=epochs.append)
+
+    assert [(epoch.fold, epoch.index) for epoch in epochs] == [(0, 0), (1, 0), (2, 0)]
+    for epoch in epochs:
+        outside = np.flatnonzero(folds != epoch.fold)
+        held_out = held_out_scenes(samples.scenes[outside], config.seed)
+        assert 2 == len(np.unique(samples.scenes[outside[held_out]]))
+        trained_m, held_out_m = (mae_of(model, epoch.fold, drives, r) for r in (outside[~held_out], outside[held_out]))
+        assert epoch.train_mae_m == pytest.approx(trained_m, rel=1e-4)
+        assert epoch.held_out_mae_m == pytest.approx(held_out_m, rel=1e-4)
+
+
+def test_epochs_count_on_from_the_first_stage_into_the_second(drives):
+    epochs = []
+    config = replace(CONFIG, stage="both", first=replace(STAGE, num_epochs=2))
+
+    train(config, two_folds(drives), on_epoch=epochs.append)
+
+    assert [(epoch.fold, epoch.index) for epoch in epochs] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert all(epoch.held_out_mae_m is None for epoch in epochs)
+
+
+@STEPS
+def test_what_a_signal_says_is_learnt(drives, step):
+    samples, _, folds = drives
+    speed_mps = samples.signals["vEgo"].to_numpy()
+    targets_m = np.tile((speed_mps - speed_mps.mean())[:, None] / speed_mps.std(), 18)
+    stage = StageConfig(batch_size=8 if step == "nn1" else 2, learning_rate=1e-2, weight_decay=0.0, num_epochs=12)
+    config = replace(CONFIG, first=stage, target="absolute", augment_probability=0.0)
+    epochs = []
+
+    train(config, (samples, targets_m, np.minimum(folds, 1)), step, on_epoch=epochs.append)
+
+    for k in range(2):
+        assert [epoch for epoch in epochs if epoch.fold == k][-1].train_mae_m < 0.3 * np.abs(targets_m).mean()
+
+
+# Stages
+
+
+def moved(model, other, fold=0):
+    """Return the names of weights and statistics that differ."""
+    a, b = weights(model, fold), weights(other, fold)
+    return {name for name in a if not torch.equal(a[name], b[name])}
+
+
+def test_the_stages_are_those_that_the_configuration_names():
+    config = replace(CONFIG, second=STILL)
+
+    assert training.stages(replace(config, stage="first")) == [(STAGE, True)]
+    assert training.stages(replace(config, stage="second")) == [(STILL, False)]
+    assert training.stages(replace(config, stage="both")) == [(STAGE, True), (STILL, False)]
+
+
+@STEPS
+def test_the_first_stage_leaves_the_backbone_and_its_statistics_as_they_were(drives, step):
+    still = train(replace(CONFIG, first=STILL), two_folds(drives), step)
+
+    found = moved(train(CONFIG, two_folds(drives), step), still)
+
+    assert not [name for name in found if name.startswith("encoder.backbone.")]
+    assert {"encoder.signals.weight", "encoder.signals.bias"} <= found
+    assert all(name in found for name in weights(still, 0) if name.startswith("head."))
+
+
+@pytest.mark.parametrize("stage", ["second", "both"])
+def test_the_second_stage_moves_the_backbone_and_its_statistics(drives, stage):
+    start = train(CONFIG, two_folds(drives)) if stage == "second" else None
+    still = train(replace(CONFIG, first=STILL), two_folds(drives))
+
+    model = train(replace(CONFIG, stage=stage), two_folds(drives), start=start)
+
+    found = moved(model, start or still)
+    assert found == set(weights(model, 0))
+    assert any(name.endswith("running_var") for name in found)
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_a_trained_net_is_frozen_and_in_evaluation_mode(drives, first, stage):
+    model = train(replace(CONFIG, stage=stage), drives, start=first if stage == "second" else None)
+
+    for fold in model.folds:
+        assert not any(module.training for module in fold.net.modules())
+        assert not any(p.requires_grad for p in fold.net.encoder.backbone.parameters())
+
+
+def test_the_second_stage_goes_on_from_the_nets_that_it_is_given(drives, first):
+    model = train(replace(CONFIG, stage="second", second=STILL), drives, start=first)
+
+    parameters = dict(first.folds[0].net.named_parameters())
+    for k in range(3):
+        start, found = weights(first, k), weights(model, k)
+        for name in parameters:
+            torch.testing.assert_close(found[name], start[name], rtol=0, atol=1e-9)
+        assert model.folds[k].scaling is first.folds[k].scaling
+
+
+# Early stopping
+
+
+class Judge:
+    """Held-out errors in metres by epoch, in place of measured ones, and the weights at each epoch."""
+
+    def __init__(self, monkeypatch, script_m):
+        self.weights = {}
+        monkeypatch.setattr(training._Trainer, "_judge", lambda trainer, rows: self.judge(trainer, script_m))
+
+    def judge(self, trainer, script_m):
+        epoch = trainer.epochs_done
+        self.weights[trainer.fold, epoch] = {name: v.clone() for name, v in trainer.net.state_dict().items()}
+        return script_m[epoch]
+
+
+@pytest.mark.parametrize(
+    ("script_m", "patience", "epochs", "best"),
+    [
+        pytest.param([3, 1, 2, 2, 0.5], 2, 4, 1, id="two without a better one"),
+        pytest.param([3, 1, 2, 2, 0.5], 3, 5, 4, id="better in time"),
+        pytest.param([5, 4, 3, 2, 1], 1, 5, 4, id="ever better"),
+        pytest.param([1, 1, 1, 1, 1], 2, 3, 0, id="a tie is not better"),
+        pytest.param([4, 1, 3, 2, 2], 9, 5, 1, id="all epochs, then back to the best"),
+    ],
+)
+def test_the_best_held_out_epoch_is_kept(drives, monkeypatch, script_m, patience, epochs, best):
+    judge, seen = Judge(monkeypatch, script_m), []
+    config = replace(CONFIG, first=replace(STAGE, num_epochs=5, patience=patience, batch_size=64))
+
+    model = train(config, drives, on_epoch=seen.append)
+
+    assert [(e.fold, e.index) for e in seen] == [(k, i) for k in range(3) for i in range(epochs)]
+    assert [e.held_out_mae_m for e in seen] == script_m[:epochs] * 3
+    for k in range(3):
+        assert same(weights(model, k), judge.weights[k, best])
+
+
+def test_each_stage_has_a_best_epoch_of_its_own(drives, monkeypatch):
+    judge = Judge(monkeypatch, [1, 5, 4])
+    stage = replace(STAGE, patience=1, batch_size=64)
+
+    model = train(replace(CONFIG, stage="both", first=stage, second=replace(stage, num_epochs=2)), drives)
+
+    assert same(weights(model, 0), judge.weights[0, 2])
+
+
+def test_the_best_weights_are_a_copy():
+    net, best = nn.Linear(1, 1), training._Best(patience=5)
+    with torch.no_grad():
+        for value, mae_m in ((1.0, 2.0), (2.0, 1.0), (3.0, 1.5)):
+            net.weight.fill_(value)
+            assert not best.is_over(mae_m, net)
+
+    best.restore(net)
+
+    assert net.weight.item() == 2.0
+
+
+def test_without_any_epoch_the_last_weights_stay():
+    net = nn.Linear(1, 1)
+    before = net.weight.item()
+
+    training._Best(patience=1).restore(net)
+
+    assert net.weight.item() == before
+
+
+STOPPING = replace(CONFIG, first=replace(STAGE, patience=3), second=replace(STAGE, patience=3))
+
+
+@pytest.mark.parametrize(
+    ("config", "scenes", "words"),
+    [
+        pytest.param(replace(CONFIG, stage="both"), 12, "off in this preset", id="no patience"),
+        pytest.param(replace(STOPPING, second=STAGE), 12, "on whole scenes held out", id="patience in the first stage"),
+        pytest.param(
+            replace(STOPPING, first=STAGE, stage="first"), 12, "off in this preset", id="patience in the other stage"
+        ),
+        pytest.param(STOPPING, 9, "on whole scenes held out", id="6 training scenes"),
+        pytest.param(STOPPING, 8, "fewer than 6 training scenes", id="5 training scenes in two folds"),
+    ],
+)
+def test_early_stopping_says_what_it_looks_at(drives, config, scenes, words):
+    samples, _, folds = drives
+    rows = np.flatnonzero(np.isin(samples.scenes, np.unique(samples.scenes)[:scenes]))
+
+    assert words in training.early_stopping(config, samples.take(rows), folds[rows])
+
+
+def test_with_fewer_than_6_training_scenes_all_epochs_run(drives):
+    samples, targets_m, folds = drives
+    rows = np.flatnonzero(np.isin(samples.scenes, np.unique(samples.scenes)[:6]))
+    epochs = []
+
+    train(
+        replace(CONFIG, first=replace(STAGE, num_epochs=3, patience=1)),
+        (samples.take(rows), targets_m[rows], np.minimum(folds[rows], 1)),
+        on_epoch=epochs.append,
+    )
+
+    assert [(e.index, e.held_out_mae_m) for e in epochs] == [(0, None), (1, None), (2, None)] * 2
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf], ids=["not a number", "infinite"])
+def test_a_loss_that_is_not_finite_ends_the_training(drives, value):
+    samples, targets_m, folds = drives
+    broken_m = targets_m.copy()
+    broken_m[np.flatnonzero(folds == 0)[0], 4] = value  # fold 0 trains without it
+    config = replace(CONFIG, target="absolute")
+
+    with pytest.raises(FloatingPointError, match=r"^fold 1, epoch 0: expected a finite loss, found (nan|inf); try a"):
+        train(config, (samples, broken_m, folds))
+
+
+def test_a_learning_rate_that_lets_the_weights_explode_ends_the_training(drives):
+    with pytest.raises(FloatingPointError, match="try a lower learning_rate"):
+        train(replace(CONFIG, first=replace(STAGE, learning_rate=1e36, num_epochs=3)), drives)
+
+
+def test_an_epoch_is_plain_numbers(drives):
+    epochs = []
+    train(CONFIG, two_folds(drives), on_epoch=epochs.append)
+
+    assert all(isinstance(epoch, Epoch) and type(epoch.train_mae_m) is float for epoch in epochs)
