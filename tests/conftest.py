@@ -19,6 +19,13 @@ def forget_caller(patch):
             patch.delenv(name)
 
 
+def enter(store, patch):
+    """Make a folder the place of the store, the cache and what steps write."""
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    patch.setenv("ATMA18_CACHE", f"{store}/cache")
+    patch.chdir(store)
+
+
 @pytest.fixture(autouse=True)
 def no_caller(monkeypatch, tmp_path):
     """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""

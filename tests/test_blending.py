@@ -168,6 +168,23 @@ def test_a_row_does_not_depend_on_its_neighbours():
     np.testing.assert_array_equal(blend.apply(stack_m, sizes), one_by_one_m)
 
 
+@pytest.mark.parametrize(
+    ("groups", "causal"),
+    [
+        pytest.param(((1, None),), True, id="one group"),
+        pytest.param(GROUPS, False, id="two groups"),
+        pytest.param(((1, 1), (2, 2), (3, None)), False, id="three groups"),
+    ],
+)
+def test_a_blend_is_causal_if_later_samples_of_a_scene_cannot_change_its_weights(groups, causal):
+    blend = Blend(("a", "b"), groups, np.linspace([1.0, 0.0], [0.0, 1.0], len(groups)))
+    stack_m = np.stack([np.zeros((6, 18)), np.ones((6, 18))])
+
+    alone_m, in_company_m = (blend.apply(stack_m, sizes) for sizes in (np.ones(6, int), np.arange(1, 7)))
+
+    assert blend.causal == np.array_equal(alone_m, in_company_m) == causal
+
+
 def test_a_blend_survives_json():
     blend = Blend(("nn1", "gbdt"), GROUPS, np.array([[0.1, 0.9], [1 / 3, 2 / 3]]))
 

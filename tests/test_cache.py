@@ -131,6 +131,25 @@ def test_an_entry_is_not_at_its_place_while_it_is_made(tmp_path):
     cache.get("notes", "one", make)
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["made", "kept"])
+def test_an_entry_appears_in_one_piece(tmp_path, kept):
+    """A rename: a copy would be half there for a while, and for good if the process dies."""
+    cache, made = Cache.open(tmp_path), []
+
+    def make(path):
+        path.write_text("whole")
+        made.append(path.stat().st_ino)
+
+    if kept:
+        with cache.scratch("notes") as scratch:
+            make(scratch)
+            entry = cache.keep(scratch, "notes", "one")
+    else:
+        entry = cache.get("notes", "one", make)
+
+    assert [entry.stat().st_ino] == made
+
+
 def test_scratch_is_removed_unless_it_was_kept(tmp_path):
     cache = Cache.open(tmp_path)
     with cache.scratch("notes") as dropped:

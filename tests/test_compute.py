@@ -108,7 +108,7 @@ def test_the_net_always_gets_full_batches_padded_with_zeros(n):
     run(forward, values)
 
     assert [len(batch) for batch in batches] == [BATCH] * -(-n // BATCH)
-    assert sum(batches, []) == [*range(1, n + 1), *[0] * (-n % BATCH)]
+    assert [value for batch in batches for value in batch] == [*range(1, n + 1), *[0] * (-n % BATCH)]
 
 
 def test_without_samples_the_net_is_not_run():

@@ -23,7 +23,7 @@ def open_experiment(monkeypatch, tiny_folder, tiny_cache):
     monkeypatch.setenv("ATMA18_CACHE", str(tiny_cache.root))
 
     def open_it(data=str(tiny_folder), preset="quick", folds="preset", fold_seed=0, seed=0, adopt=nothing_to_adopt):
-        return Experiment.open(data, preset, folds, fold_seed, seed, adopt)
+        return Experiment.open(data, preset, folds, fold_seed, seed, Cache.open(), adopt)
 
     return open_it
 

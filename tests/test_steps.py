@@ -20,19 +20,12 @@ from atma18.dataset import Dataset
 from atma18.schema import TARGETS, Predictions
 from atma18.tracking import identity, manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
-from tests.conftest import forget_caller
+from tests.conftest import enter, forget_caller
 
 pytestmark = pytest.mark.e2e
 
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
-
-
-def enter(store, patch):
-    """Make a folder the place of the store, the cache and what steps write."""
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
-    patch.setenv("ATMA18_CACHE", f"{store}/cache")
-    patch.chdir(store)
 
 
 def call(command, *words):

@@ -193,13 +193,14 @@ def first(drives):
 
 
 @pytest.mark.parametrize(
-    ("step", "backbone", "scenes"), [("nn1", "small", 12), ("nn2", "small", 12), ("nn1", "lite0", 3)]
+    ("step", "backbone", "stage", "scenes"),
+    [("nn1", "small", "both", 12), ("nn2", "small", "both", 12), ("nn2", "lite0", "second", 3)],
 )
-def test_the_same_seed_gives_the_same_nets_to_the_bit_and_another_seed_others(drives, step, backbone, scenes):
+def test_the_same_seed_gives_the_same_nets_to_the_bit_and_another_seed_others(drives, step, backbone, stage, scenes):
     samples, targets_m, folds = drives
     rows = np.flatnonzero(np.isin(samples.scenes, np.unique(samples.scenes)[:scenes]))
     part = samples.take(rows), targets_m[rows], folds[rows]
-    config = replace(CONFIG, stage="both", backbone=backbone)
+    config = replace(CONFIG, stage=stage, backbone=backbone)
     once = train(config, part, step)
     torch.rand(3)  # torch's own generator neither matters nor moves
     state = torch.get_rng_state()
@@ -288,7 +289,7 @@ def test_an_epoch_goes_once_through_the_training_rows_in_random_batches_of_units
         outside = np.flatnonzero(folds != k)
         if patience:
             outside = outside[~held_out_scenes(samples.scenes[outside], CONFIG.seed)]
-        scenes = [np.flatnonzero((samples.scenes == s)).tolist() for s in np.unique(samples.scenes[outside])]
+        scenes = [np.flatnonzero(samples.scenes == s).tolist() for s in np.unique(samples.scenes[outside])]
         units = [[row] for row in outside.tolist()] if step == "nn1" else scenes
         orders = []
         for epoch in range(2):
@@ -320,7 +321,7 @@ def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives
     for epoch in epochs:
         outside = np.flatnonzero(folds != epoch.fold)
         held_out = held_out_scenes(samples.scenes[outside], config.seed)
-        assert 2 == len(np.unique(samples.scenes[outside[held_out]]))
+        assert len(np.unique(samples.scenes[outside[held_out]])) == 2
         trained_m, held_out_m = (mae_of(model, epoch.fold, drives, r) for r in (outside[~held_out], outside[held_out]))
         assert epoch.train_mae_m == pytest.approx(trained_m, rel=1e-4)
         assert epoch.held_out_mae_m == pytest.approx(held_out_m, rel=1e-4)
@@ -341,14 +342,14 @@ def test_what_a_signal_says_is_learnt(drives, step):
     samples, _, folds = drives
     speed_mps = samples.signals["vEgo"].to_numpy()
     targets_m = np.tile((speed_mps - speed_mps.mean())[:, None] / speed_mps.std(), 18)
-    stage = StageConfig(batch_size=8 if step == "nn1" else 2, learning_rate=1e-2, weight_decay=0.0, num_epochs=12)
-    config = replace(CONFIG, first=stage, target="absolute", augment_probability=0.0)
+    stage = StageConfig(batch_size=8 if step == "nn1" else 2, learning_rate=1e-2, weight_decay=0.0, num_epochs=15)
+    config = replace(CONFIG, first=stage, target="absolute", hidden=32, augment_probability=0.0)
     epochs = []
 
     train(config, (samples, targets_m, np.minimum(folds, 1)), step, on_epoch=epochs.append)
 
     for k in range(2):
-        assert [epoch for epoch in epochs if epoch.fold == k][-1].train_mae_m < 0.3 * np.abs(targets_m).mean()
+        assert [epoch for epoch in epochs if epoch.fold == k][-1].train_mae_m < 0.4 * np.abs(targets_m).mean()
 
 
 # Stages
