@@ -274,3 +274,8 @@ def test_an_absent_sensor_is_not_a_sensor_that_says_zero():
 
     digests = [data_sha256(**without(sensor)) for sensor in ("vEgo", "aEgo", "gear")] + [data_sha256(**given)]
     assert len(set(digests)) == 4  # vEgo is 0 in all three samples
+
+
+def test_drives_that_show_no_light_are_not_drives_without_the_sensor():
+    none_in_view = {sample_id: [] for ids in IDS.values() for sample_id in ids}
+    assert data_sha256(**content(lights=None)) != data_sha256(**content(lights=none_in_view))

@@ -176,6 +176,29 @@ def test_a_causal_nets_prediction_needs_no_later_sample(tiny):
         assert (difference_m < 1e-5) == causal
 
 
+@pytest.mark.parametrize(
+    ("step", "widths"), [pytest.param("nn1", {1: 1}, id="nn1"), pytest.param("nn2", {1: 1, 4: 4, 6: 8}, id="nn2")]
+)
+def test_a_unit_is_decoded_in_a_shape_that_depends_on_its_own_size_alone(tiny, monkeypatch, step, widths):
+    model, shapes = make_model(step, tiny), []
+    decode = NETS[step].decode
+
+    def recorded(net, encoded, layout):
+        sizes = layout.valid.sum(dim=1)
+        shapes.extend((n, len(encoded), *layout.rows.shape) for n in sizes[sizes > 0].tolist())
+        return decode(net, encoded, layout)
+
+    monkeypatch.setattr(NETS[step], "decode", recorded)
+    predict(model, tiny.test)  # scenes of 1, 4 and 6 samples
+    expected = {(n, 4 * width, 4, width) for n, width in widths.items()}
+    assert set(shapes) == expected
+
+    shapes.clear()
+    for scene in np.unique(tiny.test.scenes):
+        predict(model, tiny.test.take(np.flatnonzero(tiny.test.scenes == scene)))
+    assert set(shapes) == expected
+
+
 @STEPS
 def test_predictions_are_those_of_the_net_scene_by_scene(tiny, step):
     model, train = make_model(step, tiny), tiny.train

@@ -81,8 +81,14 @@ def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
             second=replace(net.second, num_epochs=6),
         )
 
+    assert seed.for_gpu
     assert small == replace(
-        seed, nn1=shrunk(seed.nn1), nn2=shrunk(seed.nn2), gbdt=replace(seed.gbdt, learning_rate=0.03), folds=3
+        seed,
+        nn1=shrunk(seed.nn1),
+        nn2=shrunk(seed.nn2),
+        gbdt=replace(seed.gbdt, learning_rate=0.03),
+        folds=3,
+        for_gpu=False,
     )
 
 

@@ -82,6 +82,16 @@ def test_a_single_sample_is_a_request(tiny, request_of):
     assert_same(requests.parse(request_of(tiny.test.ids[3:4]), ALL), tiny.test.take(np.array([3])))
 
 
+def test_each_sample_keeps_its_own_gear(tiny, request_of):
+    ids = tiny.test.ids[:4]
+    request = request_of(ids).assign(gearShifter=["drive", "park", "neutral", "reverse"])
+
+    samples = requests.parse(request.iloc[[3, 1, 0, 2]], ALL)
+
+    assert samples.ids.tolist() == ids.tolist()
+    assert samples.gear.tolist() == ["drive", "park", "neutral", "reverse"]
+
+
 def test_reading_a_request_does_not_change_it(tiny, request_of):
     request = shuffled_rows(request_of(tiny.test.ids))
     before = request.copy(deep=True)

@@ -198,8 +198,8 @@ def test_the_mean_over_folds_is_the_prediction(tiny, loaded):
     np.testing.assert_allclose(loaded["nn1"].predict(part), sum(by_fold_m) / FOLDS, rtol=0, atol=1e-12)
 
 
-def test_every_upstream_predicts_once_per_fold(tiny, loaded, monkeypatch):
-    asked, predict_fold = [], servable.predict_fold
+def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny, loaded, monkeypatch):
+    asked, predict_fold, embedded, cells = [], servable.predict_fold, [], EmbedModel.cells
 
     def counted(model, fold, *rest):
         asked.append((next(step for step, m in members.items() if m is model), fold))
@@ -207,28 +207,48 @@ def test_every_upstream_predicts_once_per_fold(tiny, loaded, monkeypatch):
 
     members = {member.step: member.model for member in loaded["blend"].members.values()}
     monkeypatch.setattr(servable, "predict_fold", counted)
+    monkeypatch.setattr(EmbedModel, "cells", lambda *given: embedded.append(1) or cells(*given))
     loaded["blend"].predict(tiny.test.take(np.arange(2)))
 
     assert sorted(asked) == [(step, k) for step in ("blend", "gbdt", "nn1", "nn2") for k in range(FOLDS)]
+    assert len(embedded) == 1
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
+    models = pipeline.models
+    embed = models["embed"].folds[fold]
+    features = embed.features(models["embed"].cells(tiny.test, "cpu"))
+    nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
+    inputs = StoredInputs({"nn1": {fold: nn1_m}, "nn2": {fold: nn2_m}}, {"embed": {fold: features}})
+    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs)
+    weights = np.where(tiny.test.scene_sizes[:, None] <= 2, [0.1, 0.2, 0.7], [0.4, 0.5, 0.1])
+    blend_m = weights[:, [0]] * nn1_m + weights[:, [1]] * nn2_m + weights[:, [2]] * gbdt_m
+
+    expected_m = {"embed": embed.probe(features), "nn1": nn1_m, "nn2": nn2_m, "gbdt": gbdt_m, "blend": blend_m}
+
+    for step in INPUTS:
+        found_m = pipeline.stored[step].test_by_fold_m[fold]
+        np.testing.assert_allclose(found_m, expected_m[step], rtol=0, atol=1e-9, err_msg=step)
 
 
 @pytest.fixture
 def numbered(tiny, folds):
-    """Two upstreams whose model of fold k predicts 10 k and 10 k + 4 everywhere, and their mean."""
+    """Two upstreams whose model of fold k predicts 10 k and 10 k + 4 everywhere, and a quarter of the way between."""
 
     def of(samples):
         per_fold = 10.0 * np.arange(FOLDS)[:, None, None] * np.ones((FOLDS, len(samples), 18))
         return StoredInputs({"a": per_fold, "b": per_fold + 4}, {})
 
-    blend = Blend(("a", "b"), ((1, None),), np.array([[0.5, 0.5]]))
+    blend = Blend(("b", "a"), ((1, None),), np.array([[0.25, 0.75]]))
     return predict_all(blend, tiny.train, folds, tiny.test, (of(tiny.train), of(tiny.test)), "cpu")
 
 
 def test_a_row_of_fold_k_is_predicted_by_model_k_and_test_rows_by_all(tiny, folds, numbered):
     assert isinstance(numbered, Predictions)
-    np.testing.assert_array_equal(numbered.oof_m, np.tile(10.0 * folds[:, None] + 2, 18))
-    np.testing.assert_array_equal(numbered.test_by_fold_m[:, 0, 0], [2, 12, 22])
-    np.testing.assert_array_equal(numbered.test_m, np.full((len(tiny.test), 18), 12.0))
+    np.testing.assert_array_equal(numbered.oof_m, np.tile(10.0 * folds[:, None] + 1, 18))
+    np.testing.assert_array_equal(numbered.test_by_fold_m[:, 0, 0], [1, 11, 21])
+    np.testing.assert_array_equal(numbered.test_m, np.full((len(tiny.test), 18), 11.0))
 
 
 def test_predictions_carry_the_ids_and_folds_of_their_samples(tiny, folds, numbered):

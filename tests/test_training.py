@@ -492,7 +492,7 @@ STOPPING = replace(CONFIG, first=replace(STAGE, patience=3), second=replace(STAG
             replace(STOPPING, first=STAGE, stage="first"), 12, "off in this preset", id="patience in the other stage"
         ),
         pytest.param(STOPPING, 9, "on whole scenes held out", id="6 training scenes"),
-        pytest.param(STOPPING, 8, "fewer than 6 training scenes", id="5 training scenes in two folds"),
+        pytest.param(STOPPING, 8, "fewer than 6 training scenes", id="5 training scenes"),
     ],
 )
 def test_early_stopping_says_what_it_looks_at(drives, config, scenes, words):
