@@ -133,10 +133,14 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
     ids = table["ID"].to_numpy(dtype=np.str_)
-    for sample_id in ids.tolist():
-        split_id(sample_id)
+    path = folder / f"{split}_features.csv"
+    try:
+        for sample_id in ids.tolist():
+            split_id(sample_id)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if again := repeated(ids):
-        raise ValueError(f"{folder / f'{split}_features.csv'}: expected each ID once, repeated: {first_few(again)}")
+        raise ValueError(f"{path}: expected each ID once, repeated: {first_few(again)}")
     return ids
 
 
@@ -160,6 +164,8 @@ class _Signals:
             for name in (*CAN_SIGNALS, GEAR)
             if any(name in table and not table[name].isin(_EMPTY).all() for table in tables.values())
         ]
+        if ALWAYS_PRESENT not in present:
+            raise ValueError(f"{folder}: expected values of {ALWAYS_PRESENT}, found an empty column")
         for split, table in tables.items():
             for name in present:
                 _check_no_hole(folder / f"{split}_features.csv", table, name)
@@ -218,7 +224,7 @@ def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:
     return np.column_stack(columns)
 
 
-def parse_lights(text: str, where: str) -> list[Detection]:
+def parse_lights(text: str | bytes, where: str) -> list[Detection]:
     """Read one sample's traffic lights: a JSON list of `{"class": …, "bbox": [x1, y1, x2, y2]}`, boxes in pixels.
 
     Raises:
@@ -226,10 +232,12 @@ def parse_lights(text: str, where: str) -> list[Detection]:
     """
     try:
         boxes = json.loads(text)
+        if not isinstance(boxes, list) or not all(isinstance(box["bbox"], list) for box in boxes):
+            raise TypeError("expected a list of objects with lists")
         found = [(str(box["class"]), tuple(float(v) for v in box["bbox"])) for box in boxes]
         x1y1x2y2 = [(name, (x1, y1, x2, y2)) for name, (x1, y1, x2, y2) in found]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {text[:60]!r}') from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {str(text)[:60]!r}') from error
     if not np.isfinite([box for _, box in x1y1x2y2]).all():
         raise ValueError(f"{where}: expected finite boxes, found {text[:60]!r}")
     return x1y1x2y2
@@ -240,7 +248,7 @@ def _read_lights(folder: Path, ids: dict[str, StrArray]) -> dict[str, list[Detec
     missing = [i for i in everything if not (folder / f"{i}.json").is_file()]
     if missing:
         raise ValueError(f"{folder}: expected a file for every sample, missing: {first_few(missing)}")
-    lights = {i: parse_lights((folder / f"{i}.json").read_text(), str(folder / f"{i}.json")) for i in everything}
+    lights = {i: parse_lights((folder / f"{i}.json").read_bytes(), str(folder / f"{i}.json")) for i in everything}
     unknown = {name for boxes in lights.values() for name, _ in boxes} - set(LIGHT_CLASSES)
     if unknown:
         warnings.warn(f"{folder}: unknown classes are counted as other: {first_few(sorted(unknown))}", stacklevel=2)
@@ -264,4 +272,7 @@ def light_table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
 
 def _read_camera_json(folder: Path) -> object | None:
     path = folder / "camera.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_bytes()) if path.is_file() else None
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error})") from error

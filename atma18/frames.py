@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from atma18.cache import Cache
@@ -36,16 +36,17 @@ def decode(png: Path | IO[bytes], where: str) -> UInt8Array:
     Raises:
         ValueError: If the file is no image or has another size.
     """
+    expected_px = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
     try:
-        with Image.open(png) as image:
-            if image.size != (FRAME_WIDTH_PX, FRAME_HEIGHT_PX):
-                raise ValueError(
-                    f"{where}: expected a frame of {FRAME_WIDTH_PX} x {FRAME_HEIGHT_PX} px, "
-                    f"found {image.width} x {image.height}"
-                )
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        with Image.open(png, formats=["PNG"]) as image:
+            size_px = image.size
+            pixels = np.asarray(image.convert("RGB")) if size_px == expected_px else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: expected a whole PNG image, found something else ({error})") from error
+    if pixels is None:
+        expected, found = (f"{width} x {height}" for width, height in (expected_px, size_px))
+        raise ValueError(f"{where}: expected a frame of {expected} px, found {found}")
+    return pixels
 
 
 def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = False) -> FrameStore:

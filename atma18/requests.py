@@ -10,11 +10,14 @@ from atma18.frames import decode
 from atma18.schema import (
     FRAME_FILES,
     GEAR,
+    GEARS,
     LIGHT_CLASSES,
     TARGETS,
     FloatArray,
     FrameRows,
     Samples,
+    StrArray,
+    UInt8Array,
     canonical_order,
     first_few,
     repeated,
@@ -43,20 +46,16 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
     if len(ids) == 0 or repeated(ids):
         raise ValueError(f"expected at least one row and each ID once, repeated: {first_few(repeated(ids)) or 'none'}")
     table = request.iloc[canonical_order(ids)].reset_index(drop=True)
-    signals = table[list(sensors.signals)].astype(np.float64)
+    signals = table[list(sensors.signals)].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     finite = np.isfinite(signals.to_numpy()).all(axis=1)
     if not finite.all():
         raise ValueError(f"expected finite signals, found others at {first_few(table.loc[~finite, 'ID'])}")
     return Samples(
         ids=table["ID"].to_numpy(dtype=np.str_),
         signals=signals,
-        gear=table[GEAR].to_numpy(dtype=np.str_) if sensors.gear else None,
+        gear=_gear(table) if sensors.gear else None,
         lights=_lights(table) if sensors.lights else None,
-        frames=FrameRows.of(
-            np.stack(
-                [[decode(BytesIO(row[name]), f"{row['ID']}/{name}") for name in FRAMES] for _, row in table.iterrows()]
-            )
-        ),
+        frames=FrameRows.of(np.stack([[_frame(row, name) for name in FRAMES] for _, row in table.iterrows()])),
     )
 
 
@@ -66,6 +65,21 @@ def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> 
     table = pd.DataFrame(predicted_m[rows], columns=list(TARGETS))
     table.insert(0, "ID", request["ID"].to_numpy())
     return table
+
+
+def _frame(row: pd.Series, name: str) -> UInt8Array:
+    if not isinstance(row[name], bytes):
+        raise ValueError(f"{row['ID']}/{name}: expected the bytes of a PNG file, found {type(row[name]).__name__}")
+    return decode(BytesIO(row[name]), f"{row['ID']}/{name}")
+
+
+def _gear(table: pd.DataFrame) -> StrArray:
+    unknown = ~table[GEAR].isin(GEARS)
+    if unknown.any():
+        raise ValueError(
+            f"expected a {GEAR} of {', '.join(GEARS)}, found others at {first_few(table.loc[unknown, 'ID'])}"
+        )
+    return table[GEAR].to_numpy(dtype=np.str_)
 
 
 def _lights(table: pd.DataFrame) -> pd.DataFrame:

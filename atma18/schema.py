@@ -147,6 +147,8 @@ class Samples:
                 f"expected {n} rows of signals and frames of shape {(n, *FRAME_SHAPE)}, "
                 f"found {len(self.signals)} rows and {self.frames.shape}"
             )
+        if again := repeated(self.ids):
+            raise ValueError(f"expected each sample once, found repeated: {first_few(again)}")
         if not np.array_equal(canonical_order(self.ids), np.arange(n)):
             raise ValueError("expected samples sorted by scene and time; sort with canonical_order first")
 
@@ -261,9 +263,15 @@ class Predictions:
         Raises:
             ValueError: If a table breaks a rule, or `test.parquet` is not the mean of `test_by_fold.parquet`.
         """
-        oof, test, by_fold = (pd.read_parquet(folder / f"{name}.parquet") for name in ("oof", "test", "test_by_fold"))
+        oof, test, by_fold = (
+            _read(folder / f"{name}.parquet", columns)
+            for name, columns in (("oof", ("fold",)), ("test", ()), ("test_by_fold", ("fold",)))
+        )
         test_ids = _ids(test)
-        per_fold = [part for _, part in by_fold.groupby("fold", sort=True)]
+        labels = sorted(set(by_fold["fold"]))
+        if labels != sorted(set(oof["fold"])) or labels != list(range(len(labels))) or not labels:
+            raise ValueError(f"{folder}: expected the folds 0 … K-1 in oof and test_by_fold, found {labels}")
+        per_fold = [by_fold[by_fold["fold"] == k] for k in labels]
         stacked = [
             _values(part)[rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}")] for k, part in enumerate(per_fold)
         ]
@@ -278,6 +286,15 @@ def _table(ids: StrArray, values: FloatArray, fold: IntArray | None = None) -> p
     if fold is not None:
         table.insert(0, "fold", fold)
     table.insert(0, "ID", ids.astype(object))
+    return table
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    if missing := [name for name in ("ID", *columns, *TARGETS) if name not in table]:
+        raise ValueError(
+            f"{path}: expected ID{''.join(f', {c}' for c in columns)} and 18 targets, missing: {first_few(missing)}"
+        )
     return table
 
 

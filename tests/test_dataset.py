@@ -706,3 +706,33 @@ def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monke
 
     assert first == again != other
     assert made == [(2, 1, 0)] * 2
+
+
+def test_drives_without_speed_are_refused(read, folder):
+    for split in ("train", "test"):
+        folder.change(split, lambda table: table.assign(vEgo=""))
+
+    with pytest.raises(ValueError, match="expected values of vEgo, found an empty column"):
+        read()
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff"], ids=["half", "empty", "not UTF-8"])
+def test_a_broken_camera_file_is_refused_by_name(read, folder, content):
+    (folder.path / "camera.json").write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"camera\.json: expected JSON"):
+        read()
+
+
+def test_an_id_of_another_form_is_refused_naming_the_file(read, folder):
+    folder.change("test", lambda table: table.assign(ID=["c_020", *table["ID"][1:]]))
+
+    with pytest.raises(ValueError, match=r"test_features.csv: expected an ID like .* found 'c_020'"):
+        read()
+
+
+def test_a_light_file_that_is_no_text_is_refused_by_name(read, folder):
+    folder.lights("a_20").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ValueError, match=r"a_20\.json: expected a JSON list"):
+        read()

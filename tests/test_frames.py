@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -271,3 +273,20 @@ def test_frames_that_were_cleaned_from_the_cache_are_decoded_again(images, cache
     (cache.root / "frames" / key).rmdir()
 
     np.testing.assert_array_equal(open_store(images, IDS, cache).frames, before)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "BMP", "GIF"])
+def test_an_image_of_another_kind_is_refused(kind):
+    other = BytesIO()
+    Image.new("RGB", (128, 64)).save(other, kind)
+
+    with pytest.raises(ValueError, match=r"^here: expected a whole PNG image"):
+        decode(BytesIO(other.getvalue()), "here")
+
+
+def test_a_header_that_promises_a_giant_image_is_refused_unread():
+    ihdr = struct.pack(">4sIIBBBBB", b"IHDR", 50_000, 50_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr))
+
+    with pytest.raises(ValueError, match=r"^here: expected a whole PNG image"):
+        decode(BytesIO(png), "here")

@@ -164,6 +164,15 @@ def wide_png(tmp_path_factory):
         pytest.param(put("aEgo", float("-inf")), "expected finite signals, found others at {id}$", id="endless signal"),
         pytest.param(put("image_t-0.5", b"no"), "^{id}/image_t-0.5: expected a whole PNG image", id="not an image"),
         pytest.param(put("image_t", b""), "^{id}/image_t: expected a whole PNG image", id="no bytes"),
+        pytest.param(
+            put("image_t", "text"), "^{id}/image_t: expected the bytes of a PNG .* found str$", id="no bytes at all"
+        ),
+        pytest.param(put("gas", "much"), "expected finite signals, found others at {id}$", id="a word"),
+        pytest.param(
+            put("gearShifter", "sport"), "expected a gearShifter of .* found others at {id}$", id="another gear"
+        ),
+        pytest.param(put("traffic_lights", None), "^{id}: traffic_lights: expected a JSON list", id="no JSON"),
+        pytest.param(put("traffic_lights", "{}"), "^{id}: traffic_lights: expected a JSON list", id="no list"),
         pytest.param(put("traffic_lights", "[{"), "^{id}: traffic_lights: expected a JSON list", id="broken JSON"),
     ],
 )

@@ -379,3 +379,25 @@ def test_predictions_that_are_not_finite_are_refused_by_name(field, at, message,
 def test_predictions_of_other_shapes_are_refused(change):
     with pytest.raises(ValueError, match=r"expected shapes .* found "):
         replace(make_predictions(), **change)
+
+
+def relabelled(fold, label):
+    return lambda table: table.assign(fold=table["fold"].replace(fold, label))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        pytest.param("test_by_fold", relabelled(2, 7), r"expected the folds 0 … K-1 .* found \[0, 1, 7\]", id="gap"),
+        pytest.param("test_by_fold", relabelled(0, 3), r"found \[1, 2, 3\]", id="not from 0"),
+        pytest.param("oof", relabelled(2, 1), "expected the folds", id="fewer in oof"),
+        pytest.param("oof", lambda table: table.drop(columns="x_3"), "oof.parquet: .* missing: x_3", id="no x_3"),
+        pytest.param("test_by_fold", lambda table: table[:0], r"found \[\]", id="no rows"),
+    ],
+)
+def test_files_whose_folds_or_columns_are_others_are_refused(tmp_path, name, change, message):
+    make_predictions().write(tmp_path)
+    change(pd.read_parquet(tmp_path / f"{name}.parquet")).to_parquet(tmp_path / f"{name}.parquet")
+
+    with pytest.raises(ValueError, match=message):
+        Predictions.read(tmp_path)

@@ -17,6 +17,12 @@ from atma18.cache import Cache
 
 DEFAULT_EXPERIMENT = "atma18"
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
+_LAUNCHERS = {
+    "uv": f"uvx mlflow@{mlflow.__version__} run . --env-manager uv",
+    "virtualenv": "mlflow run . --env-manager virtualenv",
+    "conda": "mlflow run .",
+    "local": "mlflow run . --env-manager local",
+}
 _NAMED_BY = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
@@ -63,16 +69,9 @@ def command(entry_point: str, parameters: Mapping[str, str]) -> str:
         words = [f"{sys.executable} -m steps.{entry_point}"]
         return " ".join(words + [f"--{name} {shlex.quote(v)}" for name, v in parameters.items()])
     experiment = client().get_experiment(run.info.experiment_id).name
-    words = [_launcher(Path(sys.prefix)), f"-e {entry_point}", f"--experiment-name {shlex.quote(experiment)}"]
+    manager = run.data.tags.get("mlflow.project.env", "local")  # MLflow tags every manager but local
+    words = [_LAUNCHERS[manager], f"-e {entry_point}", f"--experiment-name {shlex.quote(experiment)}"]
     return " ".join(words + [f"-P {name}={shlex.quote(value)}" for name, value in parameters.items()])
-
-
-def _launcher(environment: Path) -> str:
-    """Return how `mlflow run` was called, judging by the Python environment that it chose for this process."""
-    made_by_mlflow = Path(os.environ.get("MLFLOW_ENV_ROOT") or Path.home() / ".mlflow" / "envs")
-    if environment.is_relative_to(made_by_mlflow):
-        return f"uvx mlflow@{mlflow.__version__} run . --env-manager uv"
-    return "mlflow run ." if (environment / "conda-meta").is_dir() else "mlflow run . --env-manager local"
 
 
 def ui_command() -> str:
