@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import TruncatedSVD
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from atma18.backbones import Backbone
 from atma18.cache import Cache
 from atma18.presets import EmbedConfig
 from atma18.schema import Float32Array, FloatArray, FrameRows, IntArray, Samples, StrArray, first_few, repeated, rows_of
+from atma18.standardise import mean_and_scale
 
 Float16Array = NDArray[np.float16]
 
@@ -215,15 +216,16 @@ def fit_fold(
         scenes: (N,) the scene of each sample, which the inner splits keep whole.
         config: components, penalties and seed.
     """
-    count = min(config.svd_components, cells.shape[3] - 1, len(rows) - 1)
+    count = max(1, min(config.svd_components, cells.shape[3] - 1, len(rows) - 1))
     current = cells[rows, 0].astype(np.float32)
-    bases = [
-        TruncatedSVD(count, random_state=config.seed).fit(current[:, c]).components_ for c in range(current.shape[1])
-    ]
+    with np.errstate(divide="ignore", invalid="ignore"):  # the share of variance explained, where a cell has none
+        bases = [
+            TruncatedSVD(count, random_state=config.seed).fit(current[:, c]).components_
+            for c in range(current.shape[1])
+        ]
     components = np.stack(bases).astype(np.float32)
     features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1.0)
+    mean, scale = mean_and_scale(features)
     ridge = _ridge((features - mean) / scale, targets_m[rows], scenes[rows], config.ridge_alphas)
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_)
 
@@ -235,11 +237,11 @@ def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
     return np.hstack(parts).astype(np.float32)
 
 
-def _ridge(features: FloatArray, targets_m: FloatArray, scenes: StrArray, alphas: tuple[float, ...]) -> RidgeCV:
+def _ridge(features: FloatArray, targets_m: FloatArray, scenes: StrArray, alphas: tuple[float, ...]) -> Ridge | RidgeCV:
     """Choose the penalty by the MAE on whole scenes; with a single scene take the strongest."""
     splits = min(_INNER_SPLITS, len(np.unique(scenes)))
     if splits < 2:
-        return RidgeCV([max(alphas)]).fit(features, targets_m)
+        return Ridge(max(alphas)).fit(features, targets_m)
     inner = list(GroupKFold(splits).split(features, groups=scenes))
     return RidgeCV(alphas, cv=inner, scoring="neg_mean_absolute_error").fit(features, targets_m)
 

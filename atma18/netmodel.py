@@ -15,6 +15,7 @@ from atma18.kinematics import constant_velocity_waypoints
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
 from atma18.presets import NetConfig
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
+from atma18.standardise import mean_and_scale
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,17 @@ class Scaling:
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Take means and standard deviations over these rows; absolute targets stay metres."""
-        signals = samples.signals.to_numpy(np.float64)[rows]
-        zero, one = np.zeros(len(TARGETS)), np.ones(len(TARGETS))
+        signal_mean, signal_scale = mean_and_scale(samples.signals.to_numpy(np.float64)[rows])
         residual = config.target == "residual"
-        difference = targets_m[rows] - _constant_velocity(samples)[rows]
+        target_mean_m, target_scale_m = np.zeros(len(TARGETS)), np.ones(len(TARGETS))
+        if residual:
+            target_mean_m, target_scale_m = mean_and_scale(targets_m[rows] - _constant_velocity(samples)[rows])
         return cls(
             signals=tuple(samples.signals.columns),
-            signal_mean=signals.mean(axis=0),
-            signal_scale=_positive(signals.std(axis=0)),
-            target_mean_m=difference.mean(axis=0) if residual else zero,
-            target_scale_m=_positive(difference.std(axis=0)) if residual else one,
+            signal_mean=signal_mean,
+            signal_scale=signal_scale,
+            target_mean_m=target_mean_m,
+            target_scale_m=target_scale_m,
             residual=residual,
         )
 
@@ -66,10 +68,6 @@ class Scaling:
 
 def _constant_velocity(samples: Samples) -> FloatArray:
     return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
-
-
-def _positive(deviation: FloatArray) -> FloatArray:
-    return np.where(deviation > 0, deviation, 1.0)
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,8 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 
 def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
     tensors = load_file(file)
-    net = NETS[step](config, len(signals), pretrained=False)
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
+        net = NETS[step](config, len(signals), pretrained=False)
     net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
     return FoldNet(net.to(device), Scaling(signals=signals, residual=config.target == "residual", **arrays))

@@ -88,6 +88,7 @@ class StageConfig:
         _require(self.num_epochs >= 1, "num_epochs of at least 1", self.num_epochs)
         _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
         _require(self.weight_decay >= 0, "a weight_decay of at least 0", self.weight_decay)
+        _require(self.patience is None or self.patience >= 1, "a patience of at least 1, or none", self.patience)
 
 
 @dataclass(frozen=True)

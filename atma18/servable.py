@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -200,7 +201,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source` where the file system can, else a copy; replace what is there."""
     if target.exists() and target.samefile(source):
         return  # renaming a file onto itself would leave both names
-    beside = target.with_name(f".{target.name}.new")
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         os.link(source, beside)
     except OSError:

@@ -91,9 +91,12 @@ def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
     """Say in words whether training ends early, and on what."""
     if all(stage.patience is None for stage, _ in stages(config)):
         return "off in this preset: all epochs run and the last weights are kept"
-    if any(held_out_scenes(samples.scenes[folds != k], config.seed) is None for k in range(int(folds.max()) + 1)):
+    held_out = [held_out_scenes(samples.scenes[folds != k], config.seed) for k in range(int(folds.max()) + 1)]
+    without = [k for k, rows in enumerate(held_out) if rows is None]
+    if len(without) == len(held_out):
         return "none, for there are fewer than 6 training scenes: all epochs run and the last weights are kept"
-    return "on whole scenes held out of the training part"
+    note = "on whole scenes held out of the training part"
+    return f"{note}, but for folds {without} with fewer than 6 training scenes" if without else note
 
 
 def augment(images: Tensor, probability: float, strength: float, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from atma18 import simulate, tracking
 from atma18.cache import Cache
@@ -31,6 +32,15 @@ def no_caller(monkeypatch, tmp_path):
     """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
     forget_caller(monkeypatch)
     monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Leave the other cores alone where nets are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,9 @@ import torch
 from atma18 import backbones, compute
 from atma18.compute import Compute
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BATCH = 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,10 @@ from atma18.cache import Cache
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.presets import EmbedConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MOBILENET = "torchvision:mobilenet_v3_small"
 CONFIG = EmbedConfig(inference_batch=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class MeanColour(nn.Module):
@@ -433,3 +426,13 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
         np.testing.assert_array_equal(found.probe(found.features(varied)), expected.probe(expected.features(varied)))
     assert read.causal
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors"}
+
+
+def test_a_cell_that_never_changes_and_a_single_training_sample_can_be_fitted():
+    cells = np.random.default_rng(0).normal(size=(20, 3, 2, 6)).astype(np.float16)
+    cells[:, 0, 1] = 1
+    scenes = np.array([f"s{i % 5}" for i in range(20)])
+
+    for rows in (np.arange(20), np.array([3])):
+        fold = embedding.fit_fold(cells, np.ones((20, 18)), rows, scenes, EmbedConfig(svd_components=2))
+        np.testing.assert_allclose(fold.probe(fold.features(cells)), 1.0)

@@ -14,19 +14,12 @@ from atma18.nets import NETS, SceneLayout
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import FRAME_SHAPE, FrameRows, Samples
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 CONFIG = NetConfig(STAGE, STAGE, backbone="torchvision:mobilenet_v3_small", hidden=8, inference_batch=4)
 STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
 TARGETS = pytest.mark.parametrize("target", ["absolute", "residual"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def samples_of(**signals):
@@ -271,3 +264,16 @@ def test_the_files_hold_a_json_header_and_plain_tensors(tiny, tmp_path):
         header = json.loads(content[8 : 8 + size])
         assert {entry["dtype"] for entry in header.values()} <= {"F32", "F64", "I64"}
         assert 8 + size + max(entry["data_offsets"][1] for entry in header.values()) == len(content)
+
+
+def test_loading_leaves_torchs_generator_where_it_was(tmp_path, tiny):
+    config = replace(CONFIG, num_layers=1)
+    net = NETS["nn1"](config, len(tiny.train.signals.columns), pretrained=False)
+    scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(9))
+    NetModel("nn1", config, (FoldNet(net, scaling),)).save(tmp_path)
+    before = torch.get_rng_state()
+
+    files = {path.name: path for path in tmp_path.iterdir()}
+    NetModel.load("nn1", config, tuple(tiny.train.signals.columns), files, "cpu")
+
+    assert torch.equal(torch.get_rng_state(), before)

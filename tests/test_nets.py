@@ -9,6 +9,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from atma18.nets import FrameEncoder, FrameHead, FrameNet, SceneHead, SceneLayout, SceneNet, scene_lengths
 from atma18.presets import NetConfig, StageConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 WIDTH, HIDDEN = 5, 7
 
@@ -16,15 +18,6 @@ WIDTH, HIDDEN = 5, 7
 def config(num_layers=2, **changed):
     settings = {"backbone": "torchvision:mobilenet_v3_small", "hidden": HIDDEN, "num_layers": num_layers}
     return NetConfig(STAGE, STAGE, **(settings | changed))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

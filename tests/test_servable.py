@@ -24,6 +24,8 @@ from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.schema import Predictions
 from atma18.servable import Member, Sensors, Servable, predict_all
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FOLDS, BATCH = 3, 6
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 NET = NetConfig(STAGE, STAGE, size_px=(32, 64), hidden=8, num_layers=1, inference_batch=BATCH)
@@ -37,15 +39,6 @@ INPUTS = {
 }
 STEPS = pytest.mark.parametrize("step", list(INPUTS))
 NOTHING = (StoredInputs({}, {}), StoredInputs({}, {}))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -447,3 +440,15 @@ def test_a_file_linked_onto_itself_keeps_its_names(tmp_path, same):
 
     assert files_of(tmp_path) == {source.name, target.name}
     assert target.read_text() == "content"
+
+
+@pytest.mark.parametrize("left_over_links_to", ["source", "other"])
+def test_what_a_killed_call_left_over_is_neither_in_the_way_nor_written_through(tmp_path, left_over_links_to):
+    source, other, target = tmp_path / "source", tmp_path / "other", tmp_path / "target"
+    source.write_text("content")
+    other.write_text("precious")
+    os.link(tmp_path / left_over_links_to, tmp_path / ".target.new")
+
+    servable.link_or_copy(source, target)
+
+    assert (target.read_text(), other.read_text()) == ("content", "precious")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from atma18 import boosting, stacking
 from atma18.embedding import EmbeddingFeatures
@@ -17,20 +16,13 @@ from atma18.presets import GbdtConfig
 from atma18.schema import TARGETS
 from atma18.stacking import GbdtModel
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CELLS, FOLDS = 2, 3
 CONFIG = GbdtConfig(
     learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0
 )
 ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: the trees are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A fold's net is a function of seed and training rows alone, and each stage moves what it should and nothing else."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,20 +17,13 @@ from atma18.presets import NetConfig, StageConfig
 from atma18.schema import FrameRows
 from atma18.training import Epoch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MACHINE = Compute("cpu", 1, bfloat16=False)
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=1)
 STILL = StageConfig(batch_size=8, learning_rate=1e-12, weight_decay=0.0, num_epochs=1)
 CONFIG = NetConfig(STAGE, STAGE, backbone="small", hidden=8, num_layers=1, stage="first", inference_batch=16)
 STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other cores alone: these nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -540,3 +534,23 @@ def test_an_epoch_is_plain_numbers(drives):
     train(CONFIG, two_folds(drives), on_epoch=epochs.append)
 
     assert all(isinstance(epoch, Epoch) and type(epoch.train_mae_m) is float for epoch in epochs)
+
+
+@pytest.mark.parametrize(
+    ("scenes_per_fold", "words"),
+    [
+        pytest.param([1, 1, 1], "none, for there are fewer than 6", id="nowhere"),
+        pytest.param([3, 3, 2], r"but for folds \[0, 1\] with fewer than 6", id="in the fold that leaves 6"),
+        pytest.param([4, 4, 4], "on whole scenes held out of the training part$", id="everywhere"),
+    ],
+)
+def test_what_is_said_of_early_stopping_is_said_fold_by_fold(tiny, scenes_per_fold, words):
+    names = np.unique(tiny.train.scenes)[: sum(scenes_per_fold)]
+    samples = tiny.train.take(np.flatnonzero(np.isin(tiny.train.scenes, names)))
+    fold_of_scene = dict(zip(names, np.repeat(np.arange(3), scenes_per_fold), strict=True))
+    folds = np.array([fold_of_scene[scene] for scene in samples.scenes])
+    first = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=2, patience=1)
+
+    note = training.early_stopping(NetConfig(first=first, second=first, stage="first"), samples, folds)
+
+    assert re.search(words, note)
