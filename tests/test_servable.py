@@ -158,6 +158,7 @@ def test_a_training_row_is_predicted_out_of_fold_by_the_model_of_its_fold(tiny, 
     np.testing.assert_allclose(pipeline.stored[step].oof_m[rows], own_m, rtol=0, atol=1e-9)
 
 
+@pytest.mark.e2e
 def test_a_fresh_process_predicts_the_same(tiny, tiny_folder, tiny_cache, pipeline, tmp_path):
     script = """
 import sys
