@@ -263,18 +263,15 @@ class Predictions:
         Raises:
             ValueError: If a table breaks a rule, or `test.parquet` is not the mean of `test_by_fold.parquet`.
         """
-        oof, test, by_fold = (
-            _read(folder / f"{name}.parquet", columns)
-            for name, columns in (("oof", ("fold",)), ("test", ()), ("test_by_fold", ("fold",)))
-        )
+        oof, test = _read(folder / "oof.parquet", "fold"), _read(folder / "test.parquet")
+        by_fold = _read(folder / "test_by_fold.parquet", "fold")
         test_ids = _ids(test)
         labels = sorted(set(by_fold["fold"]))
         if labels != sorted(set(oof["fold"])) or labels != list(range(len(labels))) or not labels:
             raise ValueError(f"{folder}: expected the folds 0 … K-1 in oof and test_by_fold, found {labels}")
-        per_fold = [by_fold[by_fold["fold"] == k] for k in labels]
-        stacked = [
-            _values(part)[rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}")] for k, part in enumerate(per_fold)
-        ]
+        parts = [by_fold[by_fold["fold"] == k] for k in labels]
+        rows = [rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}") for k, part in enumerate(parts)]
+        stacked = [_values(part)[found] for part, found in zip(parts, rows, strict=True)]
         read = cls(_ids(oof), oof["fold"].to_numpy(np.int64), _values(oof), test_ids, np.stack(stacked))
         if not np.allclose(read.test_m, _values(test), rtol=0, atol=1e-9):
             raise ValueError(f"{folder / 'test.parquet'} is not the mean over folds of test_by_fold.parquet")
@@ -289,11 +286,11 @@ def _table(ids: StrArray, values: FloatArray, fold: IntArray | None = None) -> p
     return table
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, *columns: str) -> pd.DataFrame:
     table = pd.read_parquet(path)
     if missing := [name for name in ("ID", *columns, *TARGETS) if name not in table]:
         raise ValueError(
-            f"{path}: expected ID{''.join(f', {c}' for c in columns)} and 18 targets, missing: {first_few(missing)}"
+            f"{path}: expected {', '.join(('ID', *columns))} and 18 targets, missing: {first_few(missing)}"
         )
     return table
 

@@ -196,7 +196,7 @@ def test_columns_are_found_by_name(engine):
 def test_the_published_depth_is_accepted_by_both(engine):
     features, target = step()
 
-    fit(GbdtConfig(learning_rate=0.1, rounds=1, engine=engine), features, target)
+    assert fit(GbdtConfig(learning_rate=0.1, rounds=1, engine=engine), features, target).rounds == 1
 
 
 @pytest.mark.parametrize(

@@ -328,14 +328,14 @@ def test_the_two_stages_can_be_run_one_by_one(there):
     candidate = MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version
     ran(call(nn2, there.data, "--stage=first", "--num_epochs=1"))
     half = newest("nn2")
-    skipped = call(blend, there.data, "--inputs=nn2")
+    by_name = call(blend, there.data, "--inputs=nn2")
     second = ran(call(nn2, there.data, "--stage=second", f"--init={half.info.run_id}", "--num_epochs=1"))
 
     assert half.data.tags["atma18.stage"] == "first"
     assert MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version != candidate
     assert newest("nn2").data.tags["atma18.input.init"] == half.info.run_id
     assert "finished" in second
-    ran(skipped)
+    ran(by_name)
     assert newest("blend").data.tags["atma18.input.nn2"] != half.info.run_id
 
 
