@@ -7,7 +7,8 @@ from typing import Protocol, Self
 import numpy as np
 
 from atma18.embedding import EmbeddingFeatures
-from atma18.schema import FloatArray, IntArray, Predictions
+from atma18.predictions import Predictions
+from atma18.schema import FloatArray, IntArray
 
 
 class Inputs(Protocol):

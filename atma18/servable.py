@@ -21,8 +21,9 @@ from atma18.blending import Blend
 from atma18.embedding import EmbeddingFeatures, EmbedModel
 from atma18.inputs import Inputs, StoredInputs
 from atma18.netmodel import NetModel
+from atma18.predictions import Predictions
 from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
-from atma18.schema import TARGETS, FloatArray, IntArray, Predictions, Samples
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples
 from atma18.stacking import EMBEDDING, GbdtModel
 
 Model: TypeAlias = EmbedModel | NetModel | GbdtModel | Blend

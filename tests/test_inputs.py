@@ -5,7 +5,7 @@ import pytest
 
 from atma18.embedding import EmbeddingFeatures
 from atma18.inputs import StoredInputs
-from atma18.schema import Predictions
+from atma18.predictions import Predictions
 
 FOLDS = np.array([0, 1, 2, 0, 1])
 

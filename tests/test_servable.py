@@ -20,8 +20,8 @@ from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
+from atma18.predictions import Predictions
 from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
-from atma18.schema import Predictions
 from atma18.servable import Member, Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")

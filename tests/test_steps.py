@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from atma18 import boosting
 from atma18.cache import Cache
 from atma18.dataset import Dataset
-from atma18.schema import TARGETS, Predictions
+from atma18.predictions import Predictions
+from atma18.schema import TARGETS
 from atma18.tracking import identity, manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
 from tests.conftest import enter, forget_caller

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
-from atma18.schema import Predictions
+from atma18.predictions import Predictions
 from atma18.tracking import store
 from atma18.tracking.identity import PREFIX, Identity
 from atma18.tracking.manifest import FILE, Manifest

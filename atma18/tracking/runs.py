@@ -20,7 +20,7 @@ from atma18 import metrics, plots, servable, stopwatch
 from atma18.dataset import DEMO
 from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
-from atma18.schema import Predictions
+from atma18.predictions import Predictions
 from atma18.servable import Member, Model, Sensors
 from atma18.tracking import packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
