@@ -7,11 +7,8 @@ from typing import Any, Self
 import numpy as np
 from scipy.optimize import minimize
 
-from atma18.presets import BlendConfig
+from atma18.presets import BlendConfig, Groups, check_groups
 from atma18.schema import FloatArray, IntArray, first_few, repeated
-
-Groups = tuple[tuple[int, int | None], ...]
-"""Smallest and largest scene size of each group; None has no upper bound."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Blend:
     """(G, M) at least 0, each row summing to 1."""
 
     def __post_init__(self) -> None:
-        _check_groups(self.groups)
+        check_groups(self.groups)
         if again := repeated(self.inputs):
             raise ValueError(f"expected each input once, found repeated: {first_few(again)}")
         expected = (len(self.groups), len(self.inputs))
@@ -85,7 +82,7 @@ def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
     Raises:
         ValueError: If the groups are not ascending and gapless from 1 to no bound, or a size is below 1.
     """
-    _check_groups(groups)
+    check_groups(groups)
     if (strange := scene_sizes[scene_sizes < 1]).size:
         raise ValueError(f"expected scene sizes of at least 1, found {first_few(np.unique(strange))}: in no group")
     firsts = np.array([smallest for smallest, _ in groups])
@@ -190,21 +187,6 @@ def convex(raw: FloatArray) -> FloatArray:
     clipped = np.maximum(raw, 0.0)
     total = clipped.sum()
     return np.asarray(clipped / total if total > 0 else np.full(len(raw), 1.0 / len(raw)))
-
-
-def _check_groups(groups: Groups) -> None:
-    """Refuse groups that leave a scene size out, or have it twice."""
-    next_size: int | None = 1
-    for smallest, largest in groups:
-        if smallest != next_size or (largest is not None and largest < smallest):
-            break
-        next_size = None if largest is None else largest + 1
-    else:
-        if groups and next_size is None:
-            return
-    raise ValueError(
-        f"expected groups of scene sizes from 1, ascending, without gaps, the last one open, found {groups}"
-    )
 
 
 def _check_stack(stack_m: FloatArray, *, n_inputs: int, n_rows: int) -> None:

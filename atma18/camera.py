@@ -46,6 +46,8 @@ class Camera:
         """
         try:
             return cls._parse(json.loads(path.read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: expected JSON, found something else ({error})") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

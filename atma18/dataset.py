@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import frames, simulate
+from atma18 import camera, frames, schema, simulate
 from atma18.cache import Cache
 from atma18.camera import COMPETITION_CAMERA, Camera
 from atma18.digests import data_sha256, sha256_of_records
@@ -31,11 +31,13 @@ from atma18.schema import (
     StrArray,
     canonical_order,
     first_few,
+    is_id,
     repeated,
     split_id,
 )
 
 DEMO = "demo"
+CAMERA = "camera.json"
 LIGHTS = "traffic_lights"
 _FLAGS = {"True": 1.0, "true": 1.0, "1": 1.0, "1.0": 1.0, "False": 0.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 _EMPTY = frozenset({"", "nan", "NaN", "NA", "null", "None"})
@@ -92,22 +94,22 @@ class Dataset:
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
-        camera_json = _read_camera_json(folder)
+        own_camera = Camera.read(folder / CAMERA) if (folder / CAMERA).is_file() else None
         return cls(
             folder=folder,
             train=splits["train"],
             targets_m=targets,
             test=splits["test"],
             submission_ids=ids["test"],
-            camera=COMPETITION_CAMERA if camera_json is None else Camera.read(folder / "camera.json"),
+            camera=own_camera or COMPETITION_CAMERA,
             absent=signals.absent + (() if lights is not None else (LIGHTS,)),
-            sha256=data_sha256(splits, hashes, targets, lights, camera_json),
+            sha256=data_sha256(splits, hashes, targets, lights, own_camera and own_camera.to_json_dict()),
         )
 
 
 def demo_folder(cache: Cache) -> Path:
     """Return the simulated demo drives, made on first use and again whenever the simulator changes."""
-    sources = sorted(Path(simulate.__file__).parent.glob("*.py"))
+    sources = [*sorted(Path(simulate.__file__).parent.glob("*.py")), Path(camera.__file__), Path(schema.__file__)]
     key = sha256_of_records([[source.read_bytes() for source in sources]])[:16]
     return cache.get(
         "demo",
@@ -120,34 +122,42 @@ def demo_folder(cache: Cache) -> Path:
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise ValueError(f"{path}: expected this file in the dataset folder, found none")
+        raise ValueError(
+            f"{path}: expected this file in the dataset folder, found none: name a folder in the competition's layout, "
+            f"or {DEMO}"
+        )
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     wanted = ["ID", ALWAYS_PRESENT] + (list(TARGETS) if path.name.startswith("train") else [])
     missing = [name for name in wanted if name not in table.columns]
     if missing:
-        raise ValueError(f"{path}: expected the columns {first_few(missing, 18)}, found {first_few(table.columns, 40)}")
+        raise ValueError(
+            f"{path}: expected the columns {first_few(missing, 18)}, found {first_few(table.columns, 40)}: add them"
+        )
     if table.empty:
-        raise ValueError(f"{path}: expected at least one sample, found none")
+        raise ValueError(f"{path}: expected at least one sample, found none: add drives to this split")
     return table
 
 
 def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
     ids = table["ID"].to_numpy(dtype=np.str_)
     path = folder / f"{split}_features.csv"
-    try:
-        for sample_id in ids.tolist():
-            split_id(sample_id)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    if wrong := [repr(sample_id) for sample_id in ids.tolist() if not is_id(sample_id)]:
+        raise ValueError(
+            f"{path}: expected IDs like <scene>_<decisecond>, for example 0a7d_320 (letters, digits, - and _ name a "
+            f"scene, and a whole number without leading zeros the time), found {first_few(wrong)}: rename these samples"
+        )
     if again := repeated(ids):
-        raise ValueError(f"{path}: expected each ID once, repeated: {first_few(again)}")
+        raise ValueError(f"{path}: expected each ID once, found repeated: {first_few(again)}: keep one row of each")
     return ids
 
 
 def _check_apart(ids: dict[str, StrArray]) -> None:
     train, test = ({split_id(i)[0] for i in ids[split].tolist()} for split in SPLITS)
     if both := sorted(train & test):
-        raise ValueError(f"expected each scene in train or in test, found {len(both)} in both: {first_few(both)}")
+        raise ValueError(
+            f"expected each scene in train_features.csv or in test_features.csv, found {len(both)} in both: "
+            f"{first_few(both)}: keep each in one, or its test samples are known from training"
+        )
 
 
 @dataclass(frozen=True)
@@ -183,12 +193,15 @@ class _Signals:
 
 def _check_no_hole(path: Path, table: pd.DataFrame, name: str) -> None:
     if name not in table:
-        raise ValueError(f"{path}: expected the column {name}, which the other split has, found none")
+        raise ValueError(
+            f"{path}: expected the column {name}, which the other split has, found none: add it, or take it from both "
+            "(an absent sensor)"
+        )
     holes = table["ID"][table[name].isin(_EMPTY)]
     if len(holes):
         raise ValueError(
-            f"{path}: expected a value of {name} in every row (or in none: an absent sensor), "
-            f"found holes at {first_few(holes)}"
+            f"{path}: expected a value of {name} in every row, found holes at {first_few(holes)}: fill them, drop "
+            "these rows, or empty the column in both files (an absent sensor)"
         )
 
 
@@ -197,9 +210,9 @@ def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
     values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
-        found = table.loc[bad, ["ID", name]].agg(" = ".join, axis=1)
+        found = [f"{sample_id} = {text!r}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
         expected = "True or False" if name in FLAG_SIGNALS else "a finite number"
-        raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}")
+        raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}: mend or drop these rows")
     return values
 
 
@@ -214,7 +227,8 @@ def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
     gear = table[GEAR].to_numpy(dtype=np.str_)
     unknown = sorted(set(gear.tolist()) - set(GEARS))
     if unknown:
-        raise ValueError(f"{folder / f'{split}_features.csv'}: expected gears {GEARS}, found {first_few(unknown)}")
+        path = folder / f"{split}_features.csv"
+        raise ValueError(f"{path}: expected a {GEAR} of {', '.join(GEARS)}, found {first_few(unknown)}: rename them")
     return gear
 
 
@@ -232,23 +246,41 @@ def parse_lights(text: str | bytes, where: str) -> list[Detection]:
     """
     try:
         boxes = json.loads(text)
-        if not isinstance(boxes, list) or not all(isinstance(box["bbox"], list) for box in boxes):
-            raise TypeError("expected a list of objects with lists")
-        found = [(str(box["class"]), tuple(float(v) for v in box["bbox"])) for box in boxes]
+        if not isinstance(boxes, list) or not all(
+            isinstance(box["bbox"], list) and isinstance(box["class"], str) for box in boxes
+        ):
+            raise TypeError("expected a list of objects with a text and a list")
+        found = [(box["class"], tuple(float(v) for v in box["bbox"])) for box in boxes]
         x1y1x2y2 = [(name, (x1, y1, x2, y2)) for name, (x1, y1, x2, y2) in found]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {str(text)[:60]!r}') from error
+        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {_start_of(text)}') from error
     if not np.isfinite([box for _, box in x1y1x2y2]).all():
-        raise ValueError(f"{where}: expected finite boxes, found {text[:60]!r}")
+        raise ValueError(f"{where}: expected finite boxes, found {_start_of(text)}")
     return x1y1x2y2
 
 
+def _start_of(text: str | bytes) -> str:
+    return repr((text.decode(errors="replace") if isinstance(text, bytes) else str(text))[:60])
+
+
 def _read_lights(folder: Path, ids: dict[str, StrArray]) -> dict[str, list[Detection]]:
-    everything = [i for split in SPLITS for i in ids[split].tolist()]
-    missing = [i for i in everything if not (folder / f"{i}.json").is_file()]
+    lights: dict[str, list[Detection]] = {}
+    missing, malformed = [], []
+    for sample_id in (i for split in SPLITS for i in ids[split].tolist()):
+        path = folder / f"{sample_id}.json"
+        try:
+            lights[sample_id] = parse_lights(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            missing.append(sample_id)
+        except ValueError as error:
+            malformed.append(str(error))
     if missing:
-        raise ValueError(f"{folder}: expected a file for every sample, missing: {first_few(missing)}")
-    lights = {i: parse_lights((folder / f"{i}.json").read_bytes(), str(folder / f"{i}.json")) for i in everything}
+        raise ValueError(
+            f"{folder}: expected a file for every sample, missing: {first_few(missing)}: add them (a sample without "
+            "traffic lights has an empty list), or leave the whole folder out (an absent sensor)"
+        )
+    if malformed:
+        raise ValueError(f"{first_few(malformed)}: mend these files")
     unknown = {name for boxes in lights.values() for name, _ in boxes} - set(LIGHT_CLASSES)
     if unknown:
         warnings.warn(f"{folder}: unknown classes are counted as other: {first_few(sorted(unknown))}", stacklevel=2)
@@ -268,11 +300,3 @@ def light_table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     """Return detections as a table: ID, class and the four box columns in pixels."""
     table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
     return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))
-
-
-def _read_camera_json(folder: Path) -> object | None:
-    path = folder / "camera.json"
-    try:
-        return json.loads(path.read_bytes()) if path.is_file() else None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error})") from error

@@ -63,7 +63,7 @@ def data_sha256(
         frame_sha256: per split, (N, 3, 32) digests of the decoded frames.
         targets_m: (N, 18) of the training samples.
         lights: the detections of each ID, in the order of its file; None where the folder is absent.
-        camera_json: the parsed `camera.json`, if there is one.
+        camera_json: what `camera.json` says, numbers as floats, if there is one.
     """
 
     def records() -> Iterable[list[bytes]]:

@@ -34,7 +34,16 @@ class Experiment:
 
     @classmethod
     def open(
-        cls, data: str, preset: str, folds: str, fold_seed: int, seed: int, cache: Cache, adopt: Callable[[str], Folds]
+        cls,
+        data: str,
+        preset: str,
+        folds: str,
+        fold_seed: int,
+        seed: int,
+        cache: Cache,
+        adopt: Callable[[str], Folds],
+        *,
+        verify: bool = False,
     ) -> Self:
         """Read the data and make, or adopt, the folds.
 
@@ -46,13 +55,14 @@ class Experiment:
             seed: of everything else.
             cache: where decoded frames, folds and embeddings are kept.
             adopt: fetches the folds of a run.
+            verify: read every frame again even if its file looks unchanged.
 
         Raises:
             ValueError: If the data break the contract or the folds do not fit them.
         """
         if preset not in PRESETS:
             raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {preset!r}")
-        dataset = Dataset.open(data, cache)
+        dataset = Dataset.open(data, cache, verify=verify)
         if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
             count = PRESETS[preset].folds if folds == PRESET else int(folds)
             made = cached_folds(dataset, count, fold_seed, cache)

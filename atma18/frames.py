@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from atma18.cache import Cache
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_SHAPE, FRAME_WIDTH_PX, StrArray, UInt8Array, first_few
 
 _SAMPLES_PER_TASK = 64
+_EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,14 @@ def decode(png: Path | IO[bytes], where: str) -> UInt8Array:
     expected_px = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
     try:
         with Image.open(png, formats=["PNG"]) as image:
-            size_px = image.size
+            size_px, mode = image.size, image.mode
             pixels = np.asarray(image.convert("RGB")) if size_px == expected_px else None
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{where}: expected a whole PNG image, found none") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: expected a whole PNG image, found something else ({error})") from error
+    if mode not in _EIGHT_BIT_MODES:
+        raise ValueError(f"{where}: expected an image of 8 bits per channel, found Pillow's mode {mode}")
     if pixels is None:
         expected, found = (f"{width} x {height}" for width, height in (expected_px, size_px))
         raise ValueError(f"{where}: expected a frame of {expected} px, found {found}")
@@ -61,18 +66,20 @@ def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = Fals
     Raises:
         ValueError: If a file is missing or is no frame; the first ones are named.
     """
-    stat_key = _stat_key(images, ids)
-    known = cache.place("frames-seen", stat_key)
-    if verify or not known.exists() or not cache.place("frames", known.read_text()).exists():
-        content_key = _decode_all(images, ids, cache)
-        known.unlink(missing_ok=True)
-        cache.get("frames-seen", stat_key, lambda path: _write_text(path, content_key))
-    folder = cache.place("frames", known.read_text())
+    seen = "frames-seen", _stat_key(images, ids)
+    if verify:
+        cache.forget(*seen)
+    content_key = cache.get(*seen, lambda path: path.write_text(_decode_and_keep(images, ids, cache))).read_text()
+
+    def decode_again(path: Path) -> None:
+        if _decode_all(images, ids, path) != content_key:
+            raise ValueError(
+                f"{images}: expected the frames of the last time, for no file has another size, time or inode, "
+                "found others: read them all with verify=true"
+            )
+
+    folder = cache.get("frames", content_key, decode_again)
     return FrameStore(np.load(folder / "frames.npy", mmap_mode="r"), np.load(folder / "sha256.npy"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _stat_key(images: Path, ids: StrArray) -> str:
@@ -88,39 +95,53 @@ def _stat_key(images: Path, ids: StrArray) -> str:
                 continue
             digest.update(f"{sample_id}/{name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}\n".encode())
     if missing:
-        raise ValueError(f"{images}: expected {len(ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}")
+        raise ValueError(
+            f"{images}: expected {len(ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}: add them"
+        )
     return digest.hexdigest()
 
 
-def _decode_all(images: Path, ids: StrArray, cache: Cache) -> str:
-    """Decode every frame into a new cache entry and return its key."""
+def _decode_and_keep(images: Path, ids: StrArray, cache: Cache) -> str:
+    """Decode every frame into the cache and return the content's key."""
     with cache.scratch("frames") as scratch:
-        scratch.mkdir()
-        store = np.lib.format.open_memmap(
-            scratch / "frames.npy", mode="w+", dtype=np.uint8, shape=(len(ids), *FRAME_SHAPE)
-        )
-        sha256 = np.zeros((len(ids), len(FRAME_FILES), hashlib.sha256().digest_size), np.uint8)
-
-        def decode_rows(start: int) -> int:
-            rows = range(start, min(start + _SAMPLES_PER_TASK, len(ids)))
-            for row in rows:
-                for column, name in enumerate(FRAME_FILES):
-                    path = images / str(ids[row]) / name
-                    frame = decode(path, str(path))
-                    store[row, column] = frame
-                    sha256[row, column] = np.frombuffer(hashlib.sha256(frame.tobytes()).digest(), np.uint8)
-            return len(rows)
-
-        starts = range(0, len(ids), _SAMPLES_PER_TASK)
-        # Pillow and hashlib work outside the interpreter's lock, so threads use every core.
-        with (
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=len(ids), desc="decode frames", unit="sample", disable=None) as bar,
-        ):
-            for count in pool.map(decode_rows, starts):
-                bar.update(count)
-        store.flush()
-        np.save(scratch / "sha256.npy", sha256)
-        content_key = hashlib.sha256(sha256.tobytes()).hexdigest()
+        content_key = _decode_all(images, ids, scratch)
         cache.keep(scratch, "frames", content_key)
     return content_key
+
+
+def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
+    """Decode every frame into a new folder and return the content's key."""
+    folder.mkdir()
+    shape = (len(ids), *FRAME_SHAPE)
+    store = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
+    sha256 = np.zeros((len(ids), len(FRAME_FILES), hashlib.sha256().digest_size), np.uint8)
+
+    def decode_rows(start: int) -> list[str]:
+        refused = []
+        for row in range(start, min(start + _SAMPLES_PER_TASK, len(ids))):
+            for column, name in enumerate(FRAME_FILES):
+                path = images / str(ids[row]) / name
+                try:
+                    frame = decode(path, str(path))
+                except ValueError as error:
+                    refused.append(str(error))
+                    continue
+                store[row, column] = frame
+                sha256[row, column] = np.frombuffer(hashlib.sha256(frame.tobytes()).digest(), np.uint8)
+        return refused
+
+    starts = range(0, len(ids), _SAMPLES_PER_TASK)
+    # Pillow and hashlib work outside the interpreter's lock, so threads use every core.
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(ids), desc="decode frames", unit="sample", disable=None) as bar,
+    ):
+        refused = []
+        for start, found in zip(starts, pool.map(decode_rows, starts), strict=True):
+            refused += found
+            bar.update(min(_SAMPLES_PER_TASK, len(ids) - start))
+    if refused:
+        raise ValueError(f"{first_few(refused)}: replace these files")
+    store.flush()
+    np.save(folder / "sha256.npy", sha256)
+    return hashlib.sha256(sha256.tobytes()).hexdigest()

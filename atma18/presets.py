@@ -6,13 +6,17 @@ A configuration holds what can change a prediction and nothing else: its digest 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
-from typing import Any, Literal, Self, TypeVar, get_type_hints
+from math import inf
+from typing import Any, Literal, Self, TypeAlias, TypeVar, get_type_hints
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual"]
 Engine = Literal["xgboost", "catboost"]
 
 LITE0 = "lite0"
+
+Groups: TypeAlias = tuple[tuple[int, int | None], ...]
+"""Smallest and largest scene size of each group; None has no upper bound."""
 
 C = TypeVar("C")
 
@@ -33,7 +37,7 @@ def config_from_json(kind: type[C], values: Mapping[str, Any]) -> C:
     return kind(**{name: revive(name, value) for name, value in values.items()})
 
 
-def scene_size_groups(text: str) -> tuple[tuple[int, int | None], ...]:
+def scene_size_groups(text: str) -> Groups:
     """Read groups such as `1-2,3+` or `1+`.
 
     Raises:
@@ -47,6 +51,21 @@ def scene_size_groups(text: str) -> tuple[tuple[int, int | None], ...]:
         first = int(match[1])
         groups.append((first, None if match[3] else int(match[2] or first)))
     return tuple(groups)
+
+
+def check_groups(groups: Groups) -> None:
+    """Refuse groups that leave a scene size out, or have it twice."""
+    next_size: int | None = 1
+    for smallest, largest in groups:
+        if smallest != next_size or (largest is not None and largest < smallest):
+            break
+        next_size = None if largest is None else largest + 1
+    else:
+        if groups and next_size is None:
+            return
+    raise ValueError(
+        f"expected groups of scene sizes from 1, ascending, without gaps, the last one open, found {groups}"
+    )
 
 
 def _require(valid: bool, expected: str, found: object) -> None:
@@ -70,6 +89,11 @@ class EmbedConfig:
     """Every batch is padded to this many samples, so that a row does not depend on its neighbours."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _require(self.svd_components >= 1, "svd_components of at least 1", self.svd_components)
+        _require(min(self.ridge_alphas, default=0) > 0, "ridge_alphas above 0", self.ridge_alphas)
+        _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
+
 
 @dataclass(frozen=True)
 class StageConfig:
@@ -86,8 +110,8 @@ class StageConfig:
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "batch_size of at least 1", self.batch_size)
         _require(self.num_epochs >= 1, "num_epochs of at least 1", self.num_epochs)
-        _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
-        _require(self.weight_decay >= 0, "a weight_decay of at least 0", self.weight_decay)
+        _require(0 < self.learning_rate < inf, "a learning_rate above 0", self.learning_rate)
+        _require(0 <= self.weight_decay < inf, "a weight_decay of at least 0", self.weight_decay)
         _require(self.patience is None or self.patience >= 1, "a patience of at least 1, or none", self.patience)
 
 
@@ -123,6 +147,11 @@ class NetConfig:
         _require(self.stage in ("first", "second", "both"), "stage first, second or both", self.stage)
         _require(self.target in ("absolute", "residual"), "target absolute or residual", self.target)
         _require(self.num_layers >= 1, "num_layers of at least 1", self.num_layers)
+        _require(self.hidden >= 1, "hidden of at least 1", self.hidden)
+        _require(min(self.size_px) >= 1, "size_px of at least 1", self.size_px)
+        _require(0 <= self.augment_probability <= 1, "an augment_probability from 0 to 1", self.augment_probability)
+        _require(0 <= self.augment_strength <= 1, "an augment_strength from 0 to 1", self.augment_strength)
+        _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
 
     def with_given(self, given: Mapping[str, Any]) -> Self:
         """Return the configuration with the given values; those of `StageConfig` hold for both stages."""
@@ -158,17 +187,23 @@ class GbdtConfig:
 
     def __post_init__(self) -> None:
         _require(self.engine in ("xgboost", "catboost"), "engine xgboost or catboost", self.engine)
+        _require(self.target in ("absolute", "residual"), "target absolute or residual", self.target)
+        _require(0 < self.learning_rate < inf, "a learning_rate above 0", self.learning_rate)
         _require(self.rounds >= 1, "rounds of at least 1", self.rounds)
+        _require(self.max_depth >= 1, "max_depth of at least 1", self.max_depth)
+        _require(0 <= self.noise_scale < inf, "a noise_scale of at least 0", self.noise_scale)
 
 
 @dataclass(frozen=True)
 class BlendConfig:
     """Convex weights per scene-size group."""
 
-    groups: tuple[tuple[int, int | None], ...] = ((1, 2), (3, None))
-    """Smallest and largest scene size of each group; None has no upper bound."""
+    groups: Groups = ((1, 2), (3, None))
     method: Literal["nelder-mead"] = "nelder-mead"
     max_iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        check_groups(self.groups)
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,16 @@ LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
 
 
+def is_id(text: str) -> bool:
+    """Say whether a text names a sample and nothing else: no other file, no other order."""
+    return _ID.fullmatch(text) is not None
+
+
 def split_id(sample_id: str) -> tuple[str, int]:
     """Split `<scene>_<decisecond>` into the scene and the time in tenths of a second.
 
     Raises:
-        ValueError: If the ID has another form (a separator, a dot or a leading zero would name another file or order).
+        ValueError: If the ID has another form.
     """
     match = _ID.fullmatch(sample_id)
     if match is None:

@@ -7,7 +7,6 @@ is there once, however many members read it, and equal files are one file.
 import json
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -186,13 +185,14 @@ def write(
         for found in (upstream / OBJECTS).iterdir():
             link_or_copy(found, folder / OBJECTS / found.name)
     files = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        if not isinstance(member.model, Blend):
-            member.model.save(Path(scratch))
-        for path in sorted(Path(scratch).iterdir()):
-            name = f"{digests.file_sha256(path)}{path.suffix}"
-            shutil.move(path, folder / OBJECTS / name)
-            files[path.name] = name
+    saved = folder / "saved"
+    saved.mkdir()
+    if not isinstance(member.model, Blend):
+        member.model.save(saved)
+    for path in sorted(saved.iterdir()):
+        files[path.name] = f"{digests.file_sha256(path)}{path.suffix}"
+        path.replace(folder / OBJECTS / files[path.name])
+    saved.rmdir()
     members[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": _describe(member.model)}
     bundle = {"format": _FORMAT, "root": run_id, "folds": folds, "sensors": asdict(sensors), "members": members}
     (folder / _BUNDLE).write_text(json.dumps(bundle, indent=1, sort_keys=True))

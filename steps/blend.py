@@ -18,24 +18,14 @@ from steps import options
 @options.shared
 @click.option("--inputs", default="nn1,nn2,gbdt", show_default=True, help="Runs, models:/ URIs or step names.")
 @options.or_preset("groups", click.STRING, "Scene sizes that share weights, such as 1-2,3+.")
-@click.option("--out", default="submission.csv", show_default=True, type=Path, help="Where the submission is written.")
-def main(
-    data: str,
-    preset: str,
-    folds: str,
-    fold_seed: int,
-    seed: int,
-    inputs: str,
-    groups: str | None,
-    out: Path,
-) -> None:
+@options.out
+def main(setting: options.Setting, inputs: str, groups: str | None, out: Path) -> None:
     """Blend the inputs with convex weights per scene-size group and write the submission."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("blend"):
+        experiment = setting.open()
         config = experiment.preset.blend
         config = config if groups is None else replace(config, groups=scene_size_groups(groups))
-        step = pipeline.blend(experiment, config, inputs.split(","))
-    pipeline.deliver(step.run(), out)
+        pipeline.deliver(pipeline.blend(experiment, config, inputs.split(",")).run(), out)
 
 
 if __name__ == "__main__":

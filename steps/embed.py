@@ -16,15 +16,12 @@ from steps import options
 @options.shared
 @options.backbone
 @options.or_preset("svd_components", click.INT, "Components kept per cell.")
-def main(
-    data: str, preset: str, folds: str, fold_seed: int, seed: int, backbone: str | None, svd_components: int | None
-) -> None:
+def main(setting: options.Setting, backbone: str | None, svd_components: int | None) -> None:
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("embed"):
+        experiment = setting.open()
         given = options.given(backbone=backbone, svd_components=svd_components)
-        step = pipeline.embed(experiment, replace(experiment.preset.embed, **given))
-    step.run()
+        pipeline.embed(experiment, replace(experiment.preset.embed, **given)).run()
 
 
 if __name__ == "__main__":

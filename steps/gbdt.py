@@ -20,23 +20,12 @@ from steps import options
 @click.option("--nn2", default="nn2", show_default=True, help="A run, a models:/ URI, or nn2: the newest.")
 @options.boosting()
 @options.causal
-def main(
-    data: str,
-    preset: str,
-    folds: str,
-    fold_seed: int,
-    seed: int,
-    embed: str,
-    nn1: str,
-    nn2: str,
-    **given: Any,  # noqa: ANN401
-) -> None:
+def main(setting: options.Setting, embed: str, nn1: str, nn2: str, **given: Any) -> None:  # noqa: ANN401
     """Boost one model per target and fold on CAN, scene features, embeddings and the nets' OOF predictions."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("gbdt"):
+        experiment = setting.open()
         config = replace(experiment.preset.gbdt, **options.given(**given))
-        step = pipeline.gbdt(experiment, config, {"embed": embed, "nn1": nn1, "nn2": nn2})
-    step.run()
+        pipeline.gbdt(experiment, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
 
 
 if __name__ == "__main__":

@@ -17,26 +17,17 @@ from steps import options
 @options.shared
 @options.backbone
 @options.causal
-@click.option("--reuse", default=True, type=click.BOOL, show_default=True, help="Take finished runs of the very same.")
-@click.option("--out", default="submission.csv", show_default=True, type=Path, help="Where the submission is written.")
+@options.reuse
+@options.out
 @options.net("nn1_")
 @options.net("nn2_")
 @options.boosting("gbdt_")
-def main(
-    data: str,
-    preset: str,
-    folds: str,
-    fold_seed: int,
-    seed: int,
-    reuse: bool,
-    out: Path,
-    **given: Any,  # noqa: ANN401
-) -> None:
+def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("main") as parent:
+        experiment = setting.open()
         configs = pipeline.Configs.of(experiment.preset, options.given(**given))
-    with tracking.parent_run(experiment) as parent:
+        tracking.describe_parent(parent, experiment)
         done = pipeline.run_all(experiment, configs, reuse=reuse)
         pipeline.deliver(done["blend"], out)
         board = leaderboard.of_runs(done)

@@ -17,13 +17,12 @@ from steps import options
 @options.backbone
 @options.stages
 @options.net()
-def main(data: str, preset: str, folds: str, fold_seed: int, seed: int, init: str, **given: Any) -> None:  # noqa: ANN401
+def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("nn1"):
+        experiment = setting.open()
         config = experiment.preset.nn1.with_given(options.given(**given))
-        step = pipeline.net("nn1", experiment, config, init=None if init == options.NONE else init)
-    step.run()
+        pipeline.net("nn1", experiment, config, init=init).run()
 
 
 if __name__ == "__main__":

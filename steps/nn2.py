@@ -18,13 +18,12 @@ from steps import options
 @options.stages
 @options.net()
 @options.causal
-def main(data: str, preset: str, folds: str, fold_seed: int, seed: int, init: str, **given: Any) -> None:  # noqa: ANN401
+def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""
-    with options.clear_messages():
-        experiment = options.open_experiment(data, preset, folds, fold_seed, seed)
+    with options.running("nn2"):
+        experiment = setting.open()
         config = experiment.preset.nn2.with_given(options.given(**given))
-        step = pipeline.net("nn2", experiment, config, init=None if init == options.NONE else init)
-    step.run()
+        pipeline.net("nn2", experiment, config, init=init).run()
 
 
 if __name__ == "__main__":

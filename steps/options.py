@@ -4,6 +4,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -19,30 +22,79 @@ NONE = "none"
 """The word for an input that is not there."""
 
 
-class OrPreset(click.ParamType[Any]):
-    """A value, or the word `preset`, which leaves it to the preset and becomes None."""
+class OrWord(click.ParamType[Any]):
+    """A value, or a word that stands for none being given and becomes None."""
 
-    def __init__(self, kind: click.ParamType[Any]) -> None:
+    def __init__(self, kind: click.ParamType[Any], word: str) -> None:
         self.kind = kind
-        self.name = f"{kind.name}|{PRESET}"
+        self.word = word
+        self.name = f"{kind.name}|{word}"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         """Show the choices, or the kind of value."""
         words = self.kind.choices if isinstance(self.kind, click.Choice) else [self.kind.name.upper()]
-        return f"[{'|'.join([*words, PRESET])}]"
+        return f"[{'|'.join([*words, self.word])}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Turn the text into the value, or into None."""
-        return None if value == PRESET else self.kind.convert(value, param, ctx)
+        return None if value == self.word else self.kind.convert(value, param, ctx)
 
 
 def or_preset(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
     """Declare an option that the preset decides unless it is given."""
-    return click.option(f"--{name}", default=PRESET, type=OrPreset(kind), show_default=True, help=description)
+    return _or_word(name, kind, PRESET, description)
 
 
-def shared(command: Command) -> Command:
-    """Declare the options of every step: data, preset, folds, fold_seed and seed."""
+def or_none(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
+    """Declare an option that may be left out."""
+    return _or_word(name, kind, NONE, description)
+
+
+def _or_word(name: str, kind: click.ParamType[Any], word: str, description: str) -> Callable[[Command], Command]:
+    return click.option(f"--{name}", default=word, type=OrWord(kind, word), show_default=True, help=description)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every step takes."""
+
+    data: str
+    preset: str
+    folds: str
+    fold_seed: int
+    seed: int
+    verify: bool
+
+    def open(self) -> Experiment:
+        """Read the data and make the folds, and say what a person should know of them."""
+        cache = Cache.open()
+        experiment = Experiment.open(
+            self.data,
+            self.preset,
+            self.folds,
+            self.fold_seed,
+            self.seed,
+            cache,
+            adopt=lambda run: tracking.folds_of(run, cache),
+            verify=self.verify,
+        )
+        if absent := experiment.dataset.absent:
+            click.echo(f"{self.data}: these drives have no {', '.join(absent)}; the models do without")
+        if experiment.preset.for_gpu and experiment.machine.device == "cpu":
+            click.echo(
+                f"preset={self.preset} is meant for a GPU: on this CPU the competition's data would take many hours"
+            )
+        return experiment
+
+
+def shared(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare the options of every step and pass them to the command as its first argument."""
+
+    @wraps(command)
+    def with_setting(**values: Any) -> None:  # noqa: ANN401
+        setting = Setting(**{field.name: values.pop(field.name) for field in fields(Setting)})
+        command(setting, **values)
+
     return _together(
         click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo: simulated drives."),
         click.option("--preset", default="quick", type=click.Choice(sorted(PRESETS)), show_default=True),
@@ -51,7 +103,17 @@ def shared(command: Command) -> Command:
         ),
         click.option("--fold_seed", default=0, show_default=True, help="Draws the folds, and nothing else."),
         click.option("--seed", default=0, show_default=True, help="Draws everything but the folds."),
-    )(command)
+        _flag("verify", False, "Read every frame again even if its file looks unchanged."),
+    )(with_setting)
+
+
+def reuse(command: Command) -> Command:
+    """Declare whether finished runs may stand in for new ones."""
+    return _flag("reuse", True, "Take finished runs of the very same.")(command)
+
+
+def _flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
+    return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 
 def net(prefix: str = "") -> Callable[[Command], Command]:
@@ -71,7 +133,7 @@ def net(prefix: str = "") -> Callable[[Command], Command]:
 def stages(command: Command) -> Command:
     """Declare which stages of a net are trained, and from what."""
     stage = or_preset("stage", click.Choice(["first", "second", "both"]), "Backbone frozen, all weights, or both.")
-    init = click.option("--init", default=NONE, show_default=True, help="For stage=second: a run of stage=first.")
+    init = or_none("init", click.STRING, "For stage=second: a run of stage=first.")
     return stage(init(command))
 
 
@@ -90,6 +152,14 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
 def causal(command: Command) -> Command:
     """Declare the switch that leaves out later samples of a scene."""
     return or_preset("causal", click.BOOL, "Look at earlier samples of the scene only.")(command)
+
+
+def out(command: Command) -> Command:
+    """Declare where the submission goes."""
+    place = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option(
+        "--out", default="submission.csv", show_default=True, type=place, help="Where the submission is written."
+    )(command)
 
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -111,22 +181,18 @@ def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: value for name, value in values.items() if value is not None}
 
 
-def open_experiment(data: str, preset: str, folds: str, fold_seed: int, seed: int) -> Experiment:
-    """Open what every step shares."""
-    cache = Cache.open()
-    experiment = Experiment.open(data, preset, folds, fold_seed, seed, cache, lambda run: tracking.folds_of(run, cache))
-    if absent := experiment.dataset.absent:
-        click.echo(f"{data}: these drives have no {', '.join(absent)}; the models do without")
-    if experiment.preset.for_gpu and experiment.machine.device == "cpu":
-        click.echo(f"preset={preset} is meant for a GPU: on this CPU the competition's data would take many hours")
-    return experiment
+@contextmanager
+def running(step: str) -> Iterator[str]:
+    """Open the run of a step and yield its ID; end with the message alone where the input is wrong."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # end in order when told to stop
+    with clear_messages(), tracking.command_run(step) as run_id:
+        yield run_id
 
 
 @contextmanager
 def clear_messages() -> Iterator[None]:
-    """End with the message alone where the input is wrong, and end in order when the process is told to stop."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    """End with the message alone where the input is wrong."""
     try:
         yield
     except ValueError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 from atma18 import simulate, tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
+from steps import main
+from tests.store import SHORT, call, ran
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
 
@@ -61,3 +64,22 @@ def tiny_cache(tmp_path_factory) -> Cache:
 def tiny(tiny_folder, tiny_cache) -> Dataset:
     """The same drives, read."""
     return Dataset.open(str(tiny_folder), tiny_cache)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_folder, tmp_path_factory):
+    """One `main` on the tiny drives in a store of its own."""
+    store = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        enter(store, patch)
+        done = call(main, f"--data={tiny_folder}", *SHORT)
+        ran(done)
+    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
+
+
+@pytest.fixture
+def there(finished, no_caller, monkeypatch):
+    """The finished `main`, and this test inside its store; tests may add runs but not harm what is there."""
+    enter(finished.store, monkeypatch)
+    return finished

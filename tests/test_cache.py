@@ -3,12 +3,19 @@
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
+from threading import Thread
 
 import pytest
 
-from atma18.cache import Cache, default_root
+from atma18.cache import Cache, Entry, default_limit_bytes, default_root, surplus, unused_since
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def forbidden(path):
@@ -26,6 +33,7 @@ def write(text):
         pytest.param({"ATMA18_CACHE": "/chosen", "XDG_CACHE_HOME": "/users"}, "/chosen", id="the project's own"),
         pytest.param({"XDG_CACHE_HOME": "/users"}, "/users/atma18", id="the user's cache folder"),
         pytest.param({"ATMA18_CACHE": "", "XDG_CACHE_HOME": ""}, "/home/me/.cache/atma18", id="empty is not set"),
+        pytest.param({"XDG_CACHE_HOME": "users"}, "/home/me/.cache/atma18", id="relative, against the specification"),
         pytest.param({}, "/home/me/.cache/atma18", id="nothing set"),
         pytest.param({"ATMA18_CACHE": "~/drives"}, "/home/me/drives", id="home folder"),
     ],
@@ -203,3 +211,177 @@ def test_two_processes_that_ask_at_once_get_one_whole_entry(tmp_path):
     assert first == second
     assert len(set(first)) == 1
     assert len(list((tmp_path / "notes").glob("made-by-*"))) == 1
+
+
+@contextmanager
+def another_process(body, *words):
+    """A process that runs `body` with the cache's root and these words, and then waits until it is killed."""
+    script = f"import sys, time\nfrom pathlib import Path\nfrom atma18.cache import Cache\n{dedent(body)}"
+    command = [sys.executable, "-c", script, *map(str, words)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+MAKING = """
+    def make(path):
+        path.mkdir()
+        (path / "first").write_text("half")
+        print("ready", flush=True)
+        time.sleep(60)
+    Cache.open(Path(sys.argv[1])).get("notes", "one", make)
+"""
+HOLDING = """
+    cache = Cache.open(Path(sys.argv[1]))
+    cache.get("notes", "one", lambda path: path.write_text("mine"))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_maker_left_is_known_as_such_and_the_next_one_makes_it_anew(tmp_path):
+    cache = Cache.open(tmp_path)
+    with another_process(MAKING, tmp_path) as maker:
+        assert cache.leftovers() == []  # somebody is at it
+        [half] = [path for path in (tmp_path / "notes").iterdir() if path.is_dir()]
+    maker.wait()
+
+    assert cache.leftovers() == [half]
+    assert cache.entries() == []
+    assert cache.get("notes", "one", write("whole")).read_text() == "whole"
+    assert cache.leftovers() == []
+    assert seen_in(tmp_path / "notes") == ["one"]
+
+
+def test_what_a_killed_maker_left_can_be_cleaned(tmp_path):
+    cache = Cache.open(tmp_path)
+    with another_process(MAKING, tmp_path) as maker:
+        pass
+    maker.wait()
+
+    for left in cache.leftovers():
+        cache.discard(left)
+
+    assert seen_in(tmp_path / "notes") == []
+
+
+def test_an_entry_that_another_process_holds_stays_until_that_ends(tmp_path):
+    cache = Cache.open(tmp_path)
+    with another_process(HOLDING, tmp_path) as holder:
+        [entry] = cache.entries()
+        assert entry.holder == holder.pid
+        assert not cache.remove(entry)
+        assert unused_since([entry], time.time() + 1) == surplus([entry], 0) == []
+    holder.wait()
+
+    [entry] = cache.entries()
+    assert entry.holder is None
+    assert cache.remove(entry)
+    assert cache.entries() == []
+    assert list((tmp_path / "notes").iterdir()) == []
+
+
+def test_what_this_process_asked_for_is_held(tmp_path):
+    cache = Cache.open(tmp_path)
+    cache.get("notes", "one", write("mine"))
+
+    [entry] = Cache.open(tmp_path).entries()
+
+    assert entry.holder == os.getpid()
+    assert not Cache.open(tmp_path).remove(entry)
+
+
+def test_entries_know_their_size_and_when_they_were_last_asked_for(tmp_path):
+    cache = Cache.open(tmp_path)
+    before_s = time.time()
+    cache.get("notes", "older", write("12345"))
+    folder = cache.get("notes", "newer", Path.mkdir)
+    (folder / "a").write_text("123")
+    (folder / "b").write_text("4567")
+    os.utime(tmp_path / "notes" / ".older.lock", (0, 0))
+
+    older, newer = cache.entries()
+
+    assert (older.kind, older.key, older.size_bytes, older.used_s) == ("notes", "older", 5, 0)
+    assert (newer.key, newer.size_bytes) == ("newer", 7)
+    assert before_s - 2 <= newer.used_s <= time.time() + 2
+    cache.get("notes", "older", forbidden)
+    assert [entry.key for entry in cache.entries()] == ["newer", "older"]
+
+
+def entry(key, size_bytes=1, used_s=0.0, kind="notes", holder=None):
+    return Entry(kind, key, size_bytes, used_s, holder)
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "gone"),
+    [
+        pytest.param(60, [], id="all fit"),
+        pytest.param(59, ["oldest"], id="a byte too much"),
+        pytest.param(50, ["oldest"], id="just enough"),
+        pytest.param(49, ["oldest", "middle"], id="one is not enough"),
+        pytest.param(0, ["oldest", "middle", "newest"], id="nothing fits"),
+    ],
+)
+def test_the_least_recently_used_make_room(limit_bytes, gone):
+    entries = [entry("newest", 30, used_s=3), entry("oldest", 10, used_s=1), entry("middle", 20, used_s=2)]
+
+    assert [chosen.key for chosen in surplus(entries, limit_bytes)] == gone
+
+
+def test_folds_and_what_is_held_make_no_room():
+    entries = [entry("folds", 10, kind="folds"), entry("held", 10, holder=7), entry("free", 10, used_s=9)]
+
+    assert [chosen.key for chosen in surplus(entries, 0)] == ["free"]
+    assert [chosen.key for chosen in unused_since(entries, 10)] == ["free"]
+
+
+def test_a_cache_that_is_full_lets_the_oldest_go_when_it_gets_a_new_entry(tmp_path, monkeypatch):
+    Cache.open(tmp_path).get("notes", "first", write("12345"))
+    Cache.open(tmp_path).get("folds", "kept", write("12345"))
+    os.utime(tmp_path / "notes" / ".first.lock", (1, 1))
+    Cache.open(tmp_path).get("notes", "second", write("12345"))
+    monkeypatch.setenv("ATMA18_CACHE_LIMIT_GB", "15e-9")
+
+    full = Cache.open(tmp_path)
+    full.get("notes", "third", write("12345"))
+
+    assert {entry.key for entry in full.entries()} == {"kept", "second", "third"}
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_size_is_refused(text, monkeypatch, tmp_path):
+    monkeypatch.setenv("ATMA18_CACHE_LIMIT_GB", text)
+
+    with pytest.raises(ValueError, match=f"a number of gigabytes above 0, found '{text}'"):
+        Cache.open(tmp_path)
+
+
+def test_no_limit_is_set_unless_somebody_sets_one():
+    assert default_limit_bytes({}) is default_limit_bytes({"ATMA18_CACHE_LIMIT_GB": ""}) is None
+    assert default_limit_bytes({"ATMA18_CACHE_LIMIT_GB": "2.5"}) == 2_500_000_000
+
+
+def test_a_forgotten_entry_is_made_anew_although_it_is_held(tmp_path):
+    cache = Cache.open(tmp_path)
+    cache.get("notes", "one", write("wrong"))
+
+    cache.forget("notes", "one")
+
+    assert cache.get("notes", "one", write("right")).read_text() == "right"
+
+
+def test_who_waits_for_another_process_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("atma18.cache._PATIENCE_S", 0.1)
+    with another_process(MAKING, tmp_path) as maker:
+        waiting = Thread(target=Cache.open(tmp_path).get, args=("notes", "one", write("whole")))
+        waiting.start()
+        time.sleep(0.5)
+        maker.kill()
+        waiting.join(timeout=20)
+
+    assert capsys.readouterr().out == "waiting for another process that makes notes/one\n"
+    assert (tmp_path / "notes" / "one").read_text() == "whole"

@@ -531,23 +531,25 @@ BROKEN = [
         drop_in("train", "y_1", "z_5"), r"train_features\.csv: expected the columns y_1, z_5", id="missing targets"
     ),
     pytest.param(keep_no_row, r"test_features\.csv: expected at least one sample", id="no test sample"),
-    pytest.param(repeat_a_row("train"), r"train_features\.csv: .* once, repeated: a_220", id="repeated train ID"),
-    pytest.param(repeat_a_row("test"), r"test_features\.csv: .* once, repeated: c_20", id="repeated test ID"),
+    pytest.param(
+        repeat_a_row("train"), r"train_features\.csv: .* once, found repeated: a_220: ", id="repeated train ID"
+    ),
+    pytest.param(repeat_a_row("test"), r"test_features\.csv: .* once, found repeated: c_20: ", id="repeated test ID"),
     pytest.param(set_value("train", "a_20", "ID", "a_020"), "found 'a_020'", id="ID of another form"),
     pytest.param(set_value("test", "d_20", "ID", "../d_20"), "found '../d_20'", id="ID that leaves the folder"),
-    pytest.param(put_a_training_scene_into_test, "found 1 in both: b$", id="scene in both splits"),
+    pytest.param(put_a_training_scene_into_test, "found 1 in both: b: ", id="scene in both splits"),
     pytest.param(
         set_value("train", "a_120", "aEgo", ""),
-        r"train_features\.csv: expected a value of aEgo in every row .* found holes at a_120$",
+        r"train_features\.csv: expected a value of aEgo in every row, found holes at a_120: ",
         id="hole",
     ),
     pytest.param(
         make_holes_everywhere_but_one,
-        r"train_features\.csv: .* of gas .* found holes at a_120, a_20, a_220$",
+        r"train_features\.csv: .* of gas .* found holes at a_120, a_20, a_220: ",
         id="one value",
     ),
     pytest.param(
-        empty_in_test("gas"), r"test_features\.csv: .* of gas .* found holes at d_20, c_120, c_20$", id="empty in test"
+        empty_in_test("gas"), r"test_features\.csv: .* of gas .* found holes at d_20, c_120, c_20: ", id="empty in test"
     ),
     pytest.param(
         drop_in("test", "gas"),
@@ -556,46 +558,48 @@ BROKEN = [
     ),
     pytest.param(
         set_value("test", "c_20", "gearShifter", ""),
-        r"test_features\.csv: .* of gearShifter .* found holes at c_20$",
+        r"test_features\.csv: .* of gearShifter .* found holes at c_20: ",
         id="hole in the gear",
     ),
     pytest.param(
         set_value("train", "a_20", "vEgo", "fast"),
-        r"train_features\.csv: expected a finite number in vEgo, found a_20 = fast$",
+        r"train_features\.csv: expected a finite number in vEgo, found a_20 = 'fast': ",
         id="text for a number",
     ),
     pytest.param(
         set_value("train", "a_20", "gas", "inf"),
-        r"train_features\.csv: expected a finite number in gas, found a_20 = inf$",
+        r"train_features\.csv: expected a finite number in gas, found a_20 = 'inf': ",
         id="infinite signal",
     ),
     pytest.param(
         set_value("test", "c_20", "brakePressed", "maybe"),
-        r"test_features\.csv: expected True or False in brakePressed, found c_20 = maybe$",
+        r"test_features\.csv: expected True or False in brakePressed, found c_20 = 'maybe': ",
         id="neither true nor false",
     ),
     pytest.param(
-        set_value("test", "c_20", "gasPressed", "0.5"), "True or False in gasPressed, found c_20 = 0.5$", id="half true"
+        set_value("test", "c_20", "gasPressed", "0.5"),
+        "True or False in gasPressed, found c_20 = '0.5': ",
+        id="half true",
     ),
     pytest.param(
         set_value("train", "b_20", "x_5", ""),
-        r"train_features\.csv: expected a finite number in x_5, found b_20 = $",
+        r"train_features\.csv: expected a finite number in x_5, found b_20 = '': ",
         id="missing target",
     ),
     pytest.param(
         set_value("train", "b_20", "z_0", "nan"),
-        r"train_features\.csv: expected a finite number in z_0, found b_20 = nan$",
+        r"train_features\.csv: expected a finite number in z_0, found b_20 = 'nan': ",
         id="target that is no number",
     ),
-    pytest.param(set_value("train", "b_20", "y_2", "-inf"), "in y_2, found b_20 = -inf$", id="infinite target"),
+    pytest.param(set_value("train", "b_20", "y_2", "-inf"), "in y_2, found b_20 = '-inf': ", id="infinite target"),
     pytest.param(
         set_value("train", "b_20", "gearShifter", "sport"),
-        r"train_features\.csv: expected gears .*reverse.*, found sport$",
+        r"train_features\.csv: expected a gearShifter of .*reverse, found sport: ",
         id="unknown gear",
     ),
     pytest.param(
         remove_lights("c_120", "a_220"),
-        r"traffic_lights: expected a file for every sample, missing: (c_120, a_220|a_220, c_120)$",
+        r"traffic_lights: expected a file for every sample, missing: (c_120, a_220|a_220, c_120): ",
         id="missing lights",
     ),
     *[
@@ -616,7 +620,7 @@ BROKEN = [
         id="light without an edge",
     ),
     pytest.param(
-        lambda folder: folder.frame("c_20").unlink(), r"images: .* missing: c_20/image_t\.png$", id="missing frame"
+        lambda folder: folder.frame("c_20").unlink(), r"images: .* missing: c_20/image_t\.png: ", id="missing frame"
     ),
     pytest.param(
         lambda folder: folder.frame("c_20").write_bytes(b"no"),
@@ -727,7 +731,7 @@ def test_a_broken_camera_file_is_refused_by_name(read, folder, content):
 def test_an_id_of_another_form_is_refused_naming_the_file(read, folder):
     folder.change("test", lambda table: table.assign(ID=["c_020", *table["ID"][1:]]))
 
-    with pytest.raises(ValueError, match=r"test_features.csv: expected an ID like .* found 'c_020'"):
+    with pytest.raises(ValueError, match=r"test_features.csv: expected IDs like .* found 'c_020': "):
         read()
 
 

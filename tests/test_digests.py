@@ -71,12 +71,14 @@ def changed(value):
     """Some other value of the same kind."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, int | float):
+    if isinstance(value, float):
+        return value / 3 + 0.01
+    if isinstance(value, int):
         return value * 2 + 1
     if isinstance(value, str):
         return {"both": "first", "absolute": "residual", "residual": "absolute", "xgboost": "catboost"}.get(value, "x")
     if isinstance(value, tuple):
-        return value[:-1]
+        return ((1, None),) if isinstance(value[0], tuple) else value[:-1]
     return replace(value, num_epochs=value.num_epochs + 1)
 
 

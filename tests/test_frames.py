@@ -117,11 +117,32 @@ def test_what_is_no_whole_frame_is_refused_by_name(images, cache, content, messa
     assert str(many.value).startswith(f"{path}: ")
 
 
+def test_all_frames_are_read_before_the_bad_ones_are_named(images, cache):
+    for sample_id in IDS[:2]:
+        for name in FRAME_FILES:
+            (images / sample_id / name).write_bytes(b"no image")
+
+    with pytest.raises(ValueError, match="and 3 more: replace these files") as refused:
+        open_store(images, IDS, cache)
+
+    assert [str(images / IDS[0] / name) in str(refused.value) for name in FRAME_FILES] == [True] * 3
+
+
+def test_an_image_of_16_bits_is_refused_not_cut(images):
+    stream = BytesIO()
+    Image.fromarray(np.full((64, 128), 40_000, np.uint16)).save(stream, "PNG")
+
+    with pytest.raises(ValueError, match="8 bits per channel, found Pillow's mode I;16"):
+        decode(BytesIO(stream.getvalue()), "here")
+
+
 def test_missing_frames_are_refused_by_name(images, cache):
     (images / "a_20" / "image_t.png").unlink()
     (images / "b_20" / "image_t-1.0.png").unlink()
 
-    with pytest.raises(ValueError, match=r"expected 9 frames, missing: a_20/image_t\.png, b_20/image_t-1\.0\.png$"):
+    with pytest.raises(
+        ValueError, match=r"expected 9 frames, missing: a_20/image_t\.png, b_20/image_t-1\.0\.png: add them"
+    ):
         open_store(images, IDS, cache)
 
 
@@ -129,7 +150,7 @@ def test_a_store_that_could_not_be_made_leaves_nothing(images, cache):
     (images / "b_20" / "image_t.png").write_bytes(b"")
     with pytest.raises(ValueError, match="expected a whole PNG image"):
         open_store(images, IDS, cache)
-    assert [path for path in cache.root.rglob("*") if path.is_file()] == []
+    assert [path for kind in ("frames", "frames-seen") for path in (cache.root / kind).rglob("*")] == []
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]], ids=["in order", "another order"])

@@ -5,7 +5,16 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from atma18.presets import PRESETS, BlendConfig, GbdtConfig, NetConfig, StageConfig, config_from_json, scene_size_groups
+from atma18.presets import (
+    PRESETS,
+    BlendConfig,
+    EmbedConfig,
+    GbdtConfig,
+    NetConfig,
+    StageConfig,
+    config_from_json,
+    scene_size_groups,
+)
 
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=2)
 NET = NetConfig(first=STAGE, second=replace(STAGE, learning_rate=1e-4))
@@ -198,6 +207,21 @@ def test_other_texts_are_no_groups_of_scene_sizes(text):
             lambda: GbdtConfig(0.1, 10, engine="lightgbm"), "xgboost or catboost, found 'lightgbm'", id="engine"
         ),
         pytest.param(lambda: GbdtConfig(0.1, 0), "rounds of at least 1, found 0", id="rounds"),
+        pytest.param(lambda: GbdtConfig(-0.1, 1), "learning_rate above 0, found -0.1", id="learning rate of trees"),
+        pytest.param(lambda: GbdtConfig(0.1, 1, target="speed"), "residual, found 'speed'", id="target of trees"),
+        pytest.param(lambda: GbdtConfig(0.1, 1, max_depth=0), "max_depth of at least 1, found 0", id="depth"),
+        pytest.param(lambda: GbdtConfig(0.1, 1, noise_scale=-1), "noise_scale of at least 0, found -1", id="noise"),
+        pytest.param(lambda: replace(STAGE, learning_rate=float("inf")), "above 0, found inf", id="infinite"),
+        pytest.param(lambda: replace(STAGE, weight_decay=float("nan")), "at least 0, found nan", id="no decay"),
+        pytest.param(lambda: replace(NET, hidden=0), "hidden of at least 1, found 0", id="hidden"),
+        pytest.param(lambda: replace(NET, size_px=(0, 128)), r"size_px of at least 1, found \(0, 128\)", id="size"),
+        pytest.param(lambda: replace(NET, augment_probability=1.5), "from 0 to 1, found 1.5", id="probability"),
+        pytest.param(lambda: replace(NET, augment_strength=-0.1), "from 0 to 1, found -0.1", id="strength"),
+        pytest.param(lambda: replace(NET, inference_batch=0), "inference_batch of at least 1, found 0", id="batch"),
+        pytest.param(lambda: EmbedConfig(inference_batch=0), "inference_batch of at least 1", id="batch of embed"),
+        pytest.param(lambda: EmbedConfig(svd_components=0), "svd_components of at least 1, found 0", id="svd"),
+        pytest.param(lambda: EmbedConfig(ridge_alphas=()), r"ridge_alphas above 0, found \(\)", id="penalties"),
+        pytest.param(lambda: BlendConfig(groups=((2, None),)), "groups of scene sizes from 1", id="groups"),
     ],
 )
 def test_impossible_values_are_refused_saying_what_was_expected(make, message):

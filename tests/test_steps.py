@@ -1,17 +1,11 @@
 """The steps through a real MLflow store: what a run carries, what is registered, what is reused, what is refused."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from atma18 import boosting
@@ -19,70 +13,12 @@ from atma18.cache import Cache
 from atma18.dataset import Dataset
 from atma18.predictions import Predictions
 from atma18.schema import TARGETS
-from atma18.tracking import identity, manifest
-from steps import blend, embed, gbdt, main, nn1, nn2
-from tests.conftest import enter, forget_caller
+from atma18.tracking import identity
+from steps import blend, embed, gbdt, main, nn2
+from tests.conftest import enter
+from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, newest, ran, versions
 
 pytestmark = pytest.mark.e2e
-
-STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
-SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
-
-
-def call(command, *words):
-    """Run a step in this process."""
-    mlflow.set_experiment("atma18")
-    return CliRunner().invoke(command.main, [str(word) for word in words])
-
-
-def ran(result):
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result.output
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_folder, tmp_path_factory):
-    """One `main` on the tiny drives in a store of its own."""
-    store = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        forget_caller(patch)
-        enter(store, patch)
-        done = call(main, f"--data={tiny_folder}", *SHORT)
-        ran(done)
-    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
-
-
-@pytest.fixture
-def there(finished, no_caller, monkeypatch):
-    """The finished `main`, and this test inside its store."""
-    enter(finished.store, monkeypatch)
-    return finished
-
-
-def all_runs():
-    client = MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    return client.search_runs(experiments, order_by=["attributes.start_time ASC"])
-
-
-def newest(step):
-    """The newest finished run of a step."""
-    query = f"tags.`atma18.step` = '{step}' and attributes.status = 'FINISHED'"
-    experiments = [e.experiment_id for e in MlflowClient().search_experiments()]
-    return MlflowClient().search_runs(experiments, query, order_by=["attributes.start_time DESC"])[0]
-
-
-def first(step):
-    """The run of a step that the finished `main` made."""
-    return next(run for run in all_runs() if run.data.tags.get("atma18.step") == step)
-
-
-def artifacts(run):
-    return Path(run.info.artifact_uri)
-
-
-def versions(step):
-    return MlflowClient().search_model_versions(f"name = 'atma18-{step}'")
 
 
 def test_main_leaves_six_finished_runs_the_steps_under_one_parent(there):
@@ -224,74 +160,12 @@ def test_a_changed_artifact_is_never_reused_nor_read(there):
     assert f"nn1: reused run {run.info.run_id}" not in output
 
 
-@pytest.mark.parametrize(
-    ("status", "found"),
-    [pytest.param("RUNNING", "status RUNNING", id="running"), pytest.param("FAILED", "status FAILED", id="failed")],
-)
-def test_an_upstream_that_is_not_finished_is_refused(there, status, found):
-    run = MlflowClient().create_run(first("nn1").info.experiment_id)
-    MlflowClient().update_run(run.info.run_id, status=status)
-
-    result = call(blend, there.data, f"--inputs={run.info.run_id}")
-
-    assert result.exit_code == 1
-    assert found in result.output
-
-
-def test_a_deleted_upstream_is_refused(there):
-    run_id = newest("nn2").info.run_id
-    MlflowClient().delete_run(run_id)
-    try:
-        result = call(blend, there.data, f"--inputs={run_id}")
-    finally:
-        MlflowClient().restore_run(run_id)
-
-    assert result.exit_code == 1
-    assert "a deleted one" in result.output
-
-
-def test_an_upstream_of_other_folds_is_refused(there):
-    result = call(blend, there.data, f"--inputs={first('nn1').info.run_id}", "--fold_seed=1")
-
-    assert result.exit_code == 1
-    assert "expected the folds of this experiment" in result.output
-
-
 def test_folds_are_adopted_from_a_run(there):
     run_id = first("nn1").info.run_id
 
     ran(call(blend, there.data, f"--inputs={run_id}", f"--folds={run_id}", "--fold_seed=7"))
 
     assert newest("blend").data.tags["atma18.folds_sha256"] == first("nn1").data.tags["atma18.folds_sha256"]
-
-
-def test_the_same_run_twice_is_refused(there):
-    run_id = first("nn1").info.run_id
-
-    result = call(blend, there.data, f"--inputs={run_id},{run_id}")
-
-    assert result.exit_code == 1
-    assert "each once" in result.output
-
-
-@pytest.mark.parametrize("given", ["models:/atma18-nn1/1", "models:/atma18-nn1@candidate", "nn1"])
-def test_an_upstream_is_found_by_every_kind_of_name(there, given):
-    ran(call(blend, there.data, f"--inputs={given}"))
-
-    upstream = newest("blend").data.tags["atma18.input.nn1"]
-    assert upstream in {version.run_id for version in versions("nn1")}
-
-
-def test_a_missing_upstream_ends_the_step_before_any_work_with_the_command_that_makes_it(
-    tiny_folder, tmp_path, monkeypatch
-):
-    enter(tmp_path, monkeypatch)
-
-    result = call(gbdt, f"--data={tiny_folder}", "--folds=4")
-
-    assert result.exit_code == 1
-    assert f"-m steps.embed --data {tiny_folder} --folds 4" in result.output
-    assert all_runs() == []
 
 
 def test_a_step_that_fails_leaves_a_failed_run_and_no_version(there, monkeypatch):
@@ -340,45 +214,6 @@ def test_the_two_stages_can_be_run_one_by_one(there):
     assert newest("blend").data.tags["atma18.input.nn2"] != half.info.run_id
 
 
-def test_the_second_stage_wants_a_first_one(there):
-    result = call(nn1, there.data, "--stage=second")
-
-    assert result.exit_code == 1
-    assert "--stage first" in result.output
-
-
-def test_registered_servables_reproduce_the_test_predictions_from_raw_frames(there, tiny, tmp_path):
-    """In a fresh process outside the project, without pickle, from PNG files."""
-    request = pd.read_csv(tiny.folder / "test_features.csv")
-    for column in ("image_t", "image_t-0.5", "image_t-1.0"):
-        request[column] = [(tiny.folder / "images" / i / f"{column}.png").read_bytes() for i in request["ID"]]
-    request["traffic_lights"] = [(tiny.folder / "traffic_lights" / f"{i}.json").read_text() for i in request["ID"]]
-    request.sample(frac=1, random_state=0).to_parquet(tmp_path / "request.parquet")
-    script = (
-        "import sys, mlflow, pandas as pd\n"
-        "request = pd.read_parquet('request.parquet')\n"
-        "for uri in sys.argv[1:]:\n"
-        "    model = mlflow.pyfunc.load_model(uri)\n"
-        "    model.predict(request).to_parquet(uri.split('/')[1] + '.parquet')\n"
-        "import atma18\n"
-        "print(atma18.__file__)\n"
-    )
-    numbers = {step: next(v.version for v in versions(step) if v.run_id == first(step).info.run_id) for step in STEPS}
-    uris = [f"models:/atma18-{step}/{number}" for step, number in numbers.items()]
-    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, *uris], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert str(there.store) in done.stdout  # the code came with the model
-    for step in STEPS:
-        stored = pd.read_parquet(artifacts(first(step)) / "predictions" / "test.parquet").set_index("ID")
-        served = pd.read_parquet(tmp_path / f"atma18-{step}.parquet").set_index("ID")
-        assert set(served.index) == set(stored.index)
-        np.testing.assert_allclose(served.loc[stored.index], stored, rtol=0, atol=1e-4, err_msg=step)
-
-
 def test_no_model_holds_a_pickle(there):
     files = [path for path in (there.store / "mlruns").rglob("*") if path.is_file()]
 
@@ -401,20 +236,6 @@ def test_the_dataset_folder_is_never_written_into(there, tiny, tmp_path):
     names = {path.name for path in tiny.folder.iterdir()}
 
     assert names == {"train_features.csv", "test_features.csv", "test_targets.csv", "images", "traffic_lights"}
-
-
-def test_manifests_are_checked_against_the_tag_of_their_run(there):
-    run = first("gbdt")
-    path = artifacts(run) / manifest.FILE
-    whole = path.read_text()
-    path.write_text(whole.replace(json.loads(whole)["artifacts"]["config.json"], "0" * 64))
-    try:
-        result = call(blend, there.data, f"--inputs={run.info.run_id}")
-    finally:
-        path.write_text(whole)
-
-    assert result.exit_code == 1
-    assert "expected the manifest that the run was finished with" in result.output
 
 
 def test_a_step_of_its_own_is_registered_too(tiny_folder, tmp_path, monkeypatch):

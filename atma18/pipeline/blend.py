@@ -1,5 +1,6 @@
 """blend: runs become one prediction, one servable and one submission."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,10 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         ValueError: If there is no input, or the same run twice.
     """
     dataset = experiment.dataset
-    upstreams = _named_apart([tracking.resolve(given, experiment) for given in inputs])
+    given = [name.strip() for name in inputs]
+    if not all(given):
+        raise ValueError(f"inputs: expected runs, separated by single commas, found {','.join(inputs)!r}")
+    upstreams = _named_apart(given, [tracking.resolve(name, experiment) for name in given])
 
     def work(run: StepRun) -> None:
         folds = experiment.folds.of(dataset.train.ids)
@@ -61,18 +65,27 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
 
 
 def deliver(result: Result, out: Path) -> None:
-    """Copy a blend's submission out of its run."""
+    """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(result.upstream.artifacts / SUBMISSION, out)
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    shutil.copyfile(result.upstream.artifacts / SUBMISSION, beside)
+    beside.replace(out)
     print(f"blend: the submission is {out.absolute()}")
 
 
-def _named_apart(upstreams: Sequence[Upstream]) -> dict[str, Upstream]:
-    """Name each run after its step, a second one of a step `<step>-2`; refuse the same run twice."""
-    if not upstreams or len({u.run_id for u in upstreams}) < len(upstreams):
-        raise ValueError(f"expected at least one run and each once, found {[u.run_id for u in upstreams]}")
+def _named_apart(given: Sequence[str], upstreams: Sequence[Upstream]) -> dict[str, Upstream]:
+    """Name each run after its step, a second one of a step `<step>-2`, in an order that does not depend on the caller.
+
+    Raises:
+        ValueError: If a run is there twice, under whatever names.
+    """
+    named_by: dict[str, list[str]] = {}
+    for name, upstream in zip(given, upstreams, strict=True):
+        named_by.setdefault(upstream.run_id, []).append(name)
+    if twice := [f"run {run_id} as {', '.join(names)}" for run_id, names in named_by.items() if names[1:]]:
+        raise ValueError(f"inputs: expected each run once, found {first_few(twice)}: name it once")
     named: dict[str, Upstream] = {}
-    for upstream in upstreams:
+    for upstream in sorted(upstreams, key=lambda u: (tracking.STEPS.index(u.step), u.started_ms, u.run_id)):
         same = sum(other.step == upstream.step for other in named.values())
         named[f"{upstream.step}-{same + 1}" if same else upstream.step] = upstream
     return named

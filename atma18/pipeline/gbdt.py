@@ -28,7 +28,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
     """
     machine, dataset = experiment.machine, experiment.dataset
     config = replace(config, seed=experiment.seed)
-    upstreams = {name: tracking.resolve(given, experiment) for name, given in inputs.items()}
+    upstreams = {name: tracking.resolve(given, experiment, step=name) for name, given in inputs.items()}
     late = [name for name in STACKED if config.causal and not upstreams[name].causal]
     if late:
         print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")

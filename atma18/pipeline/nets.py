@@ -35,7 +35,7 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
             f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
             f"this makes one: {tracking.command(step, experiment.parameters | {'stage': 'first'})}"
         )
-    upstreams = {} if init is None else {"init": tracking.resolve(init, experiment)}
+    upstreams = {} if init is None else {"init": tracking.resolve(init, experiment, step=step, stage="first")}
     start = _first_stage(upstreams["init"], step, config, machine.device) if init else None
     weights = backbones.weights_sha256(config.backbone, config.seed)
 

@@ -1,7 +1,7 @@
 """Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
 
-`store` reaches the tracking store, `manifest` proves artifacts whole, `identity` says what makes a result what it is,
-`registry` registers versions and resolves upstreams, `runs` is what a step does while it runs.
+`store` reaches the tracking store, `entry` makes it ready, `manifest` proves artifacts whole, `identity` says what
+makes a result what it is, `registry` registers versions and resolves upstreams, `runs` is what a step does meanwhile.
 """
 
 import os
@@ -12,20 +12,23 @@ os.environ.update(
 )  # MLflow reads them once
 
 from atma18.tracking.identity import Identity
-from atma18.tracking.registry import Upstream, folds_of, resolve, reusable
-from atma18.tracking.runs import StepRun, figures_of, finish_parent, parent_run, step_run
-from atma18.tracking.store import command, ui_command
+from atma18.tracking.registry import STEPS, Upstream, folds_of, resolve, reusable
+from atma18.tracking.runs import StepRun, command_run, describe_parent, figures_of, finish_parent, step_run
+from atma18.tracking.store import command, empty_run_folders, ui_command
 
 __all__ = [
     "QUIET",
+    "STEPS",
     "Identity",
     "StepRun",
     "Upstream",
     "command",
+    "command_run",
+    "describe_parent",
+    "empty_run_folders",
     "figures_of",
     "finish_parent",
     "folds_of",
-    "parent_run",
     "resolve",
     "reusable",
     "step_run",

@@ -14,7 +14,7 @@ from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
 from atma18.predictions import Predictions
-from atma18.tracking import store
+from atma18.tracking import entry, store
 from atma18.tracking.identity import PREFIX, Identity
 from atma18.tracking.manifest import FILE, Manifest
 
@@ -34,6 +34,8 @@ class Upstream:
     """A finished run whose every file is what its manifest says."""
 
     run_id: str
+    started_ms: int
+    """Milliseconds since 1970."""
     step: str
     stage: str | None
     data_sha256: str
@@ -65,34 +67,42 @@ def registered_name(step: str) -> str:
     return f"atma18-{step}"
 
 
-def resolve(given: str, experiment: Experiment) -> Upstream:
+def resolve(given: str, experiment: Experiment, *, step: str | None = None, stage: str | None = None) -> Upstream:
     """Find the run that somebody named, and prove it whole and of the same experiment.
 
     Args:
         given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a step: its newest version with the same data
             and folds.
         experiment: whose data and folds the run must share.
+        step: of which the run must be; None for any.
+        stage: `first` if half-trained nets are wanted, which the name of a step else passes over.
 
     Raises:
-        ValueError: If there is no such run, or it is not finished, deleted, changed, or of other data or folds.
+        ValueError: If there is no such run, or it is not finished, deleted, changed, or of another step, data or folds.
     """
-    run_id = _newest(given, experiment) if given in STEPS else _named_run_id(given)
+    run_id = _newest(given, experiment, stage) if given in STEPS else _named_run_id(given)
     upstream = open_run(run_id, experiment.cache)
-    for what, found, expected in (
-        ("data", upstream.data_sha256, experiment.dataset.sha256),
-        ("folds", upstream.folds_sha256, experiment.folds.sha256),
+    for what, expected, found in (
+        ("step", step or upstream.step, upstream.step),
+        ("data", experiment.dataset.sha256, upstream.data_sha256),
+        ("folds", experiment.folds.sha256, upstream.folds_sha256),
     ):
         if found != expected:
             raise ValueError(
-                f"{given} ({upstream.step}, run {run_id}): expected the {what} of this experiment "
-                f"({expected[:12]}…), found {found[:12]}…"
+                f"{given} (run {run_id} of {upstream.step}): expected a run with the {what} {expected[:12]} of this "
+                f"one, found {found[:12]}. This makes one:\n"
+                f"  {store.command(step or upstream.step, experiment.parameters)}"
             )
     return upstream
 
 
 def folds_of(given: str, cache: Cache) -> Folds:
     """Return the folds of a run that is named by ID or `models:/` URI."""
-    return Folds.read(open_run(_named_run_id(given), cache).artifacts / "folds.parquet")
+    try:
+        run_id = _named_run_id(given)
+    except ValueError as error:
+        raise ValueError(f"folds: expected a count, or the run whose folds to use: {error}") from error
+    return Folds.read(open_run(run_id, cache).artifacts / "folds.parquet")
 
 
 def _named_run_id(given: str) -> str:
@@ -109,20 +119,25 @@ def _named_run_id(given: str) -> str:
     except MlflowException as error:
         raise ValueError(f"{given}: expected a registered version, found none ({error.message})") from error
     if not found.run_id:
-        raise ValueError(f"{given}: expected a version that was made by a run, found one without")
+        raise ValueError(f"{given}: expected a version that was made by a run, found one without: name a run")
     return str(found.run_id)
 
 
-def _newest(step: str, experiment: Experiment) -> str:
-    """Return the run of the newest version of a step with the same data and folds; half-trained nets don't count."""
+def _newest(step: str, experiment: Experiment, stage: str | None) -> str:
+    """Return the run of the newest version of a step with the same data and folds."""
     wanted = {f"{PREFIX}data_sha256": experiment.dataset.sha256, f"{PREFIX}folds_sha256": experiment.folds.sha256}
     versions = _versions(f"name = '{registered_name(step)}'")
-    fitting = [v for v in versions if wanted.items() <= v.tags.items() and v.tags.get(_STAGE_TAG) != _FIRST]
+    fitting = [
+        v
+        for v in versions
+        if wanted.items() <= v.tags.items() and (v.tags.get(_STAGE_TAG) == _FIRST) == (stage == _FIRST)
+    ]
     if not fitting:
+        staged = {} if stage is None else {"stage": stage}
         raise ValueError(
             f"expected a version of {registered_name(step)} with these data and folds, "
             f"found {len(versions)} versions, none of them fitting. This makes it:\n"
-            f"  {store.command(step, experiment.parameters)}"
+            f"  {store.command(step, experiment.parameters | staged)}"
         )
     return str(max(fitting, key=lambda v: int(v.version)).run_id)
 
@@ -140,19 +155,30 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
     try:
         run = store.client().get_run(run_id)
     except MlflowException as error:
-        raise ValueError(f"expected a run with ID {run_id}, found none in {mlflow.get_tracking_uri()}") from error
+        raise ValueError(
+            f"run {run_id}: expected a run of this ID, found none in {mlflow.get_tracking_uri()}: "
+            "check the ID, and MLFLOW_TRACKING_URI"
+        ) from error
     tags, status = run.data.tags, run.info.status
-    if run.info.lifecycle_stage == "deleted" or status != "FINISHED":
-        found = "a deleted one" if run.info.lifecycle_stage == "deleted" else f"status {status}"
-        raise ValueError(f"run {run_id}: expected a finished run, found {found}")
+    if run.info.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"run {run_id}: expected a finished run, found a deleted one: name another, or restore it with "
+            f"mlflow runs restore --run-id {run_id}"
+        )
+    if status != "FINISHED":
+        raise ValueError(f"run {run_id}: expected a finished run, found status {status}: name another")
     artifacts = store.artifacts_folder(run, cache)
     manifest = Manifest.read(artifacts / FILE)
     if manifest.sha256 != tags.get(MANIFEST_TAG):
         raise ValueError(f"run {run_id}: expected the manifest that the run was finished with, found another")
     model = store.model_folder(manifest.model_id, cache)
-    manifest.check(artifacts, model)
+    try:
+        manifest.check(artifacts, model)
+    except ValueError as error:
+        raise ValueError(f"run {run_id}: {error}: name another run, or run {tags[f'{PREFIX}step']} again") from error
     return Upstream(
         run_id=run_id,
+        started_ms=run.info.start_time,
         step=tags[f"{PREFIX}step"],
         stage=tags.get(_STAGE_TAG),
         data_sha256=tags[f"{PREFIX}data_sha256"],
@@ -180,13 +206,14 @@ def reusable(identity: Identity, cache: Cache) -> Upstream | None:
 
 def register(upstream: Upstream) -> ModelVersion:
     """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run."""
-    known = [v for v in _versions(f"run_id = '{upstream.run_id}'") if v.name == registered_name(upstream.step)]
-    if known:
-        return known[0]
-    run = store.client().get_run(upstream.run_id)
-    tags = {name: value for name, value in run.data.tags.items() if name.startswith(PREFIX)}
     name = registered_name(upstream.step)
-    version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
-    if upstream.stage != _FIRST:
-        store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
+    with entry.alone():
+        known = [v for v in _versions(f"run_id = '{upstream.run_id}'") if v.name == name]
+        if known:
+            return known[0]
+        run = store.client().get_run(upstream.run_id)
+        tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
+        version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
+        if upstream.stage != _FIRST:
+            store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
     return version

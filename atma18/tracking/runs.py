@@ -1,11 +1,11 @@
 """What a step does while it runs: measure, keep, and end as a complete result or as none."""
 
 import json
-import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Metric, Param
+from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots, servable, stopwatch
 from atma18.dataset import DEMO
@@ -22,12 +23,15 @@ from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
 from atma18.servable import Member, Model, Sensors
-from atma18.tracking import packaging, registry, store
+from atma18.tracking import entry, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.registry import MANIFEST_TAG, Upstream
 
+TRACEBACK = "traceback.txt"
 _LONGEST_TAG = 5000
+_DESCRIPTION = "mlflow.note.content"
+_STEP_TAG = f"{PREFIX}step"
 
 
 @dataclass
@@ -107,8 +111,8 @@ class StepRun:
         member = Member(self.identity.step, model, inputs)
         bundles = {name: upstream.bundle for name, upstream in upstreams.items()}
         sensors = Sensors.of(self.experiment.dataset.train)
-        with tempfile.TemporaryDirectory() as scratch:
-            bundle = Path(scratch) / "bundle"
+        with self.experiment.cache.scratch("runs") as scratch:
+            bundle = scratch / "bundle"
             servable.write(bundle, self.run_id, member, self.experiment.folds.count, sensors, bundles)
             self.model_id = packaging.log_model(bundle, sensors)
         stored_mb, linked_mb = packaging.link_to_upstreams(
@@ -166,27 +170,24 @@ def step_run(
         config: the step's resolved configuration.
         upstreams: the verified runs that it reads, by name.
     """
-    with _run(identity.step) as run_id, tempfile.TemporaryDirectory() as scratch:
-        step = StepRun(identity, experiment, upstreams, run_id, Path(scratch))
+    with _own_or_nested_run(identity.step) as run_id, experiment.cache.scratch("runs") as scratch:
+        scratch.mkdir()
+        step = StepRun(identity, experiment, upstreams, run_id, scratch)
         with step.phase("total", len(experiment.dataset.train)):
             step.open(config)
             yield step
         step.close()
+        _end(run_id, "FINISHED")
     step.finished = registry.open_run(run_id, experiment.cache)
     registry.register(step.finished)
 
 
-@contextmanager
-def parent_run(experiment: Experiment) -> Iterator[str]:
-    """Open the run under which the steps of `main` nest; yield its ID."""
-    with _run("main") as run_id:
-        tags = {"step": "main", "data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
-        for name, value in tags.items():
-            store.client().set_tag(run_id, PREFIX + name, value)
-        for name, value in _setting_tags(experiment).items():
-            store.client().set_tag(run_id, name, value)
-        _log_datasets(experiment)
-        yield run_id
+def describe_parent(run_id: str, experiment: Experiment) -> None:
+    """Say on the run under which the steps of `main` nest what they have in common."""
+    tags = {"data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
+    for name, value in ({PREFIX + name: value for name, value in tags.items()} | _setting_tags(experiment)).items():
+        store.client().set_tag(run_id, name, value)
+    _log_datasets(experiment)
 
 
 def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str) -> None:
@@ -194,7 +195,7 @@ def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, st
     mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
         store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
-    store.client().set_tag(run_id, "mlflow.note.content", description[:_LONGEST_TAG])
+    store.client().set_tag(run_id, _DESCRIPTION, description[:_LONGEST_TAG])
 
 
 def figures_of(run_id: str) -> dict[str, float]:
@@ -203,19 +204,64 @@ def figures_of(run_id: str) -> dict[str, float]:
 
 
 @contextmanager
+def command_run(name: str) -> Iterator[str]:
+    """Open the run of a command, or take up the one that `mlflow run` opened, and yield its ID.
+
+    However the command ends, the run says so; a failed one keeps the message and the traceback.
+
+    Raises:
+        ValueError: If the store cannot be used.
+    """
+    entry.enter()
+    with _run(name) as run_id:
+        yield run_id
+
+
+@contextmanager
+def _own_or_nested_run(step: str) -> Iterator[str]:
+    """Yield the command's run if the command is this step, else a run that is nested in it."""
+    active = mlflow.active_run()
+    if active is not None and store.client().get_run(active.info.run_id).data.tags.get(_STEP_TAG) == step:
+        yield active.info.run_id
+    else:
+        with _run(step) as run_id:
+            yield run_id
+
+
+@contextmanager
 def _run(name: str) -> Iterator[str]:
-    """Open a run, or take up the one that `mlflow run` opened; however it ends, its status says so."""
-    store.name_experiment()
-    run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
+    try:
+        run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
+    except MlflowException as error:
+        raise ValueError(f"{mlflow.get_tracking_uri()}: expected to open a run there, found {error.message}") from error
+    store.client().set_tag(run_id, _STEP_TAG, name)
     try:
         yield run_id
     except (KeyboardInterrupt, SystemExit):
-        mlflow.end_run("KILLED")
+        _end(run_id, "KILLED")
         raise
-    except BaseException:
-        mlflow.end_run("FAILED")
+    except BaseException as error:
+        _explain(run_id, error)
+        _end(run_id, "FAILED")
         raise
-    mlflow.end_run("FINISHED")
+    _end(run_id, "FINISHED")
+
+
+def _end(run_id: str, status: str) -> None:
+    """End a run unless it has ended already."""
+    active = mlflow.active_run()
+    if active is not None and active.info.run_id == run_id:
+        mlflow.end_run(status)
+
+
+def _explain(run_id: str, error: BaseException) -> None:
+    """Keep with a failed run why it failed; a store that fails too must not hide the reason."""
+    with suppress(MlflowException, OSError):
+        store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
+        store.client().set_tag(run_id, f"{PREFIX}error", str(error)[:_LONGEST_TAG])
+        store.client().set_tag(run_id, _DESCRIPTION, f"**Failed:** {error}"[:_LONGEST_TAG])
+        if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
+            error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")
 
 
 def _setting_tags(experiment: Experiment) -> dict[str, str]:

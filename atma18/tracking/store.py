@@ -1,9 +1,11 @@
-"""Reaching the tracking store: experiments, folders of artifacts, and the commands that a person types."""
+"""Reaching the tracking store: the folders of its artifacts, and the commands that a person types."""
 
 import logging
 import os
+import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,7 +17,6 @@ from mlflow.entities import Run
 
 from atma18.cache import Cache
 
-DEFAULT_EXPERIMENT = "atma18"
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 _LAUNCHERS = {
     "uv": f"uvx mlflow@{mlflow.__version__} run . --env-manager uv",
@@ -23,20 +24,13 @@ _LAUNCHERS = {
     "conda": "mlflow run .",
     "local": "mlflow run . --env-manager local",
 }
-_NAMED_BY = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+_RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # as tempfile.mkdtemp names them
 
 
 def client() -> MlflowClient:
     """Return a client of the store that MLflow's own variables name."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient()
-
-
-def name_experiment() -> None:
-    """Choose the experiment of new runs, unless `mlflow run` or a variable has chosen one."""
-    client()
-    if not any(os.environ.get(name) for name in _NAMED_BY):
-        mlflow.set_experiment(DEFAULT_EXPERIMENT)
 
 
 def artifacts_folder(run: Run, cache: Cache) -> Path:
@@ -80,3 +74,11 @@ def ui_command() -> str:
     if uri.startswith("http"):
         return uri
     return f"{shlex.quote(sys.executable)} -m mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def empty_run_folders(older_than_s: float) -> list[Path]:
+    """Return the empty temporary folders that each `mlflow run` leaves, unless they are younger than this time."""
+    storage = Path(os.environ.get("MLFLOW_TMP_DIR") or tempfile.gettempdir())
+    named = [path for path in storage.iterdir() if _RUN_FOLDER.fullmatch(path.name) and path.is_dir()]
+    ours = [path for path in named if path.stat().st_uid == os.getuid() and path.stat().st_mtime < older_than_s]
+    return [path for path in ours if not any(path.iterdir())]

@@ -1,0 +1,134 @@
+"""Entering the store: prove that it can be used, and make it where it is not there yet, before anything else."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import mlflow
+import psutil
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_latest_schema_revision
+
+from atma18.tracking import store
+
+DEFAULT_EXPERIMENT = "atma18"
+_STARTED_BY_MLFLOW = "MLFLOW_RUN_ID"
+_EXPERIMENT_NAMED_BY = (_STARTED_BY_MLFLOW, "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+_SQLITE = "sqlite:///"
+_MIGRATION_S = 2
+_ASK_VERSION = "from importlib.metadata import version; print(version('mlflow'))"
+
+
+def enter() -> None:
+    """Make the store ready for runs; whoever comes at the same time waits.
+
+    Raises:
+        ValueError: If the store is named by a relative path, cannot be opened or was made by another MLflow, or if
+            another MLflow than ours has started this process.
+    """
+    _check_absolute()
+    _check_same_outside()
+    with alone():
+        _check_schema()
+        try:
+            store.client().search_experiments(max_results=1)  # makes the tables
+            if not any(os.environ.get(name) for name in _EXPERIMENT_NAMED_BY):
+                mlflow.set_experiment(DEFAULT_EXPERIMENT)
+        except MlflowException as error:
+            raise ValueError(
+                f"expected a tracking store at {mlflow.get_tracking_uri()}, found none: {error.message}"
+            ) from error
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other processes from what a database file cannot do for several at once: being made, and moving an alias."""
+    database = _database()
+    if database is None:
+        yield  # a server takes care of that
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f"{database.name}.lock")):
+        yield
+
+
+def _database() -> Path | None:
+    """Return the file of a sqlite store."""
+    uri = mlflow.get_tracking_uri()
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+
+
+def _check_absolute() -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        uri = os.environ.get(name, "")
+        path = uri.removeprefix(_SQLITE)
+        if uri.startswith(_SQLITE) and not Path(path).is_absolute():
+            raise ValueError(
+                f"{name}: expected an absolute path, for `mlflow run` and its steps work in different folders, "
+                f"found {uri}: set {name}={_SQLITE}{Path(path).absolute()} or leave it out"
+            )
+
+
+def _check_same_outside() -> None:
+    """Refuse to work for an `mlflow run` of another version: it would misread the store, or lose it to a migration."""
+    if not os.environ.get(_STARTED_BY_MLFLOW):
+        return
+    outside = _version_outside()
+    if outside is not None and outside != mlflow.__version__:
+        raise ValueError(
+            f"expected the same MLflow outside and inside the project's environment, found {outside} outside and "
+            f"{mlflow.__version__} inside: start it with mlflow {mlflow.__version__}, "
+            f"for example uvx mlflow@{mlflow.__version__} run . --env-manager uv"
+        )
+
+
+def _version_outside() -> str | None:
+    """Ask the Python that runs `mlflow run` for its MLflow; None where it is not a process of this machine."""
+    for parent in psutil.Process().parents():
+        try:
+            words, path = parent.cmdline(), parent.environ().get("PATH")
+        except psutil.Error:
+            return None
+        if "run" in words and any(Path(word).name == "mlflow" for word in words[1:3]):
+            python = shutil.which(words[0], path=path)
+            if python is None:
+                return None
+            asked = subprocess.run([python, "-I", "-c", _ASK_VERSION], capture_output=True, text=True, check=False)
+            return asked.stdout.strip() or None
+    return None
+
+
+def _check_schema() -> None:
+    """Refuse a database of another MLflow: opening an older one would change it, and lock its owner out."""
+    expected: str = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+    found = _schema()
+    while found not in (None, expected):
+        time.sleep(_MIGRATION_S)  # an `mlflow run` beside us may be making it
+        before, found = found, _schema()
+        if found == before:
+            raise ValueError(
+                f"{_database()}: expected a store of MLflow {mlflow.__version__} (schema {expected}), found schema "
+                f"{found}: use the MLflow that made it, name another store, or back it up and change it for good with "
+                f"mlflow db upgrade {mlflow.get_tracking_uri()}"
+            )
+
+
+def _schema() -> str | None:
+    """Return the revision of a sqlite store's tables; None where there is no file, or no table yet."""
+    database = _database()
+    if database is None or not database.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return str(row[0]) if row else None
+    except sqlite3.OperationalError:  # no such table
+        return None
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{database}: expected a database of MLflow, found something else ({error})") from error

@@ -1,0 +1,429 @@
+"""Wrong input ends a step with one clear message and a FAILED run; nothing else has changed then."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from atma18.cache import Cache
+from steps import blend, embed, gbdt, main, nn1, nn2
+from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, ran, refused, versions
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass
+class Folder:
+    """A dataset folder that tests may break."""
+
+    path: Path
+
+    def ids(self, split):
+        return pd.read_csv(self.path / f"{split}_features.csv")["ID"].tolist()
+
+    def change(self, split, change):
+        path = self.path / f"{split}_features.csv"
+        change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+
+    def put(self, split, row, column, value):
+        """Overwrite one value and return the ID of its row."""
+        sample_id = self.ids(split)[row]
+        self.change(split, lambda t: t.assign(**{column: t[column].where(t["ID"] != sample_id, value)}))
+        return sample_id
+
+    def frame(self, row):
+        return self.path / "images" / self.ids("train")[row] / "image_t-0.5.png"
+
+    def lights(self, row):
+        return self.path / "traffic_lights" / f"{self.ids('train')[row]}.json"
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "drives")
+    return Folder(tmp_path / "drives")
+
+
+def untouched(store):
+    """All that a refused step must leave as it is: versions, aliases, whole cache entries, files of earlier runs."""
+    registry = {
+        step: ([v.version for v in versions(step)], MlflowClient().get_registered_model(f"atma18-{step}").aliases)
+        for step in STEPS
+    }
+    files = [*(store / "cache").rglob("*"), *(store / "mlruns").rglob("*")]
+    kept = {
+        str(p): (p.stat().st_size, p.stat().st_mtime_ns, p.stat().st_ino)
+        for p in files
+        if p.is_file() and p.suffix != ".lock" and ".held" not in p.parts
+    }
+    return registry, kept
+
+
+def assert_refused_and_nothing_else(there, command, words, said, *, opened_a_run=True):
+    """Call a step that must be refused with a message that says all this; return the message."""
+    (registry, files), runs = untouched(there.store), all_runs()
+
+    message = refused(call(command, *words))
+
+    assert [words for words in said if words not in message] == [], message
+    assert message.count("Error: ") == 1
+    registry_after, files_after = untouched(there.store)
+    assert registry_after == registry
+    assert files.items() <= files_after.items()
+    assert Cache.open().leftovers() == []
+    added = all_runs()[len(runs) :]
+    assert [run.info.status for run in added] == ["FAILED"] * opened_a_run
+    for run in added:
+        assert run.data.tags["atma18.error"] in message
+        assert run.data.tags["atma18.error"] in run.data.tags["mlflow.note.content"]
+        assert "ValueError" in (artifacts(run) / "traceback.txt").read_text()
+        assert not (artifacts(run) / "manifest.json").exists()
+    return message
+
+
+# --- What is wrong with the data: each function does the damage and returns what must be said
+
+
+def missing_column(folder):
+    folder.change("test", lambda table: table.drop(columns="vEgo"))
+    return ["test_features.csv: expected the columns vEgo", "found ID", "add them"]
+
+
+def column_missing_in_one_file(folder):
+    folder.change("test", lambda table: table.drop(columns="gas"))
+    return ["test_features.csv: expected the column gas", "found none", "add it, or take it from both"]
+
+
+def missing_target_column(folder):
+    folder.change("train", lambda table: table.drop(columns=["x_3", "z_5"]))
+    return ["train_features.csv: expected the columns x_3, z_5", "found ID", "add them"]
+
+
+def repeated_id(folder):
+    again = folder.ids("train")[2]
+    folder.change("train", lambda table: pd.concat([table, table[table["ID"] == again]]))
+    return ["train_features.csv: expected each ID once", f"found repeated: {again}", "keep one row of each"]
+
+
+def id_without_a_time(folder):
+    folder.put("train", 0, "ID", "monday")
+    return ["train_features.csv: expected IDs like <scene>_<decisecond>", "found 'monday'", "rename"]
+
+
+def id_that_leaves_the_folder(folder):
+    folder.put("test", 0, "ID", "../../elsewhere_20")
+    return ["test_features.csv: expected IDs like <scene>_<decisecond>", "found '../../elsewhere_20'", "rename"]
+
+
+def hole_in_a_column(folder):
+    holes = [folder.put("train", row, "steeringAngleDeg", "") for row in (1, 4)]
+    return ["train_features.csv: expected a value of steeringAngleDeg", f"holes at {', '.join(holes)}", "fill them"]
+
+
+def missing_target(folder):
+    found = folder.put("train", 3, "y_2", "")
+    return ["train_features.csv: expected a finite number in y_2", f"found {found} = ''", "mend or drop these rows"]
+
+
+def infinite_target(folder):
+    found = folder.put("train", 3, "x_0", "inf")
+    return ["train_features.csv: expected a finite number in x_0", f"found {found} = 'inf'", "mend or drop these rows"]
+
+
+def missing_frame(folder):
+    folder.frame(5).unlink()
+    return ["images: expected", f"missing: {folder.ids('train')[5]}/image_t-0.5.png", "add them"]
+
+
+def truncated_frame(folder):
+    whole = folder.frame(5).read_bytes()
+    folder.frame(5).write_bytes(whole[: len(whole) // 2])
+    return [f"{folder.frame(5)}: expected a whole PNG image", "found something else", "replace these files"]
+
+
+def frame_of_another_size(folder):
+    Image.fromarray(np.zeros((128, 256, 3), np.uint8)).save(folder.frame(5))
+    return [f"{folder.frame(5)}: expected a frame of 128 x 64 px", "found 256 x 128", "replace these files"]
+
+
+def frame_that_is_no_image(folder):
+    folder.frame(5).write_text("a thousand words")
+    return [f"{folder.frame(5)}: expected a whole PNG image", "found none", "replace these files"]
+
+
+def malformed_lights(folder):
+    folder.lights(5).write_text('[{"class": "red"')
+    return [f"{folder.lights(5)}: expected a JSON list", 'found \'[{"class": "red"\'', "mend these files"]
+
+
+def missing_lights(folder):
+    folder.lights(5).unlink()
+    return ["traffic_lights: expected a file for every sample", f"missing: {folder.ids('train')[5]}", "add them"]
+
+
+def scene_in_both_files(folder):
+    scene = folder.ids("train")[0].rsplit("_", 1)[0]
+    folder.put("test", 0, "ID", f"{scene}_9990")
+    return [
+        "expected each scene in train_features.csv or in test_features.csv",
+        f"found 1 in both: {scene}",
+        "keep each",
+    ]
+
+
+def empty_test_file(folder):
+    folder.change("test", lambda table: table[:0])
+    return ["test_features.csv: expected at least one sample", "found none", "add drives"]
+
+
+def no_folder(folder):
+    shutil.rmtree(folder.path)
+    return ["test_features.csv: expected this file in the dataset folder", "found none", "or demo"]
+
+
+def broken_camera(folder):
+    (folder.path / "camera.json").write_text(json.dumps({"image_size_px": [128, 64]}))
+    return ["camera.json: expected", "found no intrinsics_px, position_m, height_above_road_m"]
+
+
+DAMAGES = [
+    missing_column,
+    column_missing_in_one_file,
+    missing_target_column,
+    repeated_id,
+    id_without_a_time,
+    id_that_leaves_the_folder,
+    hole_in_a_column,
+    missing_target,
+    infinite_target,
+    missing_frame,
+    truncated_frame,
+    frame_of_another_size,
+    frame_that_is_no_image,
+    malformed_lights,
+    missing_lights,
+    scene_in_both_files,
+    empty_test_file,
+    no_folder,
+    broken_camera,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.replace("_", " "))
+def test_data_that_break_the_contract_are_refused(there, folder, damage):
+    said = damage(folder)
+
+    assert_refused_and_nothing_else(there, embed, [f"--data={folder.path}"], said)
+
+
+def test_main_refuses_them_too_before_any_step(there, folder):
+    said = hole_in_a_column(folder)
+
+    assert_refused_and_nothing_else(there, main, [f"--data={folder.path}", *SHORT], said)
+
+
+def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
+    for row in (5, 6):
+        folder.lights(row).write_text('[{"class": "blue", "bbox": [1, 2, 3, 4]}]')
+
+    with pytest.warns(UserWarning, match="unknown classes are counted as other: blue") as warned:
+        ran(call(embed, f"--data={folder.path}"))
+
+    assert len([w for w in warned if "unknown classes" in str(w.message)]) == 1
+
+
+# --- What is wrong with the parameters
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        pytest.param(embed, ["--folds=13"], ["13 folds and 12 scenes", "ask for 2 to 12 folds"], id="folds > scenes"),
+        pytest.param(embed, ["--folds=1"], ["at least 2 folds", "found 1 folds"], id="one fold"),
+        pytest.param(embed, ["--folds=many"], ["expected a count, or the run", "found 'many'"], id="folds by no name"),
+        pytest.param(
+            embed,
+            ["--backbone=resnet18"],
+            ["expected a backbone among lite0", "found 'resnet18'", "torchvision:resnet18"],
+            id="unknown backbone",
+        ),
+        pytest.param(
+            embed,
+            ["--backbone=torchvision:resnet"],
+            ["expected a classification model of torchvision", "found 'resnet'"],
+            id="unknown model of torchvision",
+        ),
+        pytest.param(main, ["--backbone=resnet18"], ["expected a backbone among", "found 'resnet18'"], id="in main"),
+        pytest.param(embed, ["--svd_components=0"], ["svd_components of at least 1, found 0"], id="no component"),
+        pytest.param(nn1, ["--num_epochs=0"], ["num_epochs of at least 1, found 0"], id="no epoch"),
+        pytest.param(nn1, ["--learning_rate=-1"], ["a learning_rate above 0, found -1.0"], id="negative rate"),
+        pytest.param(gbdt, ["--learning_rate=nan"], ["a learning_rate above 0, found nan"], id="no rate"),
+        pytest.param(
+            blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
+        ),
+        pytest.param(blend, ["--groups=few"], ["groups of scene sizes like 1-2,3+", "found 'few'"], id="no groups"),
+        pytest.param(blend, ["--inputs=nn1,,nn2"], ["separated by single commas, found 'nn1,,nn2'"], id="empty input"),
+        pytest.param(nn1, ["--stage=second"], ["expected init with stage=second", "--stage first"], id="no init"),
+        pytest.param(nn1, ["--init=nn1"], ["found stage=both and init=nn1"], id="init without its stage"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(there, command, words, said):
+    assert_refused_and_nothing_else(there, command, [there.data, *words], said)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        pytest.param(embed, ["--preset=fast"], ["'fast' is not one of 'quick', 'seed', 'seed-small'"], id="preset"),
+        pytest.param(gbdt, ["--engine=lightgbm"], ["'lightgbm' is not one of 'xgboost', 'catboost'"], id="engine"),
+        pytest.param(nn1, ["--num_epochs=few"], ["'few' is not a valid integer"], id="no number"),
+        pytest.param(nn1, ["--stage=third"], ["'third' is not one of 'first', 'second', 'both'"], id="stage"),
+        pytest.param(nn2, ["--causal=maybe"], ["'maybe' is not a valid boolean"], id="neither true nor false"),
+        pytest.param(nn1, ["--epochs=3"], ["No such option '--epochs'"], id="unknown parameter"),
+        pytest.param(blend, ["--out=."], ["'.' is a directory"], id="folder for a file"),
+    ],
+)
+def test_words_that_an_option_does_not_know_are_refused_before_a_run_is_opened(there, command, words, said):
+    assert_refused_and_nothing_else(there, command, [there.data, *words], said, opened_a_run=False)
+
+
+# --- What is wrong with an upstream
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param("0" * 32, [f"run {'0' * 32}: expected a run of this ID", "found none", "check the ID"], id="run"),
+        pytest.param("models:/atma18-nn1/99", ["models:/atma18-nn1/99: expected a registered version"], id="version"),
+        pytest.param("models:/atma18-nn9/1", ["models:/atma18-nn9/1: expected a registered version"], id="model"),
+        pytest.param("models:/atma18-nn1@best", ["models:/atma18-nn1@best: expected a registered version"], id="alias"),
+        pytest.param("models:/atma18-nn1/latest", ["models:/NAME/VERSION", "nn1/latest'"], id="latest"),
+        pytest.param("nn3", ["expected a run ID, models:/NAME/VERSION", "found 'nn3'"], id="name"),
+        pytest.param("nn1,models:/atma18-nn1/1,nn1", ["expected each run once"], id="twice"),
+    ],
+)
+def test_an_upstream_that_is_not_there_is_refused(there, given, said):
+    assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={given}"], said)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED", "SCHEDULED"])
+def test_an_upstream_that_is_not_finished_is_refused(there, status):
+    run_id = MlflowClient().create_run(first("nn1").info.experiment_id).info.run_id
+    MlflowClient().update_run(run_id, status=status)
+
+    said = [f"run {run_id}: expected a finished run", f"found status {status}", "name another"]
+    assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
+
+
+def test_a_deleted_upstream_is_refused(there):
+    run_id = first("nn2").info.run_id
+    MlflowClient().delete_run(run_id)
+    try:
+        said = [f"run {run_id}: expected a finished run", "a deleted one", f"mlflow runs restore --run-id {run_id}"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
+    finally:
+        MlflowClient().restore_run(run_id)
+
+
+def test_an_upstream_of_other_data_is_refused(there, folder):
+    folder.put("train", 0, "aEgo", "0.123")
+    run = first("nn1")
+
+    said = ["expected a run with the data", f"found {run.data.tags['atma18.data_sha256'][:12]}", "This makes one"]
+    words = [f"--data={folder.path}", f"--folds={run.info.run_id}", f"--inputs={run.info.run_id}"]
+    assert_refused_and_nothing_else(there, blend, words, said)
+
+
+def test_an_upstream_of_other_folds_is_refused(there):
+    run = first("nn1")
+
+    said = ["expected a run with the folds", f"found {run.data.tags['atma18.folds_sha256'][:12]}", "--fold_seed 1"]
+    assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}", "--fold_seed=1"], said)
+
+
+def test_an_upstream_of_another_step_is_refused(there):
+    run_id = first("nn2").info.run_id
+
+    said = [f"(run {run_id} of nn2): expected a run with the step nn1", "found nn2", "steps.nn1"]
+    assert_refused_and_nothing_else(there, gbdt, [there.data, f"--nn1={run_id}"], said)
+
+
+def model_file(run):
+    model_id = json.loads((artifacts(run) / "manifest.json").read_text())["model_id"]
+    return next(Path(MlflowClient().get_logged_model(model_id).artifact_location).rglob("bundle.json"))
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        pytest.param(lambda run: artifacts(run) / "predictions" / "oof.parquet", id="predictions"),
+        pytest.param(lambda run: artifacts(run) / "folds.parquet", id="folds"),
+        pytest.param(model_file, id="model"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_an_upstream_whose_files_were_touched_afterwards_is_refused(there, find, damage):
+    run = first("nn1")
+    path = find(run)
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "changed":
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        said = [f"run {run.info.run_id}: expected the files", f"{path} ({damage})", "run nn1 again"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_an_upstream_whose_manifest_was_rewritten_is_refused(there):
+    run = first("gbdt")
+    path = artifacts(run) / "manifest.json"
+    whole = path.read_text()
+    path.write_text(whole.replace(json.loads(whole)["artifacts"]["config.json"], "0" * 64))
+    try:
+        said = [f"run {run.info.run_id}: expected the manifest that the run was finished with"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
+    finally:
+        path.write_text(whole)
+
+
+def test_a_version_without_a_run_is_refused(there, tmp_path):
+    MlflowClient().create_registered_model("somebody-elses")
+    MlflowClient().create_model_version("somebody-elses", source=str(tmp_path))
+
+    said = ["models:/somebody-elses/1: expected a version that was made by a run"]
+    assert_refused_and_nothing_else(there, blend, [there.data, "--inputs=models:/somebody-elses/1"], said)
+
+
+def test_a_run_that_somebody_else_made_is_refused(there):
+    run_id = MlflowClient().create_run(first("nn1").info.experiment_id).info.run_id
+    MlflowClient().set_terminated(run_id)
+
+    said = ["expected the manifest of a finished run, found none"]
+    assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
+
+
+def test_a_missing_upstream_is_refused_with_the_command_that_makes_it(there):
+    said = [
+        "expected a version of atma18-embed with these data and folds",
+        f"-m steps.embed {there.data.replace('=', ' ')} --folds 4",
+    ]
+    assert_refused_and_nothing_else(there, gbdt, [there.data, "--folds=4"], said)
+
+
+def test_the_second_stage_does_not_start_from_a_whole_net(there):
+    said = ["expected init to be a run of nn1 with stage=first", "found nn1, both"]
+    words = [there.data, "--stage=second", f"--init={first('nn1').info.run_id}"]
+    assert_refused_and_nothing_else(there, nn1, words, said)
+
+
+def test_a_bare_name_of_init_wants_a_first_stage_and_says_how_to_make_one(there):
+    said = ["expected a version of atma18-nn2", "--folds 4 --stage first"]
+    assert_refused_and_nothing_else(there, nn2, [there.data, "--folds=4", "--stage=second", "--init=nn2"], said)
