@@ -11,7 +11,7 @@ from atma18 import simulate, tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from steps import main
-from tests.store import SHORT, call, ran
+from tests.store import SHORT, call, ran, store_uri
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
 
@@ -25,7 +25,7 @@ def forget_caller(patch):
 
 def enter(store, patch):
     """Make a folder the place of the store, the cache and what steps write."""
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    patch.setenv("MLFLOW_TRACKING_URI", store_uri(store))
     patch.setenv("ATMA18_CACHE", f"{store}/cache")
     patch.chdir(store)
 
@@ -83,3 +83,12 @@ def there(finished, no_caller, monkeypatch):
     """The finished `main`, and this test inside its store; tests may add runs but not harm what is there."""
     enter(finished.store, monkeypatch)
     return finished
+
+
+@pytest.fixture(scope="module")
+def module_patch(finished):
+    """The finished `main`'s store, for fixtures that a module makes once."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        enter(finished.store, patch)
+        yield patch

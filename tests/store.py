@@ -1,5 +1,8 @@
-"""A real MLflow store, and the words in which tests use it: steps are called in this process, runs are looked up."""
+"""A real MLflow store, and the words in which tests use it: steps are called, runs are looked up."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -7,6 +10,26 @@ from mlflow import MlflowClient
 
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
+
+
+PROJECT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+SYSTEM_PATH = "/usr/bin:/bin"
+
+
+def mlflow_run(store, *words, python=sys.executable, **environment):
+    """`mlflow run` by this Python's mlflow, from a folder that holds the store and the cache.
+
+    The environment is bare but for what is given, as on a machine where nothing is activated.
+    """
+    bare = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    bare |= {"PATH": SYSTEM_PATH, "MLFLOW_TRACKING_URI": store_uri(store), "ATMA18_CACHE": f"{store}/cache"}
+    words = [str(python), "-m", "mlflow", "run", str(PROJECT), *words]
+    return subprocess.run(words, cwd=store, env=bare | environment, capture_output=True, text=True)
+
+
+def store_uri(folder):
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 def call(command, *words):

@@ -4,30 +4,20 @@ import os
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from tests.store import BIN, PROJECT, SYSTEM_PATH, mlflow_run, store_uri
+
 pytestmark = pytest.mark.e2e
 
-PROJECT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
-
-
-def mlflow_run(store, *words):
-    """`mlflow run . --env-manager local` with a store and a cache of its own, started from an empty folder."""
-    environment = os.environ | {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
-        "ATMA18_CACHE": f"{store}/cache",
-    }
-    words = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "--env-manager", "local", *words]
-    return subprocess.run(words, cwd=store, env=environment, capture_output=True, text=True)
+LOCAL = ("--env-manager", "local", "--experiment-name", "atma18")
+ACTIVATED = {"PATH": f"{BIN}:{SYSTEM_PATH}"}
 
 
 def runs(store, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(store))
     experiment = MlflowClient().get_experiment_by_name("atma18")
     return MlflowClient().search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
 
@@ -36,7 +26,7 @@ def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp
     short = ["nn1_num_epochs=1", "nn2_num_epochs=1", "gbdt_rounds=5", f"out={tmp_path}/submission.csv"]
     parameters = [word for value in [f"data={tiny_folder}", *short] for word in ("-P", value)]
 
-    done = mlflow_run(tmp_path, "--experiment-name", "atma18", *parameters)
+    done = mlflow_run(tmp_path, *LOCAL, *parameters, **ACTIVATED)
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = runs(tmp_path, monkeypatch)
@@ -51,7 +41,7 @@ def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp
 def test_a_step_without_its_upstreams_fails_with_the_command_for_the_same_environment(
     tiny_folder, tmp_path, monkeypatch
 ):
-    done = mlflow_run(tmp_path, "--experiment-name", "atma18", "-e", "gbdt", "-P", f"data={tiny_folder}")
+    done = mlflow_run(tmp_path, *LOCAL, "-e", "gbdt", "-P", f"data={tiny_folder}", **ACTIVATED)
 
     assert done.returncode != 0
     expected = f"mlflow run . --env-manager local -e embed --experiment-name atma18 -P data={tiny_folder}"

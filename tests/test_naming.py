@@ -1,0 +1,139 @@
+"""An upstream can be named in four ways, everywhere and in any mixture; what is used and recorded is its run ID."""
+
+import pytest
+from mlflow import MlflowClient
+
+from steps import blend, gbdt, nn1, nn2
+from tests.store import all_runs, call, first, newest, ran, refused, version_of
+
+pytestmark = pytest.mark.e2e
+
+WAYS = ("run", "version", "alias", "step")
+
+
+def name_of(step, way):
+    """Name the run of a step that the first `main` made."""
+    run = first(step)
+    if way == "run":
+        return run.info.run_id
+    if way == "step":
+        return step
+    number = version_of(step, run)
+    if way == "version":
+        return f"models:/atma18-{step}/{number}"
+    MlflowClient().set_registered_model_alias(f"atma18-{step}", "of-main", number)
+    return f"models:/atma18-{step}@of-main"
+
+
+def run_id_of(step, way):
+    """The run that this name must lead to: a step's own name means its newest version."""
+    return newest(step).info.run_id if way == "step" else first(step).info.run_id
+
+
+def inputs_of(run):
+    tags = {name: value for name, value in run.data.tags.items() if name.startswith("atma18.input.")}
+    return {name.removeprefix("atma18.input."): value for name, value in tags.items()}
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_every_input_of_gbdt_can_be_named_in_every_way(there, turn):
+    ways = {step: WAYS[(turn + i) % 4] for i, step in enumerate(("embed", "nn1", "nn2"))}
+    expected = {step: run_id_of(step, way) for step, way in ways.items()}
+
+    ran(call(gbdt, there.data, "--rounds=1", *[f"--{step}={name_of(step, way)}" for step, way in ways.items()]))
+
+    assert inputs_of(newest("gbdt")) == expected
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_blend_takes_any_number_of_inputs_named_in_every_way_at_once(there, turn):
+    ways = {step: WAYS[(turn + i) % 4] for i, step in enumerate(("embed", "nn1", "nn2", "gbdt"))}
+    expected = {step: run_id_of(step, way) for step, way in ways.items()}
+
+    ran(call(blend, there.data, f"--inputs={', '.join(name_of(step, way) for step, way in ways.items())}"))
+
+    assert inputs_of(newest("blend")) == expected
+
+
+@pytest.fixture(scope="module")
+def half_trained(finished, module_patch):
+    """A first stage of nn1, with an alias that a person gave it."""
+    ran(call(nn1, finished.data, "--stage=first", "--num_epochs=1"))
+    run = newest("nn1")
+    MlflowClient().set_registered_model_alias("atma18-nn1", "half", version_of("nn1", run))
+    return run
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_init_can_be_named_in_every_way(there, half_trained, way):
+    names = {
+        "run": half_trained.info.run_id,
+        "version": f"models:/atma18-nn1/{version_of('nn1', half_trained)}",
+        "alias": "models:/atma18-nn1@half",
+        "step": "nn1",
+    }
+
+    ran(call(nn1, there.data, "--stage=second", f"--init={names[way]}", "--num_epochs=1"))
+
+    assert inputs_of(newest("nn1")) == {"init": half_trained.info.run_id}
+
+
+def test_a_first_stage_of_another_net_is_no_init(there, half_trained):
+    message = refused(call(nn2, there.data, "--stage=second", f"--init={half_trained.info.run_id}"))
+
+    assert "expected a run with the step nn2" in message
+
+
+def test_two_versions_of_one_model_are_two_inputs(there):
+    ran(call(gbdt, there.data, "--rounds=2"))
+    old, new = (f"models:/atma18-gbdt/{version_of('gbdt', run)}" for run in (first("gbdt"), newest("gbdt")))
+
+    ran(call(blend, there.data, f"--inputs={new},{old}"))
+
+    expected = {"gbdt": first("gbdt").info.run_id, "gbdt-2": newest("gbdt").info.run_id}
+    assert inputs_of(newest("blend")) == expected
+
+
+def test_the_order_in_which_inputs_are_named_makes_no_difference(there):
+    fingerprints = set()
+    for inputs in ("nn1,gbdt,embed", "gbdt,embed,nn1"):
+        ran(call(blend, there.data, f"--inputs={inputs}"))
+        fingerprints.add(newest("blend").data.tags["atma18.fingerprint"])
+
+    assert len(fingerprints) == 1
+
+
+@pytest.mark.parametrize("other", ["version", "alias", "run"])
+def test_one_run_under_two_names_is_refused(there, other):
+    run_id, again = first("nn2").info.run_id, name_of("nn2", other)
+
+    message = refused(call(blend, there.data, f"--inputs=nn1,{run_id},{again}"))
+
+    assert f"expected each run once, found run {run_id} as {run_id}, {again}: name it once" in message
+
+
+def test_an_upstream_is_resolved_before_any_work_and_then_used_by_its_run_id(there, monkeypatch):
+    """Somebody moves the alias while the step works: what was resolved stays."""
+    from atma18 import blending
+
+    client, run_id = MlflowClient(), first("nn1").info.run_id
+    client.set_registered_model_alias("atma18-nn1", "moving", version_of("nn1", first("nn1")))
+    fit = blending.fit
+
+    def move_and_fit(*args, **kwargs):
+        client.delete_registered_model_alias("atma18-nn1", "moving")
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(blending, "fit", move_and_fit)
+    ran(call(blend, there.data, "--inputs=models:/atma18-nn1@moving,nn2"))
+
+    assert inputs_of(newest("blend"))["nn1"] == run_id
+
+
+def test_a_name_that_leads_nowhere_ends_the_step_before_any_work(there):
+    before = len(all_runs())
+
+    refused(call(gbdt, there.data, "--nn2=models:/atma18-nn2@nobody"))
+
+    [run] = all_runs()[before:]
+    assert "atma18.data_sha256" not in run.data.tags  # it had not even said what it would do
