@@ -73,7 +73,7 @@ def finished(tiny_folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
         enter(store, patch)
-        done = call(main, f"--data={tiny_folder}", *SHORT)
+        done = call(main, f"--data={tiny_folder}", *SHORT, "--out=main.csv")
         ran(done)
     return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
 

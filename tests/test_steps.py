@@ -1,12 +1,15 @@
 """The steps through a real MLflow store: what a run carries, what is registered, what is reused, what is refused."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from atma18 import boosting
 from atma18.cache import Cache
@@ -93,7 +96,7 @@ def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
 
 
 def test_the_submission_has_the_order_of_the_test_file_and_no_id(there, tiny):
-    submission = pd.read_csv(there.store / "submission.csv")
+    submission = pd.read_csv(there.store / "main.csv")
     stored = pd.read_parquet(artifacts(first("blend")) / "predictions" / "test.parquet").set_index("ID")
     order = pd.read_csv(tiny.folder / "test_features.csv")["ID"]
 
@@ -115,7 +118,7 @@ def test_main_again_reuses_every_step_and_says_so(there):
 
     assert [f"{step}: reused run {first(step).info.run_id}" in output for step in STEPS] == [True] * 5
     assert len(all_runs()) == before + 1  # the parent
-    assert (there.store / "again.csv").read_bytes() == (there.store / "submission.csv").read_bytes()
+    assert (there.store / "again.csv").read_bytes() == (there.store / "main.csv").read_bytes()
 
 
 def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
@@ -212,6 +215,39 @@ def test_the_two_stages_can_be_run_one_by_one(there):
     assert "finished" in second
     ran(by_name)
     assert newest("blend").data.tags["atma18.input.nn2"] != half.info.run_id
+
+
+def written_otherwise(folder, copy):
+    """Copy a dataset folder in another form: rows and columns shuffled, PNG files packed anew, all files touched."""
+    shutil.copytree(folder, copy)
+    for seed, split in enumerate(("train", "test")):
+        table = pd.read_csv(copy / f"{split}_features.csv", dtype=str, keep_default_na=False)
+        shuffled = table.sample(frac=1, random_state=seed).sample(frac=1, axis=1, random_state=seed)
+        assert shuffled["ID"].tolist() != table["ID"].tolist()
+        shuffled.to_csv(copy / f"{split}_features.csv", index=False)
+    for png in copy.rglob("*.png"):
+        with Image.open(png) as image:
+            image.convert("RGBA").save(png, compress_level=1)
+    for path in copy.rglob("*"):
+        os.utime(path, (1, 1))
+    return copy
+
+
+def test_the_form_of_the_data_changes_no_digest_and_no_prediction(there, tiny, tmp_path):
+    copy = written_otherwise(tiny.folder, tmp_path / "otherwise")
+
+    ran(call(main, f"--data={copy}", *SHORT, "--reuse=false", "--out=otherwise.csv"))
+
+    for step in STEPS:
+        for tag in ("atma18.data_sha256", "atma18.folds_sha256"):
+            assert newest(step).data.tags[tag] == first(step).data.tags[tag]
+        one, other = (Predictions.read(artifacts(run) / "predictions") for run in (first(step), newest(step)))
+        other = other.aligned(one.train_ids, one.test_ids, step)
+        np.testing.assert_array_equal(other.oof_m, one.oof_m, err_msg=step)
+        np.testing.assert_array_equal(other.test_by_fold_m, one.test_by_fold_m, err_msg=step)
+    ids = [pd.read_csv(folder / "test_features.csv")["ID"] for folder in (tiny.folder, copy)]
+    before, after = (pd.read_csv(there.store / name) for name in ("main.csv", "otherwise.csv"))
+    pd.testing.assert_frame_equal(after.set_axis(ids[1]).loc[ids[0]], before.set_axis(ids[0]))
 
 
 def test_no_model_holds_a_pickle(there):
