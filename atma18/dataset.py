@@ -1,8 +1,5 @@
 """A dataset folder becomes checked samples, targets and one digest over all that can change a prediction."""
 
-import json
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,17 +11,15 @@ from atma18 import camera, frames, schema, simulate
 from atma18.cache import Cache
 from atma18.camera import COMPETITION_CAMERA, Camera
 from atma18.digests import data_sha256, sha256_of_records
+from atma18.lights import light_table, read_lights
 from atma18.schema import (
     ALWAYS_PRESENT,
     CAN_SIGNALS,
     FLAG_SIGNALS,
     GEAR,
     GEARS,
-    LIGHT_BOX,
-    LIGHT_CLASSES,
     SPLITS,
     TARGETS,
-    Detection,
     FloatArray,
     FrameRows,
     Samples,
@@ -79,7 +74,7 @@ class Dataset:
         ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
         _check_apart(ids)
         signals = _Signals.parse(folder, tables)
-        lights = _read_lights(folder / LIGHTS, ids) if (folder / LIGHTS).is_dir() else None
+        lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]]) if (folder / LIGHTS).is_dir() else None
         splits, hashes = {}, {}
         for split in SPLITS:
             order = canonical_order(ids[split])
@@ -90,7 +85,7 @@ class Dataset:
                 ids=ordered,
                 signals=signals.numeric[split].iloc[order].reset_index(drop=True),
                 gear=None if signals.gear is None else signals.gear[split][order],
-                lights=None if lights is None else _light_table(lights, ordered),
+                lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
@@ -236,67 +231,3 @@ def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:
     path = folder / "train_features.csv"
     columns: list[FloatArray] = [_parse_column(path, table, name) for name in TARGETS]
     return np.column_stack(columns)
-
-
-def parse_lights(text: str | bytes, where: str) -> list[Detection]:
-    """Read one sample's traffic lights: a JSON list of `{"class": …, "bbox": [x1, y1, x2, y2]}`, boxes in pixels.
-
-    Raises:
-        ValueError: If the text is something else; `where` names it.
-    """
-    try:
-        boxes = json.loads(text)
-        if not isinstance(boxes, list) or not all(
-            isinstance(box["bbox"], list) and isinstance(box["class"], str) for box in boxes
-        ):
-            raise TypeError("expected a list of objects with a text and a list")
-        found = [(box["class"], tuple(float(v) for v in box["bbox"])) for box in boxes]
-        x1y1x2y2 = [(name, (x1, y1, x2, y2)) for name, (x1, y1, x2, y2) in found]
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {_start_of(text)}') from error
-    if not np.isfinite([box for _, box in x1y1x2y2]).all():
-        raise ValueError(f"{where}: expected finite boxes, found {_start_of(text)}")
-    return x1y1x2y2
-
-
-def _start_of(text: str | bytes) -> str:
-    return repr((text.decode(errors="replace") if isinstance(text, bytes) else str(text))[:60])
-
-
-def _read_lights(folder: Path, ids: dict[str, StrArray]) -> dict[str, list[Detection]]:
-    lights: dict[str, list[Detection]] = {}
-    missing, malformed = [], []
-    for sample_id in (i for split in SPLITS for i in ids[split].tolist()):
-        path = folder / f"{sample_id}.json"
-        try:
-            lights[sample_id] = parse_lights(path.read_bytes(), str(path))
-        except FileNotFoundError:
-            missing.append(sample_id)
-        except ValueError as error:
-            malformed.append(str(error))
-    if missing:
-        raise ValueError(
-            f"{folder}: expected a file for every sample, missing: {first_few(missing)}: add them (a sample without "
-            "traffic lights has an empty list), or leave the whole folder out (an absent sensor)"
-        )
-    if malformed:
-        raise ValueError(f"{first_few(malformed)}: mend these files")
-    unknown = {name for boxes in lights.values() for name, _ in boxes} - set(LIGHT_CLASSES)
-    if unknown:
-        warnings.warn(f"{folder}: unknown classes are counted as other: {first_few(sorted(unknown))}", stacklevel=2)
-    return lights
-
-
-def _light_table(lights: dict[str, list[Detection]], ids: StrArray) -> pd.DataFrame:
-    rows = [
-        (sample_id, name if name in LIGHT_CLASSES else "other", *box)
-        for sample_id in ids.tolist()
-        for name, box in lights[sample_id]
-    ]
-    return light_table(rows)
-
-
-def light_table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
-    """Return detections as a table: ID, class and the four box columns in pixels."""
-    table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
-    return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))

@@ -5,13 +5,12 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 
-from atma18.dataset import light_table, parse_lights
 from atma18.frames import decode
+from atma18.lights import light_table, parse_lights
 from atma18.schema import (
     FRAME_FILES,
     GEAR,
     GEARS,
-    LIGHT_CLASSES,
     TARGETS,
     FloatArray,
     FrameRows,
@@ -83,10 +82,5 @@ def _gear(table: pd.DataFrame) -> StrArray:
 
 
 def _lights(table: pd.DataFrame) -> pd.DataFrame:
-    return light_table(
-        [
-            (sample_id, name if name in LIGHT_CLASSES else "other", *box)
-            for sample_id, text in zip(table["ID"], table[LIGHTS], strict=True)
-            for name, box in parse_lights(text, f"{sample_id}: {LIGHTS}")
-        ]
-    )
+    texts = zip(table["ID"], table[LIGHTS], strict=True)
+    return light_table({sample_id: parse_lights(text, f"{sample_id}: {LIGHTS}") for sample_id, text in texts})

@@ -14,7 +14,7 @@ from PIL import Image
 
 from atma18 import dataset as dataset_module
 from atma18.camera import COMPETITION_CAMERA
-from atma18.dataset import Dataset, parse_lights
+from atma18.dataset import Dataset
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
 
 TRAIN_IDS = ["b_20", "a_120", "a_20", "a_220"]  # as files have them: in no order
@@ -643,12 +643,6 @@ def test_a_folder_that_breaks_the_contract_is_refused_naming_file_and_samples(re
 def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path, tiny_cache):
     with pytest.raises(ValueError, match=r"nowhere/.*_features\.csv: expected this file"):
         Dataset.open(str(tmp_path / "nowhere"), tiny_cache)
-
-
-@pytest.mark.parametrize("text", ["[{}]", "3", '["red"]', "[null]", "", "[" * 100_000])
-def test_text_that_is_no_list_of_lights_is_refused_by_name(text):
-    with pytest.raises(ValueError, match=r'^request 7: expected a JSON list of {"class", "bbox"}, found '):
-        parse_lights(text, "request 7")
 
 
 def test_unknown_classes_of_lights_are_counted_as_other_and_named_once(read, folder):
