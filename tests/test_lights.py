@@ -34,7 +34,7 @@ def test_text_that_is_no_list_of_lights_is_refused_by_name(text):
 
 @pytest.mark.parametrize("edge", ["NaN", "Infinity", "1e999"])
 def test_a_box_without_an_edge_is_refused(edge):
-    with pytest.raises(ValueError, match="^here: expected finite boxes, found "):
+    with pytest.raises(ValueError, match=r"^here: expected finite boxes, found "):
         parse_lights(RED.replace("4.5", edge), "here")
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from atma18.cache import Cache
-from atma18.tracking import entry, registry
+from atma18.tracking import admission, registry
 from steps import embed
 from tests.conftest import enter
 from tests.store import PROJECT, SHORT, STEPS, all_runs, call, ran, refused, store_uri, versions
@@ -60,7 +60,7 @@ def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_f
 
 
 def test_many_that_enter_a_store_that_is_not_there_yet_find_one_whole_store(tmp_path):
-    script = "from atma18.tracking import entry; entry.enter(); print('in')"
+    script = "from atma18.tracking import admission; admission.enter(); print('in')"
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": store_uri(tmp_path / "new"),
         "ATMA18_CACHE": f"{tmp_path}/cache",
@@ -100,8 +100,8 @@ def test_a_version_is_made_and_named_candidate_alone(there, monkeypatch):
 @pytest.mark.parametrize("revision", ["00000000cafe", "451aebb31d03"], ids=["a later MLflow", "an early MLflow"])
 def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, tmp_path, monkeypatch, revision):
     enter(tmp_path, monkeypatch)
-    monkeypatch.setattr(entry, "_MIGRATION_S", 0.01)
-    entry.enter()
+    monkeypatch.setattr(admission, "_MIGRATION_S", 0.01)
+    admission.enter()
     database = tmp_path / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -109,7 +109,7 @@ def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, t
 
     message = refused(call(embed, f"--data={tiny_folder}"))
 
-    assert f"expected a store of MLflow 3.17.2 (schema {entry._get_latest_schema_revision()})" in message
+    assert f"expected a store of MLflow 3.17.2 (schema {admission._get_latest_schema_revision()})" in message
     assert f"found schema {revision}" in message
     assert "back it up" in message
     assert database.read_bytes() == before
@@ -118,12 +118,12 @@ def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, t
 def test_a_store_that_is_just_being_made_is_waited_for(tmp_path, monkeypatch):
     """An `mlflow run` beside us migrates its new database step by step, without our lock."""
     enter(tmp_path, monkeypatch)
-    monkeypatch.setattr(entry, "_MIGRATION_S", 0.01)
-    latest = entry._get_latest_schema_revision()
+    monkeypatch.setattr(admission, "_MIGRATION_S", 0.01)
+    latest = admission._get_latest_schema_revision()
     seen = iter(["451aebb31d03", "90e64c465722", latest])
-    monkeypatch.setattr(entry, "_schema", lambda: next(seen))
+    monkeypatch.setattr(admission, "_schema", lambda: next(seen))
 
-    entry.enter()
+    admission.enter()
 
     assert list(seen) == []
 

@@ -1,6 +1,6 @@
 """Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
 
-`store` reaches the tracking store, `entry` makes it ready, `manifest` proves artifacts whole, `identity` says what
+`store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
 makes a result what it is, `registry` registers versions and resolves upstreams, `runs` is what a step does meanwhile.
 """
 

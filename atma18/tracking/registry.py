@@ -14,7 +14,7 @@ from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
 from atma18.predictions import Predictions
-from atma18.tracking import entry, store
+from atma18.tracking import admission, store
 from atma18.tracking.identity import PREFIX, Identity
 from atma18.tracking.manifest import FILE, Manifest
 
@@ -207,7 +207,7 @@ def reusable(identity: Identity, cache: Cache) -> Upstream | None:
 def register(upstream: Upstream) -> ModelVersion:
     """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run."""
     name = registered_name(upstream.step)
-    with entry.alone():
+    with admission.alone():
         known = [v for v in _versions(f"run_id = '{upstream.run_id}'") if v.name == name]
         if known:
             return known[0]

@@ -23,7 +23,7 @@ from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
 from atma18.servable import Member, Model, Sensors
-from atma18.tracking import entry, packaging, registry, store
+from atma18.tracking import admission, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.registry import MANIFEST_TAG, Upstream
@@ -212,7 +212,7 @@ def command_run(name: str) -> Iterator[str]:
     Raises:
         ValueError: If the store cannot be used.
     """
-    entry.enter()
+    admission.enter()
     with _run(name) as run_id:
         yield run_id
 
