@@ -296,6 +296,19 @@ def test_frames_that_were_cleaned_from_the_cache_are_decoded_again(images, cache
     np.testing.assert_array_equal(open_store(images, IDS, cache).frames, before)
 
 
+def test_a_hidden_change_is_not_kept_under_the_old_content_when_the_frames_were_cleaned(images, cache):
+    open_store(images, IDS, cache)
+    [entry] = [entry for entry in Cache.open(cache.root).entries() if entry.kind == "frames"]
+    cache.forget("frames", entry.key)
+    rewrite_unseen(images / "b_20" / "image_t.png", random_pixels(99))
+
+    with pytest.raises(ValueError, match=r"expected the frames of the last time.*verify=true"):
+        open_store(images, IDS, cache)
+
+    assert stores_in(cache) == set()
+    np.testing.assert_array_equal(open_store(images, IDS, cache, verify=True).frames[2, 0], random_pixels(99))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "BMP", "GIF"])
 def test_an_image_of_another_kind_is_refused(kind):
     other = BytesIO()
