@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import camera, frames, schema, simulate
+from atma18 import frames, simulate
 from atma18.cache import Cache
 from atma18.camera import COMPETITION_CAMERA, Camera
-from atma18.digests import data_sha256, sha256_of_records
+from atma18.digests import data_sha256
 from atma18.lights import light_table, read_lights
 from atma18.schema import (
     ALWAYS_PRESENT,
@@ -104,15 +104,7 @@ class Dataset:
 
 def demo_folder(cache: Cache) -> Path:
     """Return the simulated demo drives, made on first use and again whenever the simulator changes."""
-    sources = [*sorted(Path(simulate.__file__).parent.glob("*.py")), Path(camera.__file__), Path(schema.__file__)]
-    key = sha256_of_records([[source.read_bytes() for source in sources]])[:16]
-    return cache.get(
-        "demo",
-        key,
-        lambda path: simulate.write_drives(
-            path, simulate.DEMO_TRAIN_SCENES, simulate.DEMO_TEST_SCENES, simulate.DEMO_SEED
-        ),
-    )
+    return cache.get("demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO))
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def one_thread():
 def tiny_folder(tmp_path_factory) -> Path:
     """A dataset folder of a few simulated drives; read-only for tests: copy it to change it."""
     folder = tmp_path_factory.mktemp("drives") / "tiny"
-    simulate.write_drives(folder, TRAIN_SCENES, TEST_SCENES, seed=1)
+    simulate.write_drives(folder, simulate.Plan(TRAIN_SCENES, TEST_SCENES, seed=1))
     return folder
 
 

@@ -679,31 +679,20 @@ def test_reading_writes_nothing_into_the_folder(read, folder):
     assert state_of(folder.path) == before
 
 
-def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monkeypatch, tmp_path, tiny_cache):
+def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monkeypatch, tiny_cache):
     made = []
 
-    class Simulator:
-        """A stand-in whose source can be changed."""
+    def write_folder(path, plan):
+        made.append(plan)
+        path.mkdir()
 
-        __file__ = str(tmp_path / "simulate" / "__init__.py")
-        DEMO_TRAIN_SCENES, DEMO_TEST_SCENES, DEMO_SEED = 2, 1, 0
-
-        @staticmethod
-        def write_drives(path, train_scenes, test_scenes, seed):
-            made.append((train_scenes, test_scenes, seed))
-            path.mkdir()
-
-    source = Path(Simulator.__file__)
-    source.parent.mkdir()
-    source.write_text("a = 1")
-    monkeypatch.setattr(dataset_module, "simulate", Simulator)
-
+    monkeypatch.setattr(dataset_module.simulate, "write_folder", write_folder)
     first, again = (dataset_module.demo_folder(tiny_cache) for _ in range(2))
-    source.write_text("a = 2")
+    monkeypatch.setattr(dataset_module.simulate, "source_sha256", lambda: "0" * 64)
     other = dataset_module.demo_folder(tiny_cache)
 
     assert first == again != other
-    assert made == [(2, 1, 0)] * 2
+    assert made == [dataset_module.simulate.DEMO] * 2
 
 
 def test_drives_without_speed_are_refused(read, folder):

@@ -11,6 +11,7 @@ from PIL import Image
 from atma18 import simulate
 from atma18.camera import COMPETITION_CAMERA
 from atma18.kinematics import arc_waypoints
+from atma18.simulate import Plan, writing
 from atma18.simulate.rendering import lamp_boxes, render, render_frame
 from atma18.simulate.road import curvature_at, road_coordinates, road_point
 from atma18.simulate.scenes import ROADS, Scene, can_signals, draw_scene, scene_sizes
@@ -33,7 +34,7 @@ def plain_scene(road="residential"):
 @pytest.fixture(scope="module")
 def drives(tmp_path_factory):
     out = tmp_path_factory.mktemp("drives") / "new" / "out"
-    simulate.write_drives(out, train_scenes=3, test_scenes=2, seed=5)
+    simulate.write_drives(out, Plan(3, 2, seed=5))
     return out
 
 
@@ -261,9 +262,9 @@ def test_as_many_scenes_as_published_have_the_published_sizes(split, published):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_few_scenes_keep_close_to_the_published_mean(seed):
-    samples = scene_sizes("train", simulate.DEMO_TRAIN_SCENES, seed).sum()
+    samples = scene_sizes("train", simulate.DEMO.train_scenes, seed).sum()
 
-    assert abs(samples - simulate.DEMO_TRAIN_SCENES * 43371 / 9053) < 5  # at most 1 scene off at each of 5 borders
+    assert abs(samples - simulate.DEMO.train_scenes * 43371 / 9053) < 5  # at most 1 scene off at each of 5 borders
     assert samples >= 650
 
 
@@ -408,8 +409,8 @@ def test_each_sample_has_three_frames_and_its_lights(drives):
 
 
 def test_same_seed_writes_the_same_bytes_and_another_seed_others(drives, tmp_path):
-    simulate.write_drives(tmp_path / "again", train_scenes=3, test_scenes=2, seed=5)
-    simulate.write_drives(tmp_path / "other", train_scenes=3, test_scenes=2, seed=6)
+    simulate.write_drives(tmp_path / "again", Plan(3, 2, seed=5))
+    simulate.write_drives(tmp_path / "other", Plan(3, 2, seed=6))
 
     assert contents(tmp_path / "again") == contents(drives)
     assert contents(tmp_path / "other") != contents(drives)
@@ -419,24 +420,60 @@ def contents(folder):
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_makes_no_difference(drives, tmp_path, workers):
+    simulate.write_drives(tmp_path / "again", Plan(3, 2, seed=5), workers)
+
+    assert contents(tmp_path / "again") == contents(drives)
+
+
 def test_folder_that_is_there_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
 
-    with pytest.raises(FileExistsError, match=r"expected nothing at .*mine, found a folder"):
-        simulate.write_drives(tmp_path / "mine", 1, 1, seed=0)
+    with pytest.raises(ValueError, match=r"mine: expected nothing there, found a folder: name another"):
+        simulate.write_drives(tmp_path / "mine", Plan(1, 1, seed=0))
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
-def test_interrupted_work_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupt(scene):
-        raise KeyboardInterrupt
+def interrupt_in_scene(number, monkeypatch):
+    """Let the work end when the scene of this number is rendered."""
+    rendered = []
 
-    monkeypatch.setattr(simulate, "render", interrupt)
+    def counted(scene):
+        rendered.append(scene)
+        if len(rendered) == number:
+            raise KeyboardInterrupt
+        return render(scene)
+
+    monkeypatch.setattr(writing, "render", counted)
+    return rendered
+
+
+def test_interrupted_work_is_not_mistaken_for_drives_and_is_gone_on_from(drives, tmp_path, monkeypatch):
+    interrupt_in_scene(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        simulate.write_drives(tmp_path / "out", 1, 1, seed=0)
-    assert list(tmp_path.iterdir()) == []
+        simulate.write_drives(tmp_path / "out", Plan(3, 2, seed=5))
+    assert not (tmp_path / "out").exists()
+
+    rendered = interrupt_in_scene(99, monkeypatch)
+    simulate.write_drives(tmp_path / "out", Plan(3, 2, seed=5))
+
+    assert len(rendered) == 3  # two of five scenes were there
+    assert contents(tmp_path / "out") == contents(drives)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_interrupted_work_of_another_plan_is_dropped(drives, tmp_path, monkeypatch):
+    interrupt_in_scene(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.write_drives(tmp_path / "out", Plan(3, 2, seed=6))
+    monkeypatch.undo()
+
+    simulate.write_drives(tmp_path / "out", Plan(3, 2, seed=5))
+
+    assert contents(tmp_path / "out") == contents(drives)
 
 
 def test_split_without_scenes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1 scene per split, found 2 and 0"):
-        simulate.write_drives(tmp_path / "out", train_scenes=2, test_scenes=0, seed=0)
+        Plan(2, 0, seed=0)

@@ -1,0 +1,180 @@
+"""Write scenes as a dataset folder: the same whatever the number of workers, and gone on from when interrupted."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+from PIL import Image
+from tqdm import tqdm
+
+from atma18.digests import sha256_of_records
+from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, GEAR, TARGETS, UInt8Array
+from atma18.simulate.rendering import Box, lamp_boxes, render
+from atma18.simulate.scenes import SPLITS, Sample, Scene, draw_scene, scene_sizes
+
+FEATURE_COLUMNS = (
+    *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed", "gas", "gasPressed"),
+    *(GEAR, "leftBlinker", "rightBlinker"),
+)
+"""The columns of `test_features.csv` in the published order; `train_features.csv` goes on with the targets."""
+
+
+Row = dict[str, object]
+"""ID, signals and targets of a sample."""
+
+_SCENES_PER_TASK = 8
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be simulated; the same plan gives the same folder."""
+
+    train_scenes: int
+    test_scenes: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if min(self.train_scenes, self.test_scenes) < 1:
+            raise ValueError(
+                f"expected at least 1 scene per split, found {self.train_scenes} and {self.test_scenes}: ask for more"
+            )
+
+    def scenes(self) -> list["_Task"]:
+        """Return where each scene is drawn from."""
+        counts = {"train": self.train_scenes, "test": self.test_scenes}
+        return [
+            _Task(self.seed, split, index, size)
+            for split, count in counts.items()
+            for index, size in enumerate(scene_sizes(split, count, self.seed).tolist())
+        ]
+
+
+@dataclass(frozen=True)
+class _Task:
+    seed: int
+    split: str
+    index: int
+    size: int
+
+
+def source_sha256() -> str:
+    """Digest the simulator's code, and what it takes from `schema` and `camera`."""
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("*.py")), here.parent / "camera.py", here.parent / "schema.py"]
+    return sha256_of_records([[source.read_bytes() for source in sources]])
+
+
+def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
+    """Write a dataset folder, and `test_targets.csv` with the withheld targets beside the published files.
+
+    The folder gets its name when it is complete. What an interrupted call leaves in `.<name>.partial` is gone on from
+    by the next call with the same plan, and removed by one with another.
+
+    Raises:
+        ValueError: If something is already there.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: expected nothing there, found a {'folder' if out.is_dir() else 'file'}: name another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.partial")
+    with _alone(unfinished):
+        _start_or_resume(unfinished, plan)
+        write_folder(unfinished, plan, workers)
+        (unfinished / _PLAN).unlink()
+        unfinished.rename(out)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    lock = folder.with_name(f"{folder.name}.lock")
+    with FileLock(lock):
+        yield
+        lock.unlink()
+
+
+def _start_or_resume(folder: Path, plan: Plan) -> None:
+    wanted = json.dumps(asdict(plan) | {"source_sha256": source_sha256()})
+    found = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
+    if found != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / _PLAN).write_text(wanted)
+
+
+def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
+    """Write scenes and tables into a folder; a scene that is there already stays as it is."""
+    folder.mkdir(exist_ok=True)
+    tasks = plan.scenes()
+    chunks = [tasks[start : start + _SCENES_PER_TASK] for start in range(0, len(tasks), _SCENES_PER_TASK)]
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    with (
+        _mapper(workers) as run,
+        tqdm(total=len(tasks), desc="simulate", unit="scene", disable=None) as progress,
+    ):
+        for chunk, written in zip(chunks, run(partial(_write_scenes, folder), chunks), strict=True):
+            for task, samples in zip(chunk, written, strict=True):
+                rows[task.split].extend(samples)
+            progress.update(len(chunk))
+    train, test = _table(rows["train"]), _table(rows["test"])
+    train.to_csv(folder / "train_features.csv", index=False)
+    test[list(FEATURE_COLUMNS)].to_csv(folder / "test_features.csv", index=False)
+    test[["ID", *TARGETS]].to_csv(folder / "test_targets.csv", index=False)
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[..., Iterable[list[list[Row]]]]]:
+    if workers == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # a fork of a process with threads may stand still
+        yield pool.map
+
+
+def _write_scenes(folder: Path, tasks: list[_Task]) -> list[list[Row]]:
+    """Write a few scenes and return their rows."""
+    return [_write_scene(folder, draw_scene(task.seed, task.split, task.index, task.size)) for task in tasks]
+
+
+def _write_scene(folder: Path, scene: Scene) -> list[Row]:
+    last = folder / "traffic_lights" / f"{scene.samples[-1].sample_id}.json"
+    if not last.exists():  # the last file of a scene
+        for sample, frames in zip(scene.samples, render(scene), strict=True):
+            _write_frames(folder / "images" / sample.sample_id, frames)
+            _write_lights(folder / "traffic_lights" / f"{sample.sample_id}.json", scene, sample)
+    return [_row(sample) for sample in scene.samples]
+
+
+def _row(sample: Sample) -> Row:
+    targets = dict(zip(TARGETS, sample.targets_m.tolist(), strict=True))
+    return {"ID": sample.sample_id, **sample.signals, **targets}
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*FEATURE_COLUMNS, *TARGETS]).sort_values("ID", ignore_index=True)
+
+
+def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
+    boxes = lamp_boxes(scene.road, sample.moment, seconds_ago=0.0)
+    lights = [{"index": index, "class": colour, "bbox": _inside(box)} for index, (colour, box) in enumerate(boxes)]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(lights), encoding="utf-8")
+
+
+def _write_frames(folder: Path, frames: UInt8Array) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(FRAME_FILES, frames, strict=True):
+        Image.fromarray(frame).save(folder / name, compress_level=1)
+
+
+def _inside(box: Box) -> list[float]:
+    limits = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX) * 2
+    return [min(max(edge, 0.0), float(limit)) for edge, limit in zip(box, limits, strict=True)]
