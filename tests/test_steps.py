@@ -17,9 +17,9 @@ from atma18.dataset import Dataset
 from atma18.predictions import Predictions
 from atma18.schema import TARGETS
 from atma18.tracking import identity
-from steps import blend, embed, gbdt, main, nn2
+from steps import blend, embed, evaluate, gbdt, main, nn2, simulate
 from tests.conftest import enter
-from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, newest, ran, versions
+from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
 pytestmark = pytest.mark.e2e
 
@@ -215,6 +215,34 @@ def test_the_two_stages_can_be_run_one_by_one(there):
     assert "finished" in second
     ran(by_name)
     assert newest("blend").data.tags["atma18.input.nn2"] != half.info.run_id
+
+
+def test_a_run_and_its_submission_have_the_test_score_of_the_withheld_targets(there, tiny):
+    run = first("blend")
+    stored = pd.read_parquet(artifacts(run) / "predictions" / "test.parquet").set_index("ID")
+    withheld = pd.read_csv(tiny.folder / "test_targets.csv").set_index("ID")
+    expected = np.abs(stored.loc[withheld.index, list(TARGETS)] - withheld[list(TARGETS)]).to_numpy().mean()
+
+    for predictions in (run.info.run_id, there.store / "main.csv"):
+        output = ran(call(evaluate, f"--predictions={predictions}", f"--targets={tiny.folder}"))
+
+        scored = newest("evaluate")
+        assert scored.data.metrics["test/mae_m"] == pytest.approx(expected)
+        assert f"{expected:.4f}" in output
+        assert "test_horizon/3.0s_m" in scored.data.metrics
+    by_file, by_run = [r for r in reversed(all_runs()) if r.data.tags.get("atma18.step") == "evaluate"][:2]
+    assert by_run.data.tags["atma18.input.blend"] == run.info.run_id
+    assert "atma18.input.blend" not in by_file.data.tags
+
+
+def test_simulated_drives_go_through_the_steps(tmp_path, monkeypatch):
+    enter(tmp_path, monkeypatch)
+
+    ran(call(simulate, "--out=mine", "--scenes=6", "--test_scenes=2", "--workers=2"))
+    output = ran(call(embed, "--data=mine", "--folds=2"))
+
+    assert "finished" in output
+    assert "expected nothing there" in refused(call(simulate, "--out=mine", "--scenes=6", "--test_scenes=2"))
 
 
 def written_otherwise(folder, copy):

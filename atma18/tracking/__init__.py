@@ -12,8 +12,16 @@ os.environ.update(
 )  # MLflow reads them once
 
 from atma18.tracking.identity import Identity
-from atma18.tracking.registry import STEPS, Upstream, folds_of, resolve, reusable
-from atma18.tracking.runs import StepRun, command_run, describe_parent, figures_of, finish_parent, step_run
+from atma18.tracking.registry import STEPS, Upstream, folds_of, named_run, resolve, reusable
+from atma18.tracking.runs import (
+    StepRun,
+    command_run,
+    describe_parent,
+    figures_of,
+    finish_parent,
+    record_evaluation,
+    step_run,
+)
 from atma18.tracking.store import command, empty_run_folders, ui_command
 
 __all__ = [
@@ -29,6 +37,8 @@ __all__ = [
     "figures_of",
     "finish_parent",
     "folds_of",
+    "named_run",
+    "record_evaluation",
     "resolve",
     "reusable",
     "step_run",

@@ -26,7 +26,7 @@ _FIRST = "first"
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-_FORMS = "a run ID, models:/NAME/VERSION, models:/NAME@ALIAS or one of " + ", ".join(STEPS)
+_FORMS = "a run ID, models:/NAME/VERSION or models:/NAME@ALIAS"
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,15 @@ class Upstream:
         """The folder of the run's servable."""
         return self.model / "artifacts" / "bundle"
 
+    @property
+    def stored_predictions(self) -> Predictions:
+        """The run's predictions in the order of their files."""
+        return Predictions.read(self.artifacts / "predictions")
+
     def predictions(self, experiment: Experiment) -> Predictions:
         """Return the run's predictions in the order of the experiment's samples, joined on ID."""
-        read = Predictions.read(self.artifacts / "predictions")
         what = f"{self.step} (run {self.run_id})"
-        return read.aligned(experiment.dataset.train.ids, experiment.dataset.test.ids, what)
+        return self.stored_predictions.aligned(experiment.dataset.train.ids, experiment.dataset.test.ids, what)
 
 
 def registered_name(step: str) -> str:
@@ -80,7 +84,7 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
     Raises:
         ValueError: If there is no such run, or it is not finished, deleted, changed, or of another step, data or folds.
     """
-    run_id = _newest(given, experiment, stage) if given in STEPS else _named_run_id(given)
+    run_id = _newest(given, experiment, stage) if given in STEPS else _named_run_id(given, f", or {', '.join(STEPS)}")
     upstream = open_run(run_id, experiment.cache)
     for what, expected, found in (
         ("step", step or upstream.step, upstream.step),
@@ -96,6 +100,11 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
     return upstream
 
 
+def named_run(given: str, cache: Cache) -> Upstream:
+    """Return a whole run that is named by ID or `models:/` URI, of whatever data and folds."""
+    return open_run(_named_run_id(given), cache)
+
+
 def folds_of(given: str, cache: Cache) -> Folds:
     """Return the folds of a run that is named by ID or `models:/` URI."""
     try:
@@ -105,12 +114,12 @@ def folds_of(given: str, cache: Cache) -> Folds:
     return Folds.read(open_run(run_id, cache).artifacts / "folds.parquet")
 
 
-def _named_run_id(given: str) -> str:
+def _named_run_id(given: str, other_forms: str = "") -> str:
     if _RUN_ID.fullmatch(given):
         return given
     match = _MODEL_URI.fullmatch(given)
     if match is None:
-        raise ValueError(f"expected {_FORMS}, found {given!r}")
+        raise ValueError(f"expected {_FORMS}{other_forms}, found {given!r}")
     try:
         if match["alias"]:
             found = store.client().get_model_version_by_alias(match["name"], match["alias"])

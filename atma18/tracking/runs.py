@@ -198,6 +198,15 @@ def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, st
     store.client().set_tag(run_id, _DESCRIPTION, description[:_LONGEST_TAG])
 
 
+def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
+    """Keep test scores with the run of `evaluate`, and which run's they are, if they are a run's."""
+    now_ms = int(time.time() * 1000)
+    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
+    mlflow.log_table(scores, "scores.json")
+    if of is not None:
+        store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
+
+
 def figures_of(run_id: str) -> dict[str, float]:
     """Return the newest value of every metric of a run."""
     return dict(store.client().get_run(run_id).data.metrics)

@@ -1,0 +1,132 @@
+"""Test scores: predictions against targets that were withheld, joined on ID."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atma18 import metrics
+from atma18.schema import AXES, TARGETS, WAYPOINT_TIMES_S, FloatArray, StrArray, first_few, rows_of, split_id
+
+TEST_TABLE = "test_features.csv"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean absolute error with the 95 % interval of a scene bootstrap, metres."""
+
+    by: str
+    """`axis`, `horizon`, `size`, or empty for all predictions."""
+    part: str
+    samples: int
+    mae_m: float
+    low_m: float
+    high_m: float
+
+    @property
+    def metric(self) -> str:
+        """Its name as a metric, like those of OOF predictions."""
+        return f"test_{self.by}/{self.part}_m" if self.by else "test/mae_m"
+
+
+def scores(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray, seed: int = 0) -> list[Score]:
+    """Score predictions as a whole, by axis, by horizon and by scene size.
+
+    Args:
+        predicted_m: (N, 18) metres, vehicle frame at t.
+        truth_m: (N, 18) metres, vehicle frame at t.
+        ids: (N,) of the samples; scenes and their sizes follow from them.
+        seed: of the bootstrap.
+    """
+    errors_m = np.abs(predicted_m - truth_m).reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
+    scenes = np.array([split_id(i)[0] for i in ids.tolist()])
+    _, inverse, counts = np.unique(scenes, return_inverse=True, return_counts=True)
+    classes = metrics.size_class(counts[inverse])
+
+    def score(by: str, part: str, per_sample_m: FloatArray, rows: NDArray[np.bool_] | None = None) -> Score:
+        chosen = slice(None) if rows is None else rows
+        values = per_sample_m[chosen]
+        low_m, high_m = metrics.scene_bootstrap(values, scenes[chosen], seed=seed)
+        return Score(by, part, len(values), float(values.mean()), low_m, high_m)
+
+    whole_m = errors_m.mean(axis=(1, 2))
+    sizes = [(name, classes == c) for c, name in enumerate(metrics.SIZE_CLASSES) if (classes == c).any()]
+    return [
+        score("", "all", whole_m),
+        *(score("axis", axis, errors_m[:, :, k].mean(axis=1)) for k, axis in enumerate(AXES)),
+        *(score("horizon", f"{t:.1f}s", errors_m[:, k].mean(axis=1)) for k, t in enumerate(WAYPOINT_TIMES_S)),
+        *(score("size", name, whole_m, rows) for name, rows in sizes),
+    ]
+
+
+def table(found: Iterable[Score]) -> pd.DataFrame:
+    """Return scores as a table, a row each."""
+    names = {"mae_m": "MAE m", "low_m": "95 % from", "high_m": "to"}
+    return pd.DataFrame([vars(score) for score in found]).rename(columns=names)
+
+
+def read_targets(path: Path) -> tuple[StrArray, FloatArray]:
+    """Read withheld targets: (N,) IDs and (N, 18) metres.
+
+    Raises:
+        ValueError: If the file is missing, has other columns, or holds a number that is not finite.
+    """
+    found = _read(path)
+    if "ID" not in found:
+        raise ValueError(f"{path}: expected a column ID, found {first_few(found.columns)}")
+    return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+
+
+def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
+    """Read predictions: a table with IDs, or a submission, whose rows stand in the order of `test_features.csv`.
+
+    Args:
+        path: a .parquet or .csv file.
+        targets: the file of the targets; a submission's order is that of `test_features.csv` beside it.
+
+    Returns:
+        (N,) IDs and (N, 18) metres.
+
+    Raises:
+        ValueError: If a file is missing or does not fit.
+    """
+    found = _read(path)
+    if "ID" in found:
+        return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+    order = targets.parent / TEST_TABLE
+    if not order.is_file():
+        raise ValueError(f"{path}: expected a column ID, or {order} for the order of the rows, found neither")
+    ids = pd.read_csv(order, usecols=["ID"], dtype=str)["ID"].to_numpy(dtype=np.str_)
+    if len(ids) != len(found):
+        raise ValueError(f"{path}: expected {len(ids)} rows as in {order}, found {len(found)}")
+    return ids, _finite(path, found)
+
+
+def aligned(ids: StrArray, predicted_ids: StrArray, predicted_m: FloatArray) -> FloatArray:
+    """Return the predictions in the order of these IDs.
+
+    Raises:
+        ValueError: If an ID is missing, extra or repeated.
+    """
+    return predicted_m[rows_of(ids, predicted_ids, "predictions")]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a table, found no file")
+    found = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"ID": str})
+    if missing := [name for name in TARGETS if name not in found]:
+        raise ValueError(f"{path}: expected the 18 targets, missing: {first_few(missing)}")
+    return found
+
+
+def _finite(path: Path, found: pd.DataFrame) -> FloatArray:
+    values: FloatArray = found[list(TARGETS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        named = found["ID"].iloc[bad] if "ID" in found else bad + 1
+        raise ValueError(f"{path}: expected finite numbers, found others at {first_few(named)}")
+    return values

@@ -1,0 +1,46 @@
+"""Score predictions of test samples against targets that were withheld.
+
+Reads   a run's predictions, or a file of them; test_targets.csv
+Writes  test/ metrics and scores.json on its own run
+"""
+
+from pathlib import Path
+
+import click
+
+from atma18 import evaluation, tracking
+from atma18.cache import Cache
+from atma18.dataset import DEMO, demo_folder
+from steps import options
+
+TARGETS_FILE = "test_targets.csv"
+
+
+@click.command()
+@click.option(
+    "--predictions",
+    default="models:/atma18-blend@candidate",
+    show_default=True,
+    help="A run, a models:/ URI, a table with IDs, or a submission.",
+)
+@click.option("--targets", default=DEMO, show_default=True, help="test_targets.csv, its folder, or demo.")
+def main(predictions: str, targets: str) -> None:
+    """Print the test MAE whole, by axis, by horizon and by scene size, with 95 % intervals over scenes."""
+    with options.running("evaluate") as run:
+        cache = Cache.open()
+        path = demo_folder(cache) if targets == DEMO else Path(targets)
+        path = path / TARGETS_FILE if path.is_dir() else path
+        ids, truth_m = evaluation.read_targets(path)
+        found = None if Path(predictions).is_file() else tracking.named_run(predictions, cache)
+        if found is None:
+            predicted_ids, predicted_m = evaluation.read_predictions(Path(predictions), path)
+        else:
+            predicted_ids, predicted_m = found.stored_predictions.test_ids, found.stored_predictions.test_m
+        scores = evaluation.scores(evaluation.aligned(ids, predicted_ids, predicted_m), truth_m, ids)
+        table = evaluation.table(scores)
+        tracking.record_evaluation(run, {score.metric: score.mae_m for score in scores}, table, found)
+    click.echo(table.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
+
+
+if __name__ == "__main__":
+    main()
