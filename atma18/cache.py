@@ -2,7 +2,7 @@
 
 The cache is a folder of `<kind>/<key>`. Four rules keep it sound, however many processes use it and however they end:
 
-- an entry is made beside its place and renamed when it is whole, under a lock of its own;
+- an entry is made beside its place and renamed when it is whole, under a lock of its own, and its size is noted;
 - what is being made is locked by its maker, so what a killed maker left is known as such, and removed;
 - what a process has asked for is held until it ends, and nobody removes what is held;
 - a lock ends with its process, by the operating system's word.
@@ -49,14 +49,21 @@ def default_limit_bytes(environment: Mapping[str, str]) -> int | None:
         ValueError: If the variable is no number above 0.
     """
     text = environment.get(LIMIT)
-    if not text:
-        return None
+    return limit_bytes(text, LIMIT) if text else None
+
+
+def limit_bytes(text: str, name: str) -> int:
+    """Read a number of gigabytes; `name` says whose it is.
+
+    Raises:
+        ValueError: If it is no number above 0.
+    """
     try:
         limit_gb = float(text)
     except ValueError:
         limit_gb = float("nan")
     if not 0 < limit_gb < float("inf"):
-        raise ValueError(f"{LIMIT}: expected a number of gigabytes above 0, found {text!r}")
+        raise ValueError(f"{name}: expected a number of gigabytes above 0, found {text!r}")
     return round(limit_gb * 1e9)
 
 
@@ -111,12 +118,14 @@ class Cache:
         """Open the cache at `root`, or where the environment puts it; a new one is private to the user.
 
         Raises:
-            ValueError: If the limit that the environment sets is no number above 0.
+            ValueError: If no folder can be there, or the limit that the environment sets is no number above 0.
         """
-        limit_bytes = default_limit_bytes(os.environ)
         root = default_root(os.environ) if root is None else root.absolute()
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cls(root, limit_bytes)
+        try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ValueError(f"{root}: expected a folder for the cache ({error}): set {PLACE} to another") from error
+        return cls(root, default_limit_bytes(os.environ))
 
     def place(self, kind: str, key: str) -> Path:
         """Return where an entry is, or would be."""
@@ -133,10 +142,14 @@ class Cache:
         place = self.place(kind, key)
         with self._only_one(kind, key):
             self._holding.add(f"{kind}/{key}")
-            if place.exists():
+            if _is_whole(place):
                 return place
+            if place.exists():
+                print(f"{place}: damaged from outside, made again")
+                _delete(place)
             with self.scratch(kind) as scratch:
                 make(scratch)
+                _size_note(place).write_text(str(_size_bytes(scratch)))
                 scratch.rename(place)
         self._make_room()
         return place
@@ -149,6 +162,7 @@ class Cache:
         """Remove an entry that may be wrong, whoever holds it."""
         with self._only_one(kind, key):
             _delete(self.place(kind, key))
+            _size_note(self.place(kind, key)).unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self, kind: str) -> Iterator[Path]:
@@ -198,6 +212,7 @@ class Cache:
                     return False
                 with self.scratch(entry.kind) as scratch:  # gone at once, and wholly, even if we are killed now
                     place.rename(scratch)
+                _size_note(place).unlink(missing_ok=True)
                 _lock_of(place).unlink()
         except Timeout:
             return False
@@ -286,6 +301,16 @@ def _is_free(lock: Path) -> bool:
             return True
     except Timeout:
         return False
+
+
+def _size_note(place: Path) -> Path:
+    return place.with_name(f".{place.name}.size")
+
+
+def _is_whole(place: Path) -> bool:
+    """Say whether an entry is there as it was made, as far as its size can tell."""
+    note = _size_note(place)
+    return place.exists() and note.exists() and note.read_text() == str(_size_bytes(place))
 
 
 def _delete(path: Path) -> None:

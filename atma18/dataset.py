@@ -1,5 +1,7 @@
 """A dataset folder becomes checked samples, targets and one digest over all that can change a prediction."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -35,6 +37,8 @@ DEMO = "demo"
 CAMERA = "camera.json"
 LIGHTS = "traffic_lights"
 _FLAGS = {"True": 1.0, "true": 1.0, "1": 1.0, "1.0": 1.0, "False": 0.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LARGEST = 1e6  # no speed, angle, torque or distance in three seconds is larger in any unit
 _EMPTY = frozenset({"", "nan", "NaN", "NA", "null", "None"})
 
 
@@ -69,12 +73,15 @@ class Dataset:
         Raises:
             ValueError: If the folder breaks the contract; the first offenders are named.
         """
+        if "://" in data:
+            raise ValueError(f"expected a dataset folder of this machine, or {DEMO}, found {data}: fetch it first")
         folder = demo_folder(cache) if data == DEMO else Path(data).expanduser()
         tables = {split: _read_table(folder / f"{split}_features.csv") for split in SPLITS}
         ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
         _check_apart(ids)
         signals = _Signals.parse(folder, tables)
-        lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]]) if (folder / LIGHTS).is_dir() else None
+        has_lights = _is_there(folder / LIGHTS, Path.is_dir, "a folder")
+        lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]]) if has_lights else None
         splits, hashes = {}, {}
         for split in SPLITS:
             order = canonical_order(ids[split])
@@ -89,7 +96,7 @@ class Dataset:
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
-        own_camera = Camera.read(folder / CAMERA) if (folder / CAMERA).is_file() else None
+        own_camera = Camera.read(folder / CAMERA) if _is_there(folder / CAMERA, Path.is_file, "a file") else None
         return cls(
             folder=folder,
             train=splits["train"],
@@ -107,13 +114,20 @@ def demo_folder(cache: Cache) -> Path:
     return cache.get("demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO))
 
 
+def _is_there(path: Path, is_right: Callable[[Path], bool], what: str) -> bool:
+    """Say whether something optional is there; something else under its name, or a dead link, is an error."""
+    if not is_right(path) and (path.exists() or path.is_symlink()):
+        raise ValueError(f"{path}: expected {what} or nothing, found something else: mend or remove it")
+    return is_right(path)
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(
             f"{path}: expected this file in the dataset folder, found none: name a folder in the competition's layout, "
             f"or {DEMO}"
         )
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = _read_csv(path)
     wanted = ["ID", ALWAYS_PRESENT] + (list(TARGETS) if path.name.startswith("train") else [])
     missing = [name for name in wanted if name not in table.columns]
     if missing:
@@ -123,6 +137,22 @@ def _read_table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{path}: expected at least one sample, found none: add drives to this split")
     return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read every cell as text.
+
+    Raises:
+        ValueError: If the file is no CSV table in which each column has a name of its own.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, header=None)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a CSV table in UTF-8, found something else ({error})") from error
+    names = rows.iloc[0].tolist()
+    if again := repeated([name for name in names if name]):
+        raise ValueError(f"{path}: expected each column once, found repeated: {first_few(again)}: keep one of each")
+    return rows[1:].set_axis(names, axis=1).reset_index(drop=True)
 
 
 def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
@@ -193,21 +223,19 @@ def _check_no_hole(path: Path, table: pd.DataFrame, name: str) -> None:
 
 
 def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
-    parse = _FLAGS.get if name in FLAG_SIGNALS else _float
+    parse = _FLAGS.get if name in FLAG_SIGNALS else _number
     values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
         found = [f"{sample_id} = {text!r}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
-        expected = "True or False" if name in FLAG_SIGNALS else "a finite number"
+        expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{_LARGEST:.0e}"
         raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}: mend or drop these rows")
     return values
 
 
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+def _number(text: str) -> float:
+    value = float(text) if _NUMBER.fullmatch(text.strip()) else np.nan
+    return value if abs(value) <= _LARGEST else np.nan
 
 
 def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:

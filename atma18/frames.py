@@ -69,7 +69,9 @@ def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = Fals
     seen = "frames-seen", _stat_key(images, ids)
     if verify:
         cache.forget(*seen)
-    content_key = cache.get(*seen, lambda path: path.write_text(_decode_and_keep(images, ids, cache))).read_text()
+    content_key = cache.get(
+        *seen, lambda path: path.write_text(_decode_and_keep(images, ids, cache, replace=verify))
+    ).read_text()
 
     def decode_again(path: Path) -> None:
         if _decode_all(images, ids, path) != content_key:
@@ -90,7 +92,7 @@ def _stat_key(images: Path, ids: StrArray) -> str:
         for name in FRAME_FILES:
             try:
                 stat = os.stat(f"{images}/{sample_id}/{name}")  # noqa: PTH116 - a Path each would take as long again
-            except FileNotFoundError:
+            except OSError:
                 missing.append(f"{sample_id}/{name}")
                 continue
             digest.update(f"{sample_id}/{name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}\n".encode())
@@ -101,10 +103,12 @@ def _stat_key(images: Path, ids: StrArray) -> str:
     return digest.hexdigest()
 
 
-def _decode_and_keep(images: Path, ids: StrArray, cache: Cache) -> str:
-    """Decode every frame into the cache and return the content's key."""
+def _decode_and_keep(images: Path, ids: StrArray, cache: Cache, *, replace: bool) -> str:
+    """Decode every frame into the cache and return the content's key; `replace` trusts nothing that is there."""
     with cache.scratch("frames") as scratch:
         content_key = _decode_all(images, ids, scratch)
+        if replace:
+            cache.forget("frames", content_key)
         cache.keep(scratch, "frames", content_key)
     return content_key
 

@@ -38,12 +38,13 @@ Detection = tuple[str, tuple[float, float, float, float]]
 """A traffic light's class and its box x1, y1, x2, y2 in pixels."""
 LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
+LONGEST_ID = 200  # it names files
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
 
 
 def is_id(text: str) -> bool:
     """Say whether a text names a sample and nothing else: no other file, no other order."""
-    return _ID.fullmatch(text) is not None
+    return len(text) <= LONGEST_ID and _ID.fullmatch(text) is not None
 
 
 def split_id(sample_id: str) -> tuple[str, int]:
@@ -53,7 +54,7 @@ def split_id(sample_id: str) -> tuple[str, int]:
         ValueError: If the ID has another form.
     """
     match = _ID.fullmatch(sample_id)
-    if match is None:
+    if match is None or len(sample_id) > LONGEST_ID:
         raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {sample_id!r}")
     return match["scene"], int(match["decisecond"])
 

@@ -12,7 +12,7 @@ import click
 import pandas as pd
 
 from atma18 import tracking
-from atma18.cache import CHECKPOINTS, Cache, Entry, surplus, unused_since
+from atma18.cache import CHECKPOINTS, Cache, Entry, limit_bytes, surplus, unused_since
 from steps import options
 
 DAY_S = 24 * 3600
@@ -21,9 +21,9 @@ CHECKPOINT_DAYS = 14
 
 @click.command()
 @click.option("--clean", default=False, type=click.BOOL, show_default=True, help="Remove what is marked.")
-@options.or_none("unused_days", click.FloatRange(min=0), "Mark what nobody has asked for in so many days.")
-@options.or_none("limit_gb", click.FloatRange(min=0), "Mark the least recently used until the rest fits.")
-def main(clean: bool, unused_days: float | None, limit_gb: float | None) -> None:
+@options.or_none("unused_days", click.IntRange(min=0), "Mark what nobody has asked for in so many days.")
+@options.or_none("limit_gb", click.STRING, "Mark the least recently used until the rest fits.")
+def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
     """List the cache and what interrupted commands left behind, marking what can go.
 
     Always marked: what killed processes left half made, checkpoints that nobody has gone on from in two weeks, and the
@@ -31,18 +31,18 @@ def main(clean: bool, unused_days: float | None, limit_gb: float | None) -> None
     """
     with options.clear_messages():
         cache = Cache.open()
+        limit = cache.limit_bytes if limit_gb is None else limit_bytes(limit_gb, "limit_gb")
     entries, now_s = cache.entries(), time.time()
-    limit_bytes = cache.limit_bytes if limit_gb is None else round(limit_gb * 1e9)
     marked = {
         entry: f"a checkpoint of over {CHECKPOINT_DAYS} days"
         for entry in unused_since(entries, now_s - CHECKPOINT_DAYS * DAY_S)
         if entry.kind == CHECKPOINTS
     }
     if unused_days is not None:
-        marked |= dict.fromkeys(unused_since(entries, now_s - unused_days * DAY_S), f"unused for {unused_days:g} days")
-    if limit_bytes is not None:
+        marked |= dict.fromkeys(unused_since(entries, now_s - unused_days * DAY_S), f"unused for {unused_days} days")
+    if limit is not None:
         rest = [entry for entry in entries if entry not in marked]
-        marked |= dict.fromkeys(surplus(rest, limit_bytes), f"beyond {limit_bytes / 1e9:g} GB")
+        marked |= dict.fromkeys(surplus(rest, limit), f"beyond {limit / 1e9:g} GB")
     leftovers, folders = cache.leftovers(), tracking.empty_run_folders(older_than_s=now_s - DAY_S)
 
     click.echo(_listing(cache, entries, marked))

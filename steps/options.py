@@ -1,5 +1,6 @@
 """The options that entry points share, and how a person's mistakes reach them as one clear message."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -158,8 +159,21 @@ def out(command: Command) -> Command:
     """Declare where the submission goes."""
     place = click.Path(dir_okay=False, writable=True, path_type=Path)
     return click.option(
-        "--out", default="submission.csv", show_default=True, type=place, help="Where the submission is written."
+        "--out",
+        default="submission.csv",
+        show_default=True,
+        type=place,
+        callback=_can_be_made,
+        help="Where the submission is written.",
     )(command)
+
+
+def _can_be_made(context: click.Context, option: click.Parameter, place: Path) -> Path:
+    """Refuse a place that no file can have, before hours of work end there."""
+    nearest = next(folder for folder in place.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise click.BadParameter(f"expected a place where a file can be written, found {nearest} in the way")
+    return place
 
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

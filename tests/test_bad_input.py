@@ -128,12 +128,20 @@ def hole_in_a_column(folder):
 
 def missing_target(folder):
     found = folder.put("train", 3, "y_2", "")
-    return ["train_features.csv: expected a finite number in y_2", f"found {found} = ''", "mend or drop these rows"]
+    return [
+        "train_features.csv: expected a finite number within ±1e+06 in y_2",
+        f"found {found} = ''",
+        "mend or drop these rows",
+    ]
 
 
 def infinite_target(folder):
     found = folder.put("train", 3, "x_0", "inf")
-    return ["train_features.csv: expected a finite number in x_0", f"found {found} = 'inf'", "mend or drop these rows"]
+    return [
+        "train_features.csv: expected a finite number within ±1e+06 in x_0",
+        f"found {found} = 'inf'",
+        "mend or drop these rows",
+    ]
 
 
 def missing_frame(folder):
@@ -187,6 +195,59 @@ def no_folder(folder):
     return ["test_features.csv: expected this file in the dataset folder", "found none", "or demo"]
 
 
+def repeated_column(folder):
+    for split in ("train", "test"):
+        path = folder.path / f"{split}_features.csv"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([f"{lines[0]},aEgo", *(f"{line},0.5" for line in lines[1:])]))
+    return ["test_features.csv: expected each column once", "found repeated: aEgo", "keep one of each"]
+
+
+def table_without_a_byte(folder):
+    (folder.path / "test_features.csv").write_bytes(b"")
+    return ["test_features.csv: expected a CSV table in UTF-8, found something else"]
+
+
+def table_in_another_encoding(folder):
+    path = folder.path / "train_features.csv"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    return ["train_features.csv: expected a CSV table in UTF-8, found something else"]
+
+
+def rows_longer_than_the_header(folder):
+    path = folder.path / "test_features.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *(f"{line}," for line in lines)]))
+    return ["test_features.csv: expected a CSV table in UTF-8, found something else"]
+
+
+def impossible_number(folder):
+    found = folder.put("train", 2, "vEgo", "1e308")
+    return ["expected a finite number within ±1e+06 in vEgo", f"found {found} = '1e308'", "mend or drop these rows"]
+
+
+def id_that_is_too_long(folder):
+    folder.put("test", 0, "ID", f"{'a' * 300}_20")
+    return ["test_features.csv: expected IDs like <scene>_<decisecond>", "found 'aaa", "rename"]
+
+
+def file_for_the_folder_of_frames(folder):
+    shutil.rmtree(folder.path / "images")
+    (folder.path / "images").touch()
+    return ["images: expected", "frames, missing: ", "add them"]
+
+
+def file_for_the_folder_of_lights(folder):
+    shutil.rmtree(folder.path / "traffic_lights")
+    (folder.path / "traffic_lights").touch()
+    return ["traffic_lights: expected a folder or nothing", "found something else", "remove it"]
+
+
+def dead_link_for_the_camera(folder):
+    (folder.path / "camera.json").symlink_to(folder.path / "nowhere")
+    return ["camera.json: expected a file or nothing", "found something else", "remove it"]
+
+
 def broken_camera(folder):
     (folder.path / "camera.json").write_text(json.dumps({"image_size_px": [128, 64]}))
     return ["camera.json: expected", "found no intrinsics_px, position_m, height_above_road_m"]
@@ -211,6 +272,15 @@ DAMAGES = [
     scene_in_both_files,
     empty_test_file,
     no_folder,
+    repeated_column,
+    table_without_a_byte,
+    table_in_another_encoding,
+    rows_longer_than_the_header,
+    impossible_number,
+    id_that_is_too_long,
+    file_for_the_folder_of_frames,
+    file_for_the_folder_of_lights,
+    dead_link_for_the_camera,
     broken_camera,
 ]
 
@@ -287,6 +357,7 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
         pytest.param(nn2, ["--causal=maybe"], ["'maybe' is not a valid boolean"], id="neither true nor false"),
         pytest.param(nn1, ["--epochs=3"], ["No such option '--epochs'"], id="unknown parameter"),
         pytest.param(blend, ["--out=."], ["'.' is a directory"], id="folder for a file"),
+        pytest.param(blend, ["--out=main.csv/x.csv"], ["a place where a file can be written"], id="file for a folder"),
     ],
 )
 def test_words_that_an_option_does_not_know_are_refused_before_a_run_is_opened(there, command, words, said):
@@ -335,7 +406,11 @@ def test_an_upstream_of_other_data_is_refused(there, folder):
     folder.put("train", 0, "aEgo", "0.123")
     run = first("nn1")
 
-    said = ["expected a run with the data", f"found {run.data.tags['atma18.data_sha256'][:12]}", "This makes one"]
+    said = [
+        "expected the data of this experiment",
+        f"found {run.data.tags['atma18.data_sha256'][:12]}",
+        "This makes one",
+    ]
     words = [f"--data={folder.path}", f"--folds={run.info.run_id}", f"--inputs={run.info.run_id}"]
     assert_refused_and_nothing_else(there, blend, words, said)
 
@@ -343,14 +418,18 @@ def test_an_upstream_of_other_data_is_refused(there, folder):
 def test_an_upstream_of_other_folds_is_refused(there):
     run = first("nn1")
 
-    said = ["expected a run with the folds", f"found {run.data.tags['atma18.folds_sha256'][:12]}", "--fold_seed 1"]
+    said = [
+        "expected the folds of this experiment",
+        f"found {run.data.tags['atma18.folds_sha256'][:12]}",
+        "--fold_seed 1",
+    ]
     assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}", "--fold_seed=1"], said)
 
 
 def test_an_upstream_of_another_step_is_refused(there):
     run_id = first("nn2").info.run_id
 
-    said = [f"(run {run_id} of nn2): expected a run with the step nn1", "found nn2", "steps.nn1"]
+    said = [f"(run {run_id}): expected a run of nn1", "found one of nn2", "name another"]
     assert_refused_and_nothing_else(there, gbdt, [there.data, f"--nn1={run_id}"], said)
 
 
@@ -406,8 +485,27 @@ def test_a_run_that_somebody_else_made_is_refused(there):
     run_id = MlflowClient().create_run(first("nn1").info.experiment_id).info.run_id
     MlflowClient().set_terminated(run_id)
 
-    said = ["expected the manifest of a finished run, found none"]
+    said = [f"run {run_id}: expected a run of embed, nn1, nn2, gbdt, blend, found one of something else"]
     assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
+
+
+@pytest.mark.parametrize("step", ["nn1", None], ids=["finished", "not there"])
+def test_an_inherited_run_that_is_not_fresh_is_refused_and_left_alone(there, monkeypatch, step):
+    """A variable that somebody exported long ago must not make this command's end that run's."""
+    run_id = first(step).info.run_id if step else "0" * 32
+    before = [(run.info.status, run.data.tags) for run in all_runs()]
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+
+    said = ["MLFLOW_RUN_ID: expected a run that mlflow run has", run_id, "unset it"]
+    assert_refused_and_nothing_else(there, embed, [there.data], said, opened_a_run=False)
+
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert [(run.info.status, run.data.tags) for run in all_runs()] == before
+
+
+def test_a_url_is_no_dataset_folder(there, folder):
+    said = ["expected a dataset folder of this machine, or demo", f"found file://{folder.path}"]
+    assert_refused_and_nothing_else(there, embed, [f"--data=file://{folder.path}"], said)
 
 
 def test_a_missing_upstream_is_refused_with_the_command_that_makes_it(there):

@@ -97,8 +97,8 @@ def test_an_entry_may_be_a_folder(tmp_path):
 
 
 def seen_in(folder):
-    """What a reader would find: everything but the locks."""
-    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
+    """What a reader would find: everything but locks and notes of sizes."""
+    return [path.name for path in folder.iterdir() if path.suffix not in (".lock", ".size")]
 
 
 def write_half_a_file(path):
@@ -372,6 +372,38 @@ def test_a_forgotten_entry_is_made_anew_although_it_is_held(tmp_path):
     cache.forget("notes", "one")
 
     assert cache.get("notes", "one", write("right")).read_text() == "right"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda entry: (entry / "a").write_text("12"), id="cut"),
+        pytest.param(lambda entry: (entry / "b").unlink(), id="a file is missing"),
+        pytest.param(lambda entry: (entry / "c").write_text("3"), id="a file too many"),
+        pytest.param(lambda entry: (entry.parent / ".one.size").unlink(), id="never finished"),
+    ],
+)
+def test_an_entry_of_another_size_than_it_was_made_is_made_again(tmp_path, damage, capsys):
+    def make(path):
+        path.mkdir()
+        (path / "a").write_text("123")
+        (path / "b").write_text("4567")
+
+    entry = Cache.open(tmp_path).get("notes", "one", make)
+    damage(entry)
+
+    assert Cache.open(tmp_path).get("notes", "one", make) == entry
+
+    assert {path.name: path.read_text() for path in entry.iterdir()} == {"a": "123", "b": "4567"}
+    assert f"{entry}: damaged from outside, made again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_a_place_that_can_be_no_folder_is_refused(tmp_path, place):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ValueError, match=r"expected a folder for the cache .* set ATMA18_CACHE to another"):
+        Cache.open(tmp_path / place)
 
 
 def test_who_waits_for_another_process_says_so(tmp_path, capsys, monkeypatch):

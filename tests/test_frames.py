@@ -286,6 +286,14 @@ def test_verifying_what_is_unchanged_changes_nothing(images, cache, decoded):
     assert len(stores_in(cache)) == 1
 
 
+def test_verifying_replaces_frames_that_were_changed_in_the_cache(images, cache):
+    open_store(images, IDS, cache)
+    [key] = stores_in(cache)
+    np.load(cache.root / "frames" / key / "frames.npy", mmap_mode="r+")[:] = 0  # the same size, and known files
+
+    np.testing.assert_array_equal(open_store(images, IDS, cache, verify=True).frames[2, 0], random_pixels(6))
+
+
 def test_frames_that_were_cleaned_from_the_cache_are_decoded_again(images, cache):
     before = open_store(images, IDS, cache).frames[:].copy()
     (key,) = stores_in(cache)

@@ -26,8 +26,12 @@ def name_of(step, way):
 
 
 def run_id_of(step, way):
-    """The run that this name must lead to: a step's own name means its newest version."""
-    return newest(step).info.run_id if way == "step" else first(step).info.run_id
+    """The run that this name must lead to: a step's own name means the newest run with the same data and folds."""
+    if way != "step":
+        return first(step).info.run_id
+    same = {tag: first(step).data.tags[tag] for tag in ("atma18.step", "atma18.data_sha256", "atma18.folds_sha256")}
+    fitting = [run for run in all_runs() if same.items() <= run.data.tags.items() and run.info.status == "FINISHED"]
+    return [run for run in fitting if run.data.tags.get("atma18.stage") != "first"][-1].info.run_id
 
 
 def inputs_of(run):
@@ -81,7 +85,7 @@ def test_init_can_be_named_in_every_way(there, half_trained, way):
 def test_a_first_stage_of_another_net_is_no_init(there, half_trained):
     message = refused(call(nn2, there.data, "--stage=second", f"--init={half_trained.info.run_id}"))
 
-    assert "expected a run with the step nn2" in message
+    assert "expected a run of nn2, found one of nn1: name another" in message
 
 
 def test_two_versions_of_one_model_are_two_inputs(there):

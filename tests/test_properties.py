@@ -58,6 +58,7 @@ def is_an_id_by_hand(text):
         and all(c in string.digits for c in time)
         and len(time) <= 9
         and (time == "0" or time[0] != "0")
+        and len(text) <= 200
     )
 
 

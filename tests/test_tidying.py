@@ -95,7 +95,7 @@ def test_what_a_process_holds_is_named_and_stays(temporary):
     cache = Cache.open()
     cache.get("frames", "mine", lambda path: path.write_text("12345"))
 
-    output = ran(call(command, "--clean=true", "--limit_gb=0"))
+    output = ran(call(command, "--clean=true", "--limit_gb=1e-9"))
 
     assert f"in use by process {os.getpid()}" in line_of(output, "mine")
     assert kept() == ["frames/mine"]
@@ -126,3 +126,5 @@ def test_a_limit_that_is_no_size_is_refused(temporary, monkeypatch):
     monkeypatch.setenv("ATMA18_CACHE_LIMIT_GB", "plenty")
 
     assert "ATMA18_CACHE_LIMIT_GB: expected a number of gigabytes" in refused(call(command))
+    monkeypatch.delenv("ATMA18_CACHE_LIMIT_GB")
+    assert "limit_gb: expected a number of gigabytes above 0" in refused(call(command, "--limit_gb=1e400"))

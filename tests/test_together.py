@@ -128,6 +128,15 @@ def test_a_store_that_is_just_being_made_is_waited_for(tmp_path, monkeypatch):
     assert list(seen) == []
 
 
+def test_a_folder_for_a_database_is_refused(tiny_folder, tmp_path, monkeypatch):
+    enter(tmp_path, monkeypatch)
+    (tmp_path / "mlflow.db").mkdir()
+
+    message = refused(call(embed, f"--data={tiny_folder}"))
+
+    assert f"{tmp_path}/mlflow.db: expected a database, found a folder" in message
+
+
 def test_a_file_that_is_no_database_is_refused(tiny_folder, tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch)
     (tmp_path / "mlflow.db").write_text("a thousand words, and none of them a table " * 50)

@@ -53,7 +53,12 @@ def alone() -> Iterator[None]:
     if database is None:
         yield  # a server takes care of that
         return
-    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{database}: expected a place for a database ({error}): set MLFLOW_TRACKING_URI") from error
+    if database.is_dir():
+        raise ValueError(f"{database}: expected a database, found a folder: name a file in it")
     with FileLock(database.with_name(f"{database.name}.lock")):
         yield
 
@@ -90,11 +95,11 @@ def _check_same_outside() -> None:
 
 def _version_outside() -> str | None:
     """Ask the Python that runs `mlflow run` for its MLflow; None where it is not a process of this machine."""
-    for parent in psutil.Process().parents():
-        try:
-            words, path = parent.cmdline(), parent.environ().get("PATH")
-        except psutil.Error:
-            return None
+    try:
+        parents = [(parent.cmdline(), parent.environ().get("PATH")) for parent in psutil.Process().parents()]
+    except psutil.Error:  # a parent of another user, or one that has just ended
+        return None
+    for words, path in parents:
         if "run" in words and any(Path(word).name == "mlflow" for word in words[1:3]):
             python = shutil.which(words[0], path=path)
             if python is None:

@@ -25,7 +25,7 @@ _STAGE_TAG = f"{PREFIX}stage"
 _FIRST = "first"
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/@]+))")
 _FORMS = "a run ID, models:/NAME/VERSION or models:/NAME@ALIAS"
 
 
@@ -84,18 +84,22 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
     Raises:
         ValueError: If there is no such run, or it is not finished, deleted, changed, or of another step, data or folds.
     """
+    given = given.strip()
     run_id = _newest(given, experiment, stage) if given in STEPS else _named_run_id(given, f", or {', '.join(STEPS)}")
     upstream = open_run(run_id, experiment.cache)
+    if step is not None and upstream.step != step:
+        raise ValueError(
+            f"{given} (run {run_id}): expected a run of {step}, found one of {upstream.step}: name another"
+        )
     for what, expected, found in (
-        ("step", step or upstream.step, upstream.step),
         ("data", experiment.dataset.sha256, upstream.data_sha256),
         ("folds", experiment.folds.sha256, upstream.folds_sha256),
     ):
         if found != expected:
             raise ValueError(
-                f"{given} (run {run_id} of {upstream.step}): expected a run with the {what} {expected[:12]} of this "
-                f"one, found {found[:12]}. This makes one:\n"
-                f"  {store.command(step or upstream.step, experiment.parameters)}"
+                f"{given} (run {run_id} of {upstream.step}): expected the {what} of this experiment, "
+                f"{expected[:12]}…, found {found[:12]}…. This makes one:\n"
+                f"  {store.command(upstream.step, experiment.parameters)}"
             )
     return upstream
 
@@ -176,6 +180,10 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
         )
     if status != "FINISHED":
         raise ValueError(f"run {run_id}: expected a finished run, found status {status}: name another")
+    if f"{PREFIX}step" not in tags:
+        raise ValueError(
+            f"run {run_id}: expected a run of {', '.join(STEPS)}, found one of something else: name another"
+        )
     artifacts = store.artifacts_folder(run, cache)
     manifest = Manifest.read(artifacts / FILE)
     if manifest.sha256 != tags.get(MANIFEST_TAG):

@@ -1,6 +1,7 @@
 """What a step does while it runs: measure, keep, and end as a complete result or as none."""
 
 import json
+import os
 import time
 import traceback
 import warnings
@@ -222,8 +223,28 @@ def command_run(name: str) -> Iterator[str]:
         ValueError: If the store cannot be used.
     """
     admission.enter()
+    _check_inherited_run()
     with _run(name) as run_id:
         yield run_id
+
+
+def _check_inherited_run() -> None:
+    """Refuse a run that is not the one that `mlflow run` has just opened: taking it up would spoil it."""
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return
+    try:
+        run = store.client().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(
+            f"MLFLOW_RUN_ID: expected a run that mlflow run has opened in {mlflow.get_tracking_uri()}, found none with "
+            f"ID {run_id}: unset it"
+        ) from error
+    if run.info.status != "RUNNING" or _STEP_TAG in run.data.tags or run.info.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"MLFLOW_RUN_ID: expected a run that mlflow run has just opened, found run {run_id}, which is or was "
+            f"another command's ({run.info.status}): unset it"
+        )
 
 
 @contextmanager
