@@ -407,7 +407,7 @@ def test_a_place_that_can_be_no_folder_is_refused(tmp_path, place):
 
 
 def test_who_waits_for_another_process_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("atma18.cache._PATIENCE_S", 0.1)
+    monkeypatch.setattr("atma18.cache.locks.PATIENCE_S", 0.1)
     with another_process(MAKING, tmp_path) as maker:
         waiting = Thread(target=Cache.open(tmp_path).get, args=("notes", "one", write("whole")))
         waiting.start()

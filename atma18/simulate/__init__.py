@@ -7,7 +7,7 @@ signals, scene sizes and noise follow the published statistics of the competitio
 
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import draw_scene, scene_sizes
-from atma18.simulate.writing import FEATURE_COLUMNS, Plan, source_sha256, write_drives, write_folder
+from atma18.simulate.writing import FEATURE_COLUMNS, Plan, source_sha256, table, write_drives, write_folder
 
 __all__ = [
     "DEMO",
@@ -17,6 +17,7 @@ __all__ = [
     "render",
     "scene_sizes",
     "source_sha256",
+    "table",
     "write_drives",
     "write_folder",
 ]

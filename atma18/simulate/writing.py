@@ -153,6 +153,11 @@ def _write_scene(folder: Path, scene: Scene) -> list[Row]:
     return [_row(sample) for sample in scene.samples]
 
 
+def table(samples: Iterable[Sample]) -> pd.DataFrame:
+    """Return samples as a table of ID, signals and targets, a row each."""
+    return pd.DataFrame([_row(sample) for sample in samples], columns=[*FEATURE_COLUMNS, *TARGETS])
+
+
 def _row(sample: Sample) -> Row:
     targets = dict(zip(TARGETS, sample.targets_m.tolist(), strict=True))
     return {"ID": sample.sample_id, **sample.signals, **targets}

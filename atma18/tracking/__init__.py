@@ -1,7 +1,8 @@
 """Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
 
 `store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
-makes a result what it is, `registry` registers versions and resolves upstreams, `runs` is what a step does meanwhile.
+makes a result what it is, `registry` registers versions and resolves upstreams, `lifecycle` begins and ends
+runs, `runs` is what a step does meanwhile.
 """
 
 import os
@@ -12,10 +13,10 @@ os.environ.update(
 )  # MLflow reads them once
 
 from atma18.tracking.identity import Identity
+from atma18.tracking.lifecycle import command_run
 from atma18.tracking.registry import STEPS, Upstream, folds_of, named_run, resolve, reusable
 from atma18.tracking.runs import (
     StepRun,
-    command_run,
     describe_parent,
     figures_of,
     finish_parent,

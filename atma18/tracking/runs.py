@@ -1,12 +1,10 @@
 """What a step does while it runs: measure, keep, and end as a complete result or as none."""
 
 import json
-import os
 import time
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Metric, Param
-from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots, servable, stopwatch
 from atma18.dataset import DEMO
@@ -24,15 +21,11 @@ from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
 from atma18.servable import Member, Model, Sensors
-from atma18.tracking import admission, packaging, registry, store
+from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.registry import MANIFEST_TAG, Upstream
-
-TRACEBACK = "traceback.txt"
-_LONGEST_TAG = 5000
-_DESCRIPTION = "mlflow.note.content"
-_STEP_TAG = f"{PREFIX}step"
 
 
 @dataclass
@@ -171,14 +164,14 @@ def step_run(
         config: the step's resolved configuration.
         upstreams: the verified runs that it reads, by name.
     """
-    with _own_or_nested_run(identity.step) as run_id, experiment.cache.scratch("runs") as scratch:
+    with lifecycle.own_or_nested_run(identity.step) as run_id, experiment.cache.scratch("runs") as scratch:
         scratch.mkdir()
         step = StepRun(identity, experiment, upstreams, run_id, scratch)
         with step.phase("total", len(experiment.dataset.train)):
             step.open(config)
             yield step
         step.close()
-        _end(run_id, "FINISHED")
+        lifecycle.end(run_id, "FINISHED")
     step.finished = registry.open_run(run_id, experiment.cache)
     registry.register(step.finished)
 
@@ -196,7 +189,7 @@ def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, st
     mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
         store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
-    store.client().set_tag(run_id, _DESCRIPTION, description[:_LONGEST_TAG])
+    store.client().set_tag(run_id, DESCRIPTION, description[:LONGEST_TAG])
 
 
 def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
@@ -211,87 +204,6 @@ def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.Data
 def figures_of(run_id: str) -> dict[str, float]:
     """Return the newest value of every metric of a run."""
     return dict(store.client().get_run(run_id).data.metrics)
-
-
-@contextmanager
-def command_run(name: str) -> Iterator[str]:
-    """Open the run of a command, or take up the one that `mlflow run` opened, and yield its ID.
-
-    However the command ends, the run says so; a failed one keeps the message and the traceback.
-
-    Raises:
-        ValueError: If the store cannot be used.
-    """
-    admission.enter()
-    _check_inherited_run()
-    with _run(name) as run_id:
-        yield run_id
-
-
-def _check_inherited_run() -> None:
-    """Refuse a run that is not the one that `mlflow run` has just opened: taking it up would spoil it."""
-    run_id = os.environ.get("MLFLOW_RUN_ID")
-    if not run_id:
-        return
-    try:
-        run = store.client().get_run(run_id)
-    except MlflowException as error:
-        raise ValueError(
-            f"MLFLOW_RUN_ID: expected a run that mlflow run has opened in {mlflow.get_tracking_uri()}, found none with "
-            f"ID {run_id}: unset it"
-        ) from error
-    if run.info.status != "RUNNING" or _STEP_TAG in run.data.tags or run.info.lifecycle_stage == "deleted":
-        raise ValueError(
-            f"MLFLOW_RUN_ID: expected a run that mlflow run has just opened, found run {run_id}, which is or was "
-            f"another command's ({run.info.status}): unset it"
-        )
-
-
-@contextmanager
-def _own_or_nested_run(step: str) -> Iterator[str]:
-    """Yield the command's run if the command is this step, else a run that is nested in it."""
-    active = mlflow.active_run()
-    if active is not None and store.client().get_run(active.info.run_id).data.tags.get(_STEP_TAG) == step:
-        yield active.info.run_id
-    else:
-        with _run(step) as run_id:
-            yield run_id
-
-
-@contextmanager
-def _run(name: str) -> Iterator[str]:
-    try:
-        run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
-    except MlflowException as error:
-        raise ValueError(f"{mlflow.get_tracking_uri()}: expected to open a run there, found {error.message}") from error
-    store.client().set_tag(run_id, _STEP_TAG, name)
-    try:
-        yield run_id
-    except (KeyboardInterrupt, SystemExit):
-        _end(run_id, "KILLED")
-        raise
-    except BaseException as error:
-        _explain(run_id, error)
-        _end(run_id, "FAILED")
-        raise
-    _end(run_id, "FINISHED")
-
-
-def _end(run_id: str, status: str) -> None:
-    """End a run unless it has ended already."""
-    active = mlflow.active_run()
-    if active is not None and active.info.run_id == run_id:
-        mlflow.end_run(status)
-
-
-def _explain(run_id: str, error: BaseException) -> None:
-    """Keep with a failed run why it failed; a store that fails too must not hide the reason."""
-    with suppress(MlflowException, OSError):
-        store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
-        store.client().set_tag(run_id, f"{PREFIX}error", str(error)[:_LONGEST_TAG])
-        store.client().set_tag(run_id, _DESCRIPTION, f"**Failed:** {error}"[:_LONGEST_TAG])
-        if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
-            error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")
 
 
 def _setting_tags(experiment: Experiment) -> dict[str, str]:

@@ -1,26 +1,18 @@
-"""Where things that can be made again are kept: by content, complete or absent, shared by processes, and cleaned.
-
-The cache is a folder of `<kind>/<key>`. Four rules keep it sound, however many processes use it and however they end:
-
-- an entry is made beside its place and renamed when it is whole, under a lock of its own, and its size is noted;
-- what is being made is locked by its maker, so what a killed maker left is known as such, and removed;
-- what a process has asked for is held until it ends, and nobody removes what is held;
-- a lock ends with its process, by the operating system's word.
-"""
+"""The cache itself: entries that are whole or not there."""
 
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-PLACE = "ATMA18_CACHE"
-LIMIT = "ATMA18_CACHE_LIMIT_GB"
+from atma18.cache.locks import Holding, holders, is_free, lock_of, locked
+from atma18.cache.settings import PLACE, default_limit_bytes, default_root
 
 FOLDS = "folds"
 """A kind that never makes room: made again after an upgrade of a library, folds could come out otherwise."""
@@ -30,41 +22,6 @@ CHECKPOINTS = "checkpoints"
 
 _HELD = ".held"
 _MAKING = ".making-"
-_PATIENCE_S = 5
-
-
-def default_root(environment: Mapping[str, str]) -> Path:
-    """Return the cache folder: `ATMA18_CACHE`, else `atma18` in the user's own cache folder."""
-    if chosen := environment.get(PLACE):
-        return Path(chosen).expanduser().absolute()
-    users = environment.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification has relative paths ignored.
-    return (Path(users) if Path(users).is_absolute() else Path.home() / ".cache") / "atma18"
-
-
-def default_limit_bytes(environment: Mapping[str, str]) -> int | None:
-    """Return how large the cache may grow: `ATMA18_CACHE_LIMIT_GB`, or None where nothing is set.
-
-    Raises:
-        ValueError: If the variable is no number above 0.
-    """
-    text = environment.get(LIMIT)
-    return limit_bytes(text, LIMIT) if text else None
-
-
-def limit_bytes(text: str, name: str) -> int:
-    """Read a number of gigabytes; `name` says whose it is.
-
-    Raises:
-        ValueError: If it is no number above 0.
-    """
-    try:
-        limit_gb = float(text)
-    except ValueError:
-        limit_gb = float("nan")
-    if not 0 < limit_gb < float("inf"):
-        raise ValueError(f"{name}: expected a number of gigabytes above 0, found {text!r}")
-    return round(limit_gb * 1e9)
 
 
 @dataclass(frozen=True)
@@ -171,23 +128,23 @@ class Cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in self.leftovers(kind):
             self.discard(left)
-        with _locked(_lock_of(path)):
+        with locked(lock_of(path)):
             try:
                 yield path
             finally:
                 _delete(path)
-                _lock_of(path).unlink()
+                lock_of(path).unlink()
 
     def entries(self) -> list[Entry]:
         """Return every whole entry, least recently used first."""
-        holders = self._holders()
+        held_by = holders(self.root / _HELD)
         found = [
             Entry(
                 kind=path.parent.name,
                 key=path.name,
                 size_bytes=_size_bytes(path),
-                used_s=_lock_of(path).stat().st_mtime if _lock_of(path).exists() else path.stat().st_mtime,
-                holder=holders.get(f"{path.parent.name}/{path.name}"),
+                used_s=lock_of(path).stat().st_mtime if lock_of(path).exists() else path.stat().st_mtime,
+                holder=held_by.get(f"{path.parent.name}/{path.name}"),
             )
             for path in self.root.glob("[!.]*/[!.]*")
         ]
@@ -196,24 +153,24 @@ class Cache:
     def leftovers(self, kind: str = "*") -> list[Path]:
         """Return what was being made by processes that are gone."""
         locks = self.root.glob(f"{kind}/.{_MAKING}*.lock")
-        return [lock.with_name(lock.name[1 : -len(".lock")]) for lock in locks if _is_free(lock)]
+        return [lock.with_name(lock.name[1 : -len(".lock")]) for lock in locks if is_free(lock)]
 
     def discard(self, leftover: Path) -> None:
         """Remove what a killed process left; somebody else may be removing it too."""
         _delete(leftover)
-        _lock_of(leftover).unlink(missing_ok=True)
+        lock_of(leftover).unlink(missing_ok=True)
 
     def remove(self, entry: Entry) -> bool:
         """Remove an entry unless a process holds it or is just asking for it; say whether it went."""
         place = self.place(entry.kind, entry.key)
         try:
-            with _locked(_lock_of(place), timeout_s=0):
-                if f"{entry.kind}/{entry.key}" in self._holders() or not place.exists():
+            with locked(lock_of(place), timeout_s=0):
+                if f"{entry.kind}/{entry.key}" in holders(self.root / _HELD) or not place.exists():
                     return False
                 with self.scratch(entry.kind) as scratch:  # gone at once, and wholly, even if we are killed now
                     place.rename(scratch)
                 _size_note(place).unlink(missing_ok=True)
-                _lock_of(place).unlink()
+                lock_of(place).unlink()
         except Timeout:
             return False
         return True
@@ -226,9 +183,9 @@ class Cache:
 
     @contextmanager
     def _only_one(self, kind: str, key: str) -> Iterator[None]:
-        lock = _lock_of(self.place(kind, key))
+        lock = lock_of(self.place(kind, key))
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(lock, waiting_for=f"{kind}/{key}"):
+        with locked(lock, waiting_for=f"{kind}/{key}"):
             os.utime(lock)  # the entry is of use now
             try:
                 yield
@@ -237,70 +194,9 @@ class Cache:
                     lock.unlink()
 
     @cached_property
-    def _holding(self) -> "_Holding":
-        self._holders()  # clears away the lists of processes that are gone
-        return _Holding(self.root / _HELD)
-
-    def _holders(self) -> dict[str, int]:
-        """Return, for each entry that is held, the number of a process that holds it."""
-        found: dict[str, int] = {}
-        for lock in (self.root / _HELD).glob("*.lock"):
-            names = lock.with_suffix(".txt")
-            if _is_free(lock):
-                names.unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
-            elif names.exists():
-                found |= dict.fromkeys(names.read_text().splitlines(), int(lock.name.split("-")[0]))
-        return found
-
-
-class _Holding:
-    """A list of what this process holds, beside a lock that ends with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.names = folder / f"{name}.txt"
-        self.names.touch()
-        self.lock = FileLock(folder / f"{name}.lock", thread_local=False)
-        self.lock.acquire()
-        self.held: set[str] = set()
-
-    def add(self, name: str) -> None:
-        if name not in self.held:
-            self.held.add(name)
-            with self.names.open("a") as file:
-                file.write(f"{name}\n")
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
-
-
-@contextmanager
-def _locked(lock: Path, *, timeout_s: float = -1, waiting_for: str = "") -> Iterator[None]:
-    """Hold a lock; say what is waited for if somebody else holds it for long."""
-    file_lock = FileLock(lock)
-    try:
-        file_lock.acquire(timeout=_PATIENCE_S if waiting_for else timeout_s)
-    except Timeout:
-        if not waiting_for:
-            raise
-        print(f"waiting for another process that makes {waiting_for}")
-        file_lock.acquire()
-    try:
-        yield
-    finally:
-        file_lock.release()
-
-
-def _is_free(lock: Path) -> bool:
-    """Say whether nobody holds a lock: its process is gone."""
-    try:
-        with _locked(lock, timeout_s=0):
-            return True
-    except Timeout:
-        return False
+    def _holding(self) -> Holding:
+        holders(self.root / _HELD)  # clears away the lists of processes that are gone
+        return Holding(self.root / _HELD)
 
 
 def _size_note(place: Path) -> Path:

@@ -1,0 +1,98 @@
+"""How a run begins and how it ends: whatever happens in between, its status says so, and a failed one says why."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from atma18.tracking import admission, store
+from atma18.tracking.identity import PREFIX
+
+TRACEBACK = "traceback.txt"
+DESCRIPTION = "mlflow.note.content"
+LONGEST_TAG = 5000
+_STEP_TAG = f"{PREFIX}step"
+
+
+@contextmanager
+def command_run(name: str) -> Iterator[str]:
+    """Open the run of a command, or take up the one that `mlflow run` opened, and yield its ID.
+
+    However the command ends, the run says so; a failed one keeps the message and the traceback.
+
+    Raises:
+        ValueError: If the store cannot be used.
+    """
+    admission.enter()
+    _check_inherited_run()
+    with _run(name) as run_id:
+        yield run_id
+
+
+def _check_inherited_run() -> None:
+    """Refuse a run that is not the one that `mlflow run` has just opened: taking it up would spoil it."""
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return
+    try:
+        run = store.client().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(
+            f"MLFLOW_RUN_ID: expected a run that mlflow run has opened in {mlflow.get_tracking_uri()}, found none with "
+            f"ID {run_id}: unset it"
+        ) from error
+    if run.info.status != "RUNNING" or _STEP_TAG in run.data.tags or run.info.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"MLFLOW_RUN_ID: expected a run that mlflow run has just opened, found run {run_id}, which is or was "
+            f"another command's ({run.info.status}): unset it"
+        )
+
+
+@contextmanager
+def own_or_nested_run(step: str) -> Iterator[str]:
+    """Yield the command's run if the command is this step, else a run that is nested in it."""
+    active = mlflow.active_run()
+    if active is not None and store.client().get_run(active.info.run_id).data.tags.get(_STEP_TAG) == step:
+        yield active.info.run_id
+    else:
+        with _run(step) as run_id:
+            yield run_id
+
+
+@contextmanager
+def _run(name: str) -> Iterator[str]:
+    try:
+        run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
+    except MlflowException as error:
+        raise ValueError(f"{mlflow.get_tracking_uri()}: expected to open a run there, found {error.message}") from error
+    store.client().set_tag(run_id, _STEP_TAG, name)
+    try:
+        yield run_id
+    except (KeyboardInterrupt, SystemExit):
+        end(run_id, "KILLED")
+        raise
+    except BaseException as error:
+        _explain(run_id, error)
+        end(run_id, "FAILED")
+        raise
+    end(run_id, "FINISHED")
+
+
+def end(run_id: str, status: str) -> None:
+    """End a run unless it has ended already."""
+    active = mlflow.active_run()
+    if active is not None and active.info.run_id == run_id:
+        mlflow.end_run(status)
+
+
+def _explain(run_id: str, error: BaseException) -> None:
+    """Keep with a failed run why it failed; a store that fails too must not hide the reason."""
+    with suppress(MlflowException, OSError):
+        store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
+        store.client().set_tag(run_id, f"{PREFIX}error", str(error)[:LONGEST_TAG])
+        store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {error}"[:LONGEST_TAG])
+        if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
+            error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")

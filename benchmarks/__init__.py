@@ -1,0 +1,1 @@
+"""Measurements, each runnable by hand: figures beside a named reference."""
