@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import mlflow
@@ -95,11 +95,7 @@ def _check_same_outside() -> None:
 
 def _version_outside() -> str | None:
     """Ask the Python that runs `mlflow run` for its MLflow; None where it is not a process of this machine."""
-    try:
-        parents = [(parent.cmdline(), parent.environ().get("PATH")) for parent in psutil.Process().parents()]
-    except psutil.Error:  # a parent of another user, or one that has just ended
-        return None
-    for words, path in parents:
+    for words, path in _parents():
         if "run" in words and any(Path(word).name == "mlflow" for word in words[1:3]):
             python = shutil.which(words[0], path=path)
             if python is None:
@@ -107,6 +103,14 @@ def _version_outside() -> str | None:
             asked = subprocess.run([python, "-I", "-c", _ASK_VERSION], capture_output=True, text=True, check=False)
             return asked.stdout.strip() or None
     return None
+
+
+def _parents() -> Iterator[tuple[list[str], str | None]]:
+    """Yield the words and the PATH of each process above this one, the nearest first, as far as they may be seen."""
+    with suppress(psutil.Error):
+        for parent in psutil.Process().parents():
+            with suppress(psutil.Error):  # of another user, or just ended
+                yield parent.cmdline(), parent.environ().get("PATH")
 
 
 def _check_schema() -> None:
