@@ -1,6 +1,7 @@
 """Wrong input ends a step with one clear message and a FAILED run; nothing else has changed then."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -450,7 +451,7 @@ def model_file(run):
 def test_an_upstream_whose_files_were_touched_afterwards_is_refused(there, find, damage):
     run = first("nn1")
     path = find(run)
-    whole = path.read_bytes()
+    whole, stat = path.read_bytes(), path.stat()
     path.unlink()
     if damage == "changed":
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -459,6 +460,7 @@ def test_an_upstream_whose_files_were_touched_afterwards_is_refused(there, find,
         assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
     finally:
         path.write_bytes(whole)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def test_an_upstream_whose_manifest_was_rewritten_is_refused(there):
