@@ -1,9 +1,5 @@
 """A row's result must be the same to the bit whatever rows come with it, and every byte must land in its channel."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -151,20 +147,3 @@ def test_the_machine_is_what_torch_says_it_is():
     assert machine.device == ("cuda" if torch.cuda.is_available() else "cpu")
     assert machine.threads == torch.get_num_threads()
     assert isinstance(machine.bfloat16, bool)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        pytest.param({}, "1000", id="ours"),
-        pytest.param({"GOMP_SPINCOUNT": "7"}, "7", id="somebody's own"),
-        pytest.param({"OMP_WAIT_POLICY": "ACTIVE"}, None, id="somebody's policy"),
-    ],
-)
-def test_idle_threads_leave_the_cores_to_others_unless_somebody_wants_it_otherwise(given, expected):
-    bare = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
-    script = "import os, sys, atma18; assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'))"
-
-    done = subprocess.run([sys.executable, "-c", script], env=bare | given, capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == str(expected)
