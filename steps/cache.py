@@ -20,7 +20,7 @@ CHECKPOINT_DAYS = 14
 
 
 @click.command()
-@click.option("--clean", default=False, type=click.BOOL, show_default=True, help="Remove what is marked.")
+@options.flag("clean", False, "Remove what is marked.")
 @options.or_none("unused_days", click.IntRange(min=0), "Mark what nobody has asked for in so many days.")
 @options.or_none("limit_gb", click.STRING, "Mark the least recently used until the rest fits.")
 def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:

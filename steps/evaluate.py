@@ -35,7 +35,8 @@ def main(predictions: str, targets: str) -> None:
         if found is None:
             predicted_ids, predicted_m = evaluation.read_predictions(Path(predictions), path)
         else:
-            predicted_ids, predicted_m = found.stored_predictions.test_ids, found.stored_predictions.test_m
+            predicted = found.stored_predictions
+            predicted_ids, predicted_m = predicted.test_ids, predicted.test_m
         scores = evaluation.scores(evaluation.aligned(ids, predicted_ids, predicted_m), truth_m, ids)
         table = evaluation.table(scores)
         tracking.record_evaluation(run, {score.metric: score.mae_m for score in scores}, table, found)

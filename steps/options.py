@@ -104,16 +104,17 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--fold_seed", default=0, show_default=True, help="Draws the folds, and nothing else."),
         click.option("--seed", default=0, show_default=True, help="Draws everything but the folds."),
-        _flag("verify", False, "Read every frame again even if its file looks unchanged."),
+        flag("verify", False, "Read every frame again even if its file looks unchanged."),
     )(with_setting)
 
 
 def reuse(command: Command) -> Command:
     """Declare whether finished runs may stand in for new ones."""
-    return _flag("reuse", True, "Take finished runs of the very same.")(command)
+    return flag("reuse", True, "Take finished runs of the very same.")(command)
 
 
-def _flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
+def flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
+    """Declare an option that is true or false."""
     return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 

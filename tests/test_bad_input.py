@@ -127,22 +127,18 @@ def hole_in_a_column(folder):
     return ["train_features.csv: expected a value of steeringAngleDeg", f"holes at {', '.join(holes)}", "fill them"]
 
 
+def refused_number(folder, column, value):
+    found = folder.put("train", 3, column, value)
+    expected = f"train_features.csv: expected a finite number within ±1e+06 in {column}"
+    return [expected, f"found {found} = '{value}'", "mend or drop these rows"]
+
+
 def missing_target(folder):
-    found = folder.put("train", 3, "y_2", "")
-    return [
-        "train_features.csv: expected a finite number within ±1e+06 in y_2",
-        f"found {found} = ''",
-        "mend or drop these rows",
-    ]
+    return refused_number(folder, "y_2", "")
 
 
 def infinite_target(folder):
-    found = folder.put("train", 3, "x_0", "inf")
-    return [
-        "train_features.csv: expected a finite number within ±1e+06 in x_0",
-        f"found {found} = 'inf'",
-        "mend or drop these rows",
-    ]
+    return refused_number(folder, "x_0", "inf")
 
 
 def missing_frame(folder):
@@ -223,8 +219,7 @@ def rows_longer_than_the_header(folder):
 
 
 def impossible_number(folder):
-    found = folder.put("train", 2, "vEgo", "1e308")
-    return ["expected a finite number within ±1e+06 in vEgo", f"found {found} = '1e308'", "mend or drop these rows"]
+    return refused_number(folder, "vEgo", "1e308")
 
 
 def id_that_is_too_long(folder):

@@ -82,11 +82,12 @@ def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
     Raises:
         ValueError: If something is already there.
     """
-    if out.exists():
-        raise ValueError(f"{out}: expected nothing there, found a {'folder' if out.is_dir() else 'file'}: name another")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.partial")
     with _alone(unfinished):
+        if out.exists():
+            found = "folder" if out.is_dir() else "file"
+            raise ValueError(f"{out}: expected nothing there, found a {found}: name another")
         _start_or_resume(unfinished, plan)
         write_folder(unfinished, plan, workers)
         (unfinished / _PLAN).unlink()
@@ -97,8 +98,10 @@ def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     lock = folder.with_name(f"{folder.name}.lock")
     with FileLock(lock):
-        yield
-        lock.unlink()
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def _start_or_resume(folder: Path, plan: Plan) -> None:
@@ -124,7 +127,7 @@ def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
             for task, samples in zip(chunk, written, strict=True):
                 rows[task.split].extend(samples)
             progress.update(len(chunk))
-    train, test = _table(rows["train"]), _table(rows["test"])
+    train, test = (_as_table(rows[split]).sort_values("ID", ignore_index=True) for split in ("train", "test"))
     train.to_csv(folder / "train_features.csv", index=False)
     test[list(FEATURE_COLUMNS)].to_csv(folder / "test_features.csv", index=False)
     test[["ID", *TARGETS]].to_csv(folder / "test_targets.csv", index=False)
@@ -155,7 +158,7 @@ def _write_scene(folder: Path, scene: Scene) -> list[Row]:
 
 def table(samples: Iterable[Sample]) -> pd.DataFrame:
     """Return samples as a table of ID, signals and targets, a row each."""
-    return pd.DataFrame([_row(sample) for sample in samples], columns=[*FEATURE_COLUMNS, *TARGETS])
+    return _as_table([_row(sample) for sample in samples])
 
 
 def _row(sample: Sample) -> Row:
@@ -163,8 +166,8 @@ def _row(sample: Sample) -> Row:
     return {"ID": sample.sample_id, **sample.signals, **targets}
 
 
-def _table(rows: list[Row]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[*FEATURE_COLUMNS, *TARGETS]).sort_values("ID", ignore_index=True)
+def _as_table(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*FEATURE_COLUMNS, *TARGETS])
 
 
 def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
