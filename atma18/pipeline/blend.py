@@ -35,7 +35,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
     """
     dataset = experiment.dataset
     given = [name.strip() for name in inputs]
-    if not all(given):
+    if not given or not all(given):
         raise ValueError(f"inputs: expected runs, separated by single commas, found {','.join(inputs)!r}")
     upstreams = _named_apart(given, [tracking.resolve(name, experiment) for name in given])
 
