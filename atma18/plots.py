@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from atma18 import metrics
@@ -18,7 +19,8 @@ from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, TARGETS, WAYPOI
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Okabe and Ito's palette."""
-AXIS_LABELS = ("x, forward", "y, left", "z, up")
+AXIS_LABELS = ("x, forward", "y, left", "z, vertical")
+"""Which way z points is not settled for the competition; the simulated one points down."""
 MARKERS = ("o", "s", "^")
 _CHAIN: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.8}
 TRUTH = _CHAIN | {"color": "#56B4E9", "marker": "s", "markersize": 8, "linewidth": 3, "label": "truth"}
@@ -106,6 +108,43 @@ def trajectories(
     return figure
 
 
+def contact_sheet(
+    frames: UInt8Array,
+    truth_m: FloatArray,
+    boxes_px: Sequence[FloatArray],
+    camera: Camera,
+    titles: Sequence[str],
+) -> Figure:
+    """Draw samples one below the other: the three frames by time, the last with what follows, and that from above.
+
+    Args:
+        frames: (n, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s.
+        truth_m: (n, 18) metres, vehicle frame at t.
+        boxes_px: n times (B, 4) left, top, right and bottom of traffic lights at t.
+        camera: that took the frames.
+        titles: n titles.
+
+    Raises:
+        ValueError: If the lengths differ or are 0.
+    """
+    lengths = {len(frames), len(truth_m), len(boxes_px), len(titles)}
+    if len(lengths) > 1 or not len(titles):
+        raise ValueError(f"expected as many frames as targets, boxes and titles, found lengths {sorted(lengths)}")
+    figure = Figure(figsize=(20, 2.9 * len(titles) + 0.4), layout="constrained")
+    panels = figure.subplots(len(titles), 4, squeeze=False)
+    for row, shots, chain_m, boxes, title in zip(panels, frames, _waypoints(truth_m), boxes_px, titles, strict=True):
+        for axes, shot, when in zip(row, shots[::-1], ("t - 1.0 s", "t - 0.5 s"), strict=False):
+            _draw_in_frame(axes, shot, chain_m[:0], camera)
+            axes.set_title(when)
+        _draw_in_frame(row[2], shots[0], chain_m[None], camera)
+        for left, top, right, bottom in boxes:
+            row[2].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442"))
+        _draw_from_above(row[3], chain_m[None])
+        row[2].set_title(f"t: {title}")
+        row[3].set_title("0.5 … 3.0 s")
+    return figure
+
+
 def learning_curves(train_mae_m: Sequence[FloatArray], held_out_mae_m: Sequence[FloatArray | None]) -> Figure:
     """Draw the training and the held-out error of each fold's model, epoch by epoch.
 
@@ -188,21 +227,21 @@ def _curve(axes: Axes, values_m: FloatArray, colour: str, linestyle: str, label:
 
 
 def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: Camera) -> None:
-    """Draw (2, 6, 3) true and predicted waypoints over a frame; what is behind the camera or outside is not seen."""
+    """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; what is outside or behind is not seen."""
     axes.imshow(frame, interpolation="nearest")
     per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
-    for pixels, style in zip(camera.project(chains_m) * per_frame, (TRUTH, PREDICTED), strict=True):
+    for pixels, style in zip(camera.project(chains_m) * per_frame, (TRUTH, PREDICTED), strict=False):
         axes.plot(pixels[:, 0], pixels[:, 1], **style)
     axes.set(xlim=(-0.5, FRAME_WIDTH_PX - 0.5), ylim=(FRAME_HEIGHT_PX - 0.5, -0.5))
     axes.set(xlabel="u, right (px)", ylabel="v, down (px)")
 
 
 def _draw_from_above(axes: Axes, chains_m: FloatArray) -> None:
-    """Draw (2, 6, 3) true and predicted waypoints from above, the car at the origin and heading right."""
+    """Draw true and predicted waypoints, (1 or 2, 6, 3), from above, the car at the origin and heading right."""
     needed_m = max(chains_m[0, :, 0].max(), 4.5 * np.abs(chains_m[0, :, 1]).max())
     reach_m = next((reach for reach in REACHES_M if 0.9 * reach >= needed_m), float(np.ceil(needed_m / 0.9)))
     axes.plot(0, 0, marker=">", markersize=9, color="0.3", linestyle="none")
-    for chain_m, style in zip(chains_m, (TRUTH, PREDICTED), strict=True):
+    for chain_m, style in zip(chains_m, (TRUTH, PREDICTED), strict=False):
         axes.plot(chain_m[:, 0], chain_m[:, 1], **style)
     axes.set(xlim=(-0.1 * reach_m, 0.9 * reach_m), ylim=(-0.25 * reach_m, 0.25 * reach_m), aspect="equal")
     axes.set(xlabel="x, forward (m)", ylabel="y, left (m)")

@@ -18,7 +18,7 @@ UInt8Array = NDArray[np.uint8]
 SPLITS = ("test", "train")
 
 WAYPOINT_TIMES_S: FloatArray = np.linspace(0.5, 3.0, 6)  # t+0.5 … t+3.0 s
-AXES = ("x", "y", "z")  # forward, left, up in the vehicle frame at t
+AXES = ("x", "y", "z")  # forward, left, vertical in the vehicle frame at t
 TARGETS = tuple(f"{axis}_{k}" for k in range(len(WAYPOINT_TIMES_S)) for axis in AXES)
 
 NUMERIC_SIGNALS = ("vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas")

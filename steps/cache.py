@@ -14,6 +14,7 @@ import pandas as pd
 from atma18 import tracking
 from atma18.cache import CHECKPOINTS, Cache, Entry, limit_bytes, surplus, unused_since
 from steps import options
+from steps.messages import clear_messages
 
 DAY_S = 24 * 3600
 CHECKPOINT_DAYS = 14
@@ -29,7 +30,7 @@ def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
     Always marked: what killed processes left half made, checkpoints that nobody has gone on from in two weeks, and the
     empty temporary folders that `mlflow run` leaves. Never marked: folds, and what a process holds.
     """
-    with options.clear_messages():
+    with clear_messages():
         cache = Cache.open()
         limit = cache.limit_bytes if limit_gb is None else limit_bytes(limit_gb, "limit_gb")
     entries, now_s = cache.entries(), time.time()

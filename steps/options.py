@@ -16,6 +16,7 @@ from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
 from atma18.presets import PRESETS
+from steps.messages import clear_messages
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -202,12 +203,3 @@ def running(step: str) -> Iterator[str]:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # end in order when told to stop
     with clear_messages(), tracking.command_run(step) as run_id:
         yield run_id
-
-
-@contextmanager
-def clear_messages() -> Iterator[None]:
-    """End with the message alone where the input is wrong."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from atma18 import simulate
-from steps import options
+from steps.messages import clear_messages
 
 
 @click.command()
@@ -26,7 +26,7 @@ def main(out: Path, scenes: int, test_scenes: int, seed: int, workers: int) -> N
 
     An interrupted call is gone on from by the same one.
     """
-    with options.clear_messages():
+    with clear_messages():
         simulate.write_drives(out, simulate.Plan(scenes, test_scenes, seed), workers or os.cpu_count() or 1)
     click.echo(f"simulate: {scenes} training and {test_scenes} test scenes are in {out.absolute()}")
 

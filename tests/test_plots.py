@@ -12,6 +12,8 @@ from atma18.schema import TARGETS, WAYPOINT_TIMES_S
 
 LEFT_TURN_M = np.stack([4 * np.arange(1, 7), 0.2 * np.arange(1, 7) ** 2, np.zeros(6)], axis=-1).reshape(1, 18)
 FRAME = np.random.default_rng(0).integers(0, 255, (1, 64, 128, 3)).astype(np.uint8)
+THREE = np.stack([FRAME, FRAME + 1, FRAME + 2], axis=1)
+BOX_PX = np.array([[60.0, 4.0, 63.0, 5.5]])
 
 
 def some_targets(n=30):
@@ -23,6 +25,7 @@ FIGURES = {
     "mae_by_horizon": lambda: plots.mae_by_horizon(*some_targets()),
     "oof_against_target": lambda: plots.oof_against_target(*some_targets()),
     "trajectories": lambda: plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, COMPETITION_CAMERA, ["a_20"]),
+    "contact_sheet": lambda: plots.contact_sheet(THREE, LEFT_TURN_M, [BOX_PX], COMPETITION_CAMERA, ["a_20"]),
     "learning_curves": lambda: plots.learning_curves([np.array([2.0, 1.0])], [np.array([2.5, 1.5])]),
     "blend_weights": lambda: plots.blend_weights(np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"]),
 }
@@ -46,7 +49,7 @@ def test_errors_by_horizon_are_those_of_each_axis():
     assert [line.get_label() for line in axes.lines] == [
         "x, forward: mean 1.050 m",  # 0.3 * 3.5
         "y, left: mean 0.700 m",
-        "z, up: mean 0.350 m",
+        "z, vertical: mean 0.350 m",
     ]
     for line, step_m in zip(axes.lines, (0.3, 0.2, 0.1), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), WAYPOINT_TIMES_S)
@@ -195,3 +198,20 @@ def test_blend_bars_are_as_long_as_their_weights_and_meet():
 def test_weights_without_a_name_are_refused():
     with pytest.raises(ValueError, match=r"shape \(1, 2\), found \(1, 3\)"):
         plots.blend_weights(np.ones((1, 3)) / 3, ["nn1", "nn2"], ["all"])
+
+
+def test_contact_sheet_goes_with_time_and_marks_what_was_seen_and_what_follows():
+    sheet = plots.contact_sheet(THREE, LEFT_TURN_M, [BOX_PX], COMPETITION_CAMERA, ["a_20"])
+
+    before, half, now, above = sheet.axes
+    for axes, shot in ((before, 2), (half, 1), (now, 0)):
+        np.testing.assert_array_equal(axes.images[0].get_array(), THREE[0, shot])
+    assert not before.lines and not half.lines
+    np.testing.assert_allclose(now.lines[0].get_xydata(), COMPETITION_CAMERA.project(LEFT_TURN_M.reshape(6, 3)))
+    np.testing.assert_allclose(above.lines[1].get_xydata(), LEFT_TURN_M.reshape(6, 3)[:, :2])
+    assert now.patches[0].get_bbox().extents.tolist() == BOX_PX[0].tolist()
+
+
+def test_contact_sheet_of_unequal_lengths_is_refused():
+    with pytest.raises(ValueError, match="as many frames as targets, boxes and titles, found lengths"):
+        plots.contact_sheet(THREE, LEFT_TURN_M, [], COMPETITION_CAMERA, ["a_20"])

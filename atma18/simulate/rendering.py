@@ -1,39 +1,35 @@
-"""What the camera sees of a moment: the road cast pixel by pixel, with lamps and the lead car as boxes on top."""
+"""What the camera sees of a moment: the ground pixel by pixel, and what stands on it from far to near."""
+
+from collections.abc import Iterator, Sequence
+from math import isnan
 
 import numpy as np
 
-from atma18.camera import COMPETITION_CAMERA
-from atma18.schema import FRAME_HEIGHT_PX, FRAME_SHAPE, FRAME_WIDTH_PX, Float32Array, UInt8Array
-from atma18.simulate.road import Arcs, road_coordinates, road_point
-from atma18.simulate.scenes import Road, Scene
-from atma18.simulate.world import Moment
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_SHAPE, FRAME_WIDTH_PX, Float32Array, FloatArray, UInt8Array
+from atma18.simulate.driving import REAR_M, STEP_S, Drive
+from atma18.simulate.junctions import STOP_LINE_M, Junction
+from atma18.simulate.kinds import RoadKind
+from atma18.simulate.lamps import heads
+from atma18.simulate.scenes import Scene
+from atma18.simulate.view import CAMERA_HEIGHT_M, FOCAL_Y_PX, HORIZON_PX, View
 
 SECONDS_AGO = (0.0, 0.5, 1.0)
-DASH_M, DASH_PERIOD_M, PAINT_M = 3.0, 9.0, 0.16
+DASH_M, DASH_PERIOD_M, PAINT_M, STOP_PAINT_M = 3.0, 9.0, 0.16, 0.6
 HAZE_M = 180.0
-SETBACK_M, BUILDING_M = 6.0, 12.0
-LAMP_BEYOND_STOP_M, LAMP_HEIGHT_M, LAMP_M = 20.0, 2.2, 0.5
-LEAD_WIDTH_M, LEAD_HEIGHT_M = 1.8, 1.5
+STREET_M = 60.0
+"""How far another street can be followed with the eye."""
+SETBACK_M, BUILDING_M, PLOT_M, BUILT_UP_M = 4.0, 7.0, 12.0, 150.0
+LEAD_PARTS_M = np.array([(0, 1.8, 0.15, 1.5), (0, 1.4, 1.0, 1.4), (-0.65, 0.42, 0.6, 0.95), (0.65, 0.42, 0.6, 0.95)])
+"""To the left of its middle, width, lower and upper edge of the body, the window and the rear lights."""
+BRAKE_LIGHTS_MPS2 = -0.4
+SIGN_HEIGHT_M, SIGN_M = 2.2, 0.7
 
 SKY_RGB, HAZE_RGB, ASPHALT_RGB, PAINT_RGB = (150, 185, 225), (190, 196, 200), (84, 84, 88), (235, 235, 228)
-BODY_RGB, WINDOW_RGB, TAIL_RGB, BRAKE_RGB, POLE_RGB = (
-    (38, 40, 50),
-    (86, 98, 112),
-    (120, 18, 18),
-    (255, 40, 40),
-    (60,) * 3,
-)
-LAMP_RGB = {"red": (255, 40, 30), "green": (60, 255, 130)}
+BODY_RGB, WINDOW_RGB, TAIL_RGB, BRAKE_RGB = (38, 40, 50), (86, 98, 112), (120, 18, 18), (255, 40, 40)
+POLE_RGB, SIGN_RGB = (60, 60, 60), (200, 30, 30)
 
-_FOCAL_X_PX, _FOCAL_Y_PX = COMPETITION_CAMERA.intrinsics_px[[0, 1], [0, 1]].tolist()
-_CENTRE_PX, _HORIZON_PX = COMPETITION_CAMERA.intrinsics_px[:2, 2].tolist()
-_CAMERA_M = COMPETITION_CAMERA.height_above_road_m
-_SKY_ROWS = int(_HORIZON_PX) + 1
-_GROUND_M = COMPETITION_CAMERA.road_points()[_SKY_ROWS:].astype(np.float32)  # (52, 128, 2)
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels; pixel i reaches from i - 0.5 to i + 0.5."""
-Colour = tuple[float, ...]
+Colour = tuple[float, ...] | Float32Array
+Paintings = Iterator[tuple[Colour, Sequence[float] | FloatArray]]
 
 
 def render(scene: Scene) -> UInt8Array:
@@ -43,92 +39,98 @@ def render(scene: Scene) -> UInt8Array:
     for shots, sample in zip(frames, scene.samples, strict=True):
         for shot, seconds_ago in zip(shots, SECONDS_AGO, strict=True):
             noise = rng.integers(-2, 2, (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 1), endpoint=True)
-            shot[:] = np.clip(render_frame(scene, sample.moment, seconds_ago) + noise, 0, 255)
+            shot[:] = np.clip(render_frame(scene, sample.step - round(seconds_ago / STEP_S)) + noise, 0, 255)
     return frames
 
 
-def render_frame(scene: Scene, moment: Moment, seconds_ago: float) -> Float32Array:
+def render_frame(scene: Scene, step: int) -> Float32Array:
     """Render one (64, 128, 3) frame without sensor noise: RGB from 0 to 255."""
-    came_m = moment.came_m(seconds_ago)
-    odometer_m = moment.odometer_m - came_m
-    image = np.concatenate([_skyline(scene, odometer_m), _ground(scene, moment, came_m, odometer_m)])
-    image *= scene.brightness
-    for colour, box in lamp_boxes(scene.road, moment, seconds_ago):
-        _fill(image, _pole_under(box), POLE_RGB)
-        _fill(image, box, LAMP_RGB[colour])
-    _draw_lead(image, moment, seconds_ago, scene.brightness)
+    view = View.of(scene, step)
+    image = np.concatenate([_sky(view), _ground(scene, view)])
+    for colour, box in _roadside(scene, view):
+        _fill(image, box, colour)
+    image *= _light_on(view, scene.daylight)[..., None]
+    for colour, box in _lamps(scene, view, step):
+        _fill(image, box, colour)
     return np.asarray(np.clip(image, 0, 255), dtype=np.float32)
 
 
-def lamp_boxes(road: Road, moment: Moment, seconds_ago: float) -> list[tuple[str, Box]]:
-    """Return colour and box of each lamp that is in the image, one on each side of the road."""
-    if moment.light is None:
-        return []
-    came_m = moment.came_m(seconds_ago)
-    along_m = moment.light.stop_m + LAMP_BEYOND_STOP_M + came_m
-    half_m = LAMP_M / 2
-    boxes = []
-    for left_m in (road.right_edge_m - 1, road.left_edge_m + 1):
-        x_m, y_m = _seen(along_m, left_m, moment, came_m)
-        box = _box(x_m, y_m - half_m, y_m + half_m, LAMP_HEIGHT_M - half_m, LAMP_HEIGHT_M + half_m)
-        if x_m > 0 and 0 < (box[0] + box[2]) / 2 < FRAME_WIDTH_PX and (box[1] + box[3]) / 2 > 0:
-            boxes.append((moment.light.colour, box))
-    return boxes
+def _sky(view: View) -> Float32Array:
+    rows = np.flatnonzero(np.isnan(view.forward_m))
+    low = np.clip(1 - (HORIZON_PX - rows) / 12, 0, 1).astype(np.float32)
+    column = _mix(np.asarray(SKY_RGB, dtype=np.float32), HAZE_RGB, low)
+    return np.repeat(column[:, None], FRAME_WIDTH_PX, axis=1)
 
 
-def _seen(along_m: float, left_m: float, moment: Moment, came_m: float) -> tuple[float, float]:
-    x_m, y_m = road_point(along_m, left_m, _arcs_from(moment, came_m)).tolist()
-    return x_m, y_m - moment.left_of_lane_m
-
-
-def _arcs_from(moment: Moment, came_m: float) -> Arcs:
-    (first_m, curvature_per_m), *rest = moment.arcs
-    return (first_m + came_m, curvature_per_m), *rest
-
-
-def _skyline(scene: Scene, odometer_m: float) -> Float32Array:
-    """Return the (12, 128, 3) rows above the horizon: houses or trees along both sides of a straight road."""
-    aside_px = np.arange(FRAME_WIDTH_PX) - _CENTRE_PX
-    wall_m = np.where(aside_px > 0, SETBACK_M - scene.road.right_edge_m, SETBACK_M + scene.road.left_edge_m)
-    forward_m = _FOCAL_X_PX * wall_m / np.maximum(np.abs(aside_px), 0.5)
-    house = scene.texture[((forward_m + odometer_m) // BUILDING_M).astype(int) & 255, (aside_px > 0).astype(int)]
-
-    height_m = scene.road.building_m * (0.65 + 0.35 * house)
-    top_px = _HORIZON_PX - _FOCAL_Y_PX * (height_m - _CAMERA_M) / forward_m
-    covered = np.clip(np.arange(_SKY_ROWS)[:, None] + 0.5 - top_px, 0, 1)
-    walls = _mix(np.multiply.outer(0.8 + 0.25 * house, scene.road.building_rgb), HAZE_RGB, _haze(forward_m))
-    return _mix(np.array(SKY_RGB), walls, covered)
-
-
-def _ground(scene: Scene, moment: Moment, came_m: float, odometer_m: float) -> Float32Array:
-    """Return the (52, 128, 3) rows below the horizon."""
-    lane_m = _GROUND_M + np.array([0, moment.left_of_lane_m], dtype=np.float32)
-    along_m, left_m = road_coordinates(lane_m, _arcs_from(moment, came_m))
-    along_m = along_m + np.float32(odometer_m)
-    forward_m = _GROUND_M[..., 0]
-    pixel_m, pixel_length_m = forward_m / _FOCAL_X_PX, forward_m**2 / (_FOCAL_Y_PX * _CAMERA_M)
+def _ground(scene: Scene, view: View) -> Float32Array:
+    """Return the rows that show ground: verge, other streets, the road and its paint, and haze over all."""
+    route = scene.drive.route
+    points_m, along_m, left_m = view.ground
+    forward_m = points_m[..., 0]
+    pixel_m, pixel_length_m = _breadth(left_m), forward_m**2 / (FOCAL_Y_PX * CAMERA_HEIGHT_M)
 
     grain = 1 / (1 + (pixel_length_m / 3) ** 2)
-    verge = np.multiply.outer(1 + 0.35 * grain * _texture(scene, along_m, left_m, 1.5), scene.road.verge_rgb)
+    verge = np.multiply.outer(1 + 0.35 * grain * _texture(scene, along_m, left_m, 1.5), route.kind.verge_rgb)
     asphalt = np.multiply.outer(1 + 0.15 * grain * _texture(scene, along_m, left_m, 0.75), ASPHALT_RGB)
-    to_edge_m = np.minimum(left_m - scene.road.right_edge_m, scene.road.left_edge_m - left_m)
-    ground = _mix(verge, asphalt, np.clip(to_edge_m / pixel_m + 0.5, 0, 1))
-    ground = _mix(ground, PAINT_RGB, _paint(scene.road, along_m, left_m, pixel_m, pixel_length_m))
-    return _mix(ground, HAZE_RGB, _haze(forward_m))
+    inside_m = np.minimum(left_m - route.kind.right_edge_m, route.kind.left_edge_m - left_m)
+    paint = _lines(route.kind, along_m, left_m, pixel_m, pixel_length_m)
+    for junction in _near(route.junctions, view):
+        for arm in junction.arms:
+            inside_m = np.maximum(inside_m, _inside_street(view.local(np.array(arm)), points_m, route.kind))
+        paint = _across(junction, route.kind, paint, along_m, left_m, pixel_length_m)
+    ground = _mix(verge, asphalt, np.clip(inside_m / pixel_m + 0.5, 0, 1))
+    return _mix(_mix(ground, PAINT_RGB, paint), HAZE_RGB, 1 - np.exp(-forward_m / HAZE_M))
 
 
-def _paint(
-    road: Road, along_m: Float32Array, left_m: Float32Array, pixel_m: Float32Array, pixel_length_m: Float32Array
+def _breadth(left_m: Float32Array) -> Float32Array:
+    """Return across how many metres of the road each pixel reaches: much, where the road runs across the view."""
+    across_m = np.gradient(left_m, axis=1)
+    down_m = np.gradient(left_m, axis=0) if len(left_m) > 1 else np.zeros_like(left_m)
+    return np.asarray(np.hypot(across_m, down_m).clip(1e-3), dtype=np.float32)
+
+
+def _near(junctions: tuple[Junction, ...], view: View) -> list[Junction]:
+    return [junction for junction in junctions if -40 < junction.along_m - view.along_m < 110]
+
+
+def _inside_street(arm: FloatArray, points_m: Float32Array, kind: RoadKind) -> Float32Array:
+    """Return how far inside another street points are, in m; the arm is where it begins, as seen from the camera."""
+    half_m = kind.width_m / 2
+    offset_m = points_m - arm[:2].astype(np.float32)
+    cosine, sine = np.float32(np.cos(arm[2])), np.float32(np.sin(arm[2]))
+    ahead_m = cosine * offset_m[..., 0] + sine * offset_m[..., 1]
+    beside_m = cosine * offset_m[..., 1] - sine * offset_m[..., 0]
+    return np.asarray(np.minimum(np.minimum(ahead_m, STREET_M - ahead_m), half_m - np.abs(beside_m)))
+
+
+def _lines(
+    kind: RoadKind, along_m: Float32Array, left_m: Float32Array, pixel_m: Float32Array, pixel_length_m: Float32Array
 ) -> Float32Array:
     # A pixel that is as long as a dash and its gap shows their mean.
     blur = np.minimum(pixel_length_m / DASH_PERIOD_M, 1)
     dash = (1 - blur) * (along_m % DASH_PERIOD_M < DASH_M) + blur * (DASH_M / DASH_PERIOD_M)
     paint = np.zeros_like(left_m)
-    for line in range(road.lanes + 1):
-        distance_m = np.abs(left_m - (line - 0.5) * road.lane_m)
+    for line in range(kind.lanes + 1):
+        distance_m = np.abs(left_m - (line - 0.5) * kind.lane_m)
         covered = np.clip((PAINT_M + pixel_m) / 2 - distance_m, 0, np.minimum(PAINT_M, pixel_m)) / pixel_m
-        paint = np.maximum(paint, covered if line in (0, road.lanes) else covered * dash)
+        paint = np.maximum(paint, covered if line in (0, kind.lanes) else covered * dash)
     return paint
+
+
+def _across(
+    junction: Junction,
+    kind: RoadKind,
+    paint: Float32Array,
+    along_m: Float32Array,
+    left_m: Float32Array,
+    pixel_length_m: Float32Array,
+) -> Float32Array:
+    """Interrupt the lines in a junction, and draw the line before it at which cars stop."""
+    inside = (along_m > junction.along_m) & (along_m < junction.along_m + kind.width_m)
+    before_m = np.abs(along_m - (junction.along_m - STOP_LINE_M + STOP_PAINT_M / 2))
+    covered = np.clip((STOP_PAINT_M + pixel_length_m) / 2 - before_m, 0, np.minimum(STOP_PAINT_M, pixel_length_m))
+    stop_line = np.where(np.abs(left_m) < kind.lane_m / 2, covered / pixel_length_m, 0)
+    return np.maximum(np.where(inside, 0, paint), stop_line)
 
 
 def _texture(scene: Scene, along_m: Float32Array, left_m: Float32Array, cell_m: float) -> Float32Array:
@@ -136,58 +138,83 @@ def _texture(scene: Scene, along_m: Float32Array, left_m: Float32Array, cell_m: 
     return np.asarray(scene.texture[rows, columns])
 
 
-def _haze(forward_m: Float32Array) -> Float32Array:
-    return np.asarray(1 - np.exp(-forward_m / HAZE_M))
+def _roadside(scene: Scene, view: View) -> Paintings:
+    """Yield houses or trees along both sides, from far to near, then the signs between them."""
+    kind, junctions = scene.drive.route.kind, _near(scene.drive.route.junctions, view)
+    plots = np.arange((view.along_m + BUILT_UP_M) // PLOT_M, view.along_m // PLOT_M, -1)
+    along_m = (plots + 0.5) * PLOT_M
+    free = np.ones(len(plots), dtype=bool)
+    for junction in junctions:
+        free &= (along_m < junction.along_m - 8) | (along_m > junction.along_m + 22)
+    haze = 1 - np.exp(-(along_m - view.along_m) / HAZE_M)
+    sides = []
+    for side, edge_m in enumerate((kind.right_edge_m - SETBACK_M, kind.left_edge_m + SETBACK_M)):
+        shade = scene.texture[plots.astype(int) & 255, side]
+        boxes = view.boxes(view.line.poses(along_m, edge_m), BUILDING_M, 0, kind.building_m * (0.65 + 0.35 * shade))
+        walls = _mix(np.multiply.outer(0.8 + 0.25 * shade, kind.building_rgb), HAZE_RGB, haze)
+        sides.append((boxes, walls))
+    for plot in np.flatnonzero(free):
+        yield from ((walls[plot], boxes[plot]) for boxes, walls in sides)
+    yield from _signs(scene, view)
+
+
+def _signs(scene: Scene, view: View) -> Paintings:
+    route = scene.drive.route
+    places = view.line.poses(np.array([along_m for along_m, _ in route.limits[1:]]), route.kind.right_edge_m - 0.7)
+    for colour, size_m in ((SIGN_RGB, SIGN_M), (PAINT_RGB, SIGN_M / 2)):
+        for box in view.boxes(places, size_m, SIGN_HEIGHT_M - size_m / 2, SIGN_HEIGHT_M + size_m / 2):
+            yield colour, box
+
+
+def _light_on(view: View, daylight: float) -> Float32Array:
+    """Return the (64, 128) brightness: daylight, and the headlights on the ground ahead where it is dark."""
+    light = np.full((FRAME_HEIGHT_PX, FRAME_WIDTH_PX), daylight, dtype=np.float32)
+    points_m = view.ground[0]
+    beam = np.exp(-points_m[..., 0] / 25 - (points_m[..., 1] / 5) ** 2)
+    light[-len(points_m) :] += max(0.0, 0.8 - daylight) * beam
+    return light
+
+
+def _lamps(scene: Scene, view: View, step: int) -> Paintings:
+    """Yield what is drawn at its own brightness: traffic lights, and the car in front with its rear lights."""
+    for head in heads(scene.drive.route, view, step):
+        yield from head.paintings()
+    yield from _lead(scene.drive, view, step, scene.daylight)
+
+
+def _lead(driven: Drive, view: View, step: int, daylight: float) -> Paintings:
+    if not driven.has_lead:
+        return
+    lit = driven.lead_demand_mps2[step] < BRAKE_LIGHTS_MPS2 or driven.lead_speed_mps[step] == 0
+    lamp = BRAKE_RGB if lit else _scaled(TAIL_RGB, max(daylight, 0.6))
+    colours = (_scaled(BODY_RGB, daylight), _scaled(WINDOW_RGB, daylight), lamp, lamp)
+    left_m, width_m, low_m, high_m = LEAD_PARTS_M.T
+    rear = view.line.poses(np.full(len(left_m), driven.lead_along_m[step] - REAR_M), left_m)
+    yield from zip(colours, view.boxes(rear, width_m, low_m, high_m), strict=True)
 
 
 def _mix(below: Float32Array, above: Float32Array | Colour, share: Float32Array) -> Float32Array:
-    return below + share[..., None] * (np.asarray(above, dtype=np.float32) - below)
-
-
-def _box(x_m: float, right_m: float, left_m: float, low_m: float, high_m: float) -> Box:
-    """Project an upright rectangle that faces the camera; heights are above the road."""
-    across_px, down_px = _FOCAL_X_PX / max(x_m, 1.0), _FOCAL_Y_PX / max(x_m, 1.0)
-    return (
-        _CENTRE_PX - across_px * left_m,
-        _HORIZON_PX + down_px * (_CAMERA_M - high_m),
-        _CENTRE_PX - across_px * right_m,
-        _HORIZON_PX + down_px * (_CAMERA_M - low_m),
-    )
-
-
-def _pole_under(lamp: Box) -> Box:
-    left, _, right, bottom = lamp
-    middle, half = (left + right) / 2, (right - left) / 8
-    ground = bottom + (right - left) * (LAMP_HEIGHT_M / LAMP_M - 0.5)
-    return middle - half, bottom, middle + half, ground
-
-
-def _draw_lead(image: Float32Array, moment: Moment, seconds_ago: float, brightness: float) -> None:
-    if moment.lead is None:
-        return
-    x_m, y_m = _seen(moment.past_gap_m(seconds_ago), 0.0, moment, moment.came_m(seconds_ago))
-    if x_m <= 0:
-        return
-    half_m = LEAD_WIDTH_M / 2
-    _fill(image, _box(x_m, y_m - half_m, y_m + half_m, 0.15, LEAD_HEIGHT_M), _scaled(BODY_RGB, brightness))
-    _fill(image, _box(x_m, y_m - 0.7, y_m + 0.7, 1.0, 1.4), _scaled(WINDOW_RGB, brightness))
-    lit = BRAKE_RGB if moment.lead.brakes else _scaled(TAIL_RGB, brightness)
-    for lamp_m in (y_m - 0.65, y_m + 0.65):
-        _fill(image, _box(x_m, lamp_m - 0.2, lamp_m + 0.2, 0.6, 0.95), lit)
+    return np.asarray(below + share[..., None] * (np.asarray(above, dtype=np.float32) - below))
 
 
 def _scaled(colour: Colour, brightness: float) -> Colour:
     return tuple(brightness * channel for channel in colour)
 
 
-def _fill(image: Float32Array, box: Box, colour: Colour) -> None:
-    """Fill a box in place; a pixel that it covers in part takes that part of the colour."""
-    columns = _covered(box[0], box[2], FRAME_WIDTH_PX)
-    rows = _covered(box[1], box[3], FRAME_HEIGHT_PX)
-    image += np.multiply.outer(rows, columns)[..., None] * (np.asarray(colour, dtype=np.float32) - image)
+def _fill(image: Float32Array, box: Sequence[float] | FloatArray, colour: Colour) -> None:
+    """Fill a box in place; a pixel that it covers in part takes that part of the colour. A box of NaN is none."""
+    left, top, right, bottom = (float(edge) for edge in box)
+    if isnan(left) or right < -0.5 or left > FRAME_WIDTH_PX - 0.5 or bottom < -0.5 or top > FRAME_HEIGHT_PX - 0.5:
+        return
+    (rows, down), (columns, across) = _covered(top, bottom, FRAME_HEIGHT_PX), _covered(left, right, FRAME_WIDTH_PX)
+    part = image[rows, columns]
+    part += np.multiply.outer(down, across)[..., None] * (np.asarray(colour, dtype=np.float32) - part)
 
 
-def _covered(first: float, last: float, count: int) -> Float32Array:
-    pixels = np.arange(count)
-    covered = np.minimum(last, pixels + 0.5) - np.maximum(first, pixels - 0.5)
-    return np.asarray(np.clip(covered, 0, 1), dtype=np.float32)
+def _covered(first: float, last: float, count: int) -> tuple[slice, Float32Array]:
+    """Return the pixels that an interval touches, and how much of each it covers."""
+    start, stop = (min(max(round(edge), 0), count - 1) for edge in (first, last))
+    covered = np.ones(stop + 1 - start, dtype=np.float32)
+    covered[0] -= max(first - (start - 0.5), 0)
+    covered[-1] -= max(stop + 0.5 - last, 0)
+    return slice(start, stop + 1), covered

@@ -1,88 +1,154 @@
-"""Roads made of circular arcs: road coordinates and back, in closed form."""
+"""Roads: the middle of a lane as straights, clothoids and arcs, over hills; metres along and beside it, and back."""
 
-from itertools import pairwise
-from math import cos, sin
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from atma18.schema import Float32Array, FloatArray
+from atma18.schema import FloatArray
 
-Arcs = tuple[tuple[float, float], ...]
-"""Length in m and curvature in 1/m (positive to the left) of each arc; the last has no end."""
+AnyFloatArray = NDArray[np.floating]
 
-STRAIGHT_PER_M = 1e-6
-"""A curvature below this counts as straight, and as this much where it divides."""
-
-
-def curvature_at(arcs: Arcs, along_m: float) -> float:
-    """Return the curvature in 1/m at this distance along the road."""
-    for length_m, curvature_per_m in arcs:
-        if along_m < length_m:
-            return curvature_per_m
-        along_m -= length_m
-    raise ValueError("expected a last arc without end")
+GRID_M = 0.5
+"""A road is known this often; between, it is interpolated."""
 
 
-def road_coordinates(points_m: Float32Array, arcs: Arcs) -> tuple[Float32Array, Float32Array]:
-    """Convert points on the ground to road coordinates.
+@dataclass(frozen=True)
+class Bend:
+    """A circular arc with a clothoid on either side: curvature grows and shrinks in proportion to the way."""
+
+    start_m: float
+    clothoid_m: float
+    arc_m: float
+    curvature_per_m: float
+    """Of the arc; positive to the left."""
+
+    @classmethod
+    def turning(cls, start_m: float, angle_rad: float, radius_m: float, clothoid_share: float = 0.4) -> "Bend":
+        """Turn by an angle, this share of which in the two clothoids; a positive angle is to the left."""
+        # On a clothoid the mean curvature is half of the arc's.
+        length_m = abs(angle_rad) * radius_m
+        return cls(start_m, clothoid_share * length_m, (1 - clothoid_share) * length_m, np.sign(angle_rad) / radius_m)
+
+    @property
+    def end_m(self) -> float:
+        """Where the road is straight again."""
+        return self.start_m + 2 * self.clothoid_m + self.arc_m
+
+    @property
+    def side(self) -> str:
+        """Left or right."""
+        return "left" if self.curvature_per_m > 0 else "right"
+
+    def curvature_at(self, along_m: FloatArray) -> FloatArray:
+        """Return the curvature in 1/m at (G,) metres along the road; 0 outside the bend."""
+        lengths_m = [0, self.clothoid_m, self.arc_m, self.clothoid_m]
+        corners_per_m = [0, self.curvature_per_m, self.curvature_per_m, 0]
+        return np.asarray(np.interp(along_m, self.start_m + np.cumsum(lengths_m), corners_per_m, left=0, right=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Centreline:
+    """The middle of the lane, every `GRID_M`, from (0, 0) in the direction of x; all arrays are (G,)."""
+
+    curvature_per_m: FloatArray
+    grade: FloatArray
+    """Rise per metre."""
+    heading_rad: FloatArray = field(init=False)
+    x_m: FloatArray = field(init=False)
+    y_m: FloatArray = field(init=False)
+    height_m: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        heading_rad = _integral(self.curvature_per_m)
+        # a step leads along its chord, whose direction is the mean of both ends'
+        chord_rad = heading_rad[:-1] + np.diff(heading_rad) / 2
+        derived = {
+            "heading_rad": heading_rad,
+            "x_m": _from_zero(GRID_M * np.cos(chord_rad)),
+            "y_m": _from_zero(GRID_M * np.sin(chord_rad)),
+            "height_m": _integral(self.grade),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def lay(
+        cls,
+        length_m: float,
+        bends: Iterable[Bend] = (),
+        curvature_per_m: FloatArray | float = 0.0,
+        grade: FloatArray | float = 0.0,
+    ) -> "Centreline":
+        """Lay a road with these bends, on top of a curvature (G,), over a grade (G,)."""
+        grid_m = grid(length_m)
+        bent_per_m = np.full(len(grid_m), curvature_per_m)
+        for bend in bends:
+            bent_per_m += bend.curvature_at(grid_m)
+        return cls(bent_per_m, np.full(len(grid_m), grade))
+
+    def poses(self, along_m: FloatArray | float, left_m: FloatArray | float = 0.0) -> FloatArray:
+        """Return (…, 3) x in m, y in m and heading in rad at (…) metres along and to the left of the road."""
+        x_m, y_m, heading_rad = (self._at(along_m, column) for column in (self.x_m, self.y_m, self.heading_rad))
+        return np.stack([x_m - left_m * np.sin(heading_rad), y_m + left_m * np.cos(heading_rad), heading_rad], axis=-1)
+
+    def heights_m(self, along_m: FloatArray | float) -> FloatArray:
+        """Return (…) metres above the start of the road."""
+        return self._at(along_m, self.height_m)
+
+    def grade_at(self, along_m: FloatArray | float) -> FloatArray:
+        """Return (…) rise per metre."""
+        return self._at(along_m, self.grade)
+
+    def _at(self, along_m: FloatArray | float, column: FloatArray) -> FloatArray:
+        return np.asarray(np.interp(np.asarray(along_m) / GRID_M, np.arange(len(column)), column))
+
+
+def grid(length_m: float) -> FloatArray:
+    """Return the (G,) metres along a road of this length at which it is known."""
+    return np.asarray(GRID_M * np.arange(int(np.ceil(length_m / GRID_M)) + 1))
+
+
+def seen_from(pose: FloatArray, poses: FloatArray) -> FloatArray:
+    """Return (…, 2) x and y, or (…, 3) with heading, in the frame of a (3,) pose."""
+    cosine, sine = np.cos(pose[2]), np.sin(pose[2])
+    x_m, y_m = poses[..., 0] - pose[0], poses[..., 1] - pose[1]
+    turned = [cosine * x_m + sine * y_m, cosine * y_m - sine * x_m]
+    return np.stack([*turned, *(poses[..., axis] - pose[axis] for axis in range(2, poses.shape[-1]))], axis=-1)
+
+
+def road_coordinates(
+    points_m: AnyFloatArray, sections: AnyFloatArray, along_m: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Say how far along a road points are, and how far to the left of it.
+
+    The road is cut across at M places; a point lies between the last cut behind it and the first one ahead.
 
     Args:
-        points_m: (..., 2) x and y in metres from the start of the first arc, x along its tangent.
-        arcs: the road.
+        points_m: (N, 2) x and y in metres.
+        sections: (M, 3) poses of the road's middle in the same frame, in driving order.
+        along_m: (M,) metres along the road of each.
 
     Returns:
-        Two arrays (...): metres along the road, and metres to the left of it.
+        (N,) metres along the road, clipped to the first and last section, and (N,) metres to the left.
     """
-    x_m, y_m = points_m[..., 0], points_m[..., 1]
-    along_m, left_m = _arc_coordinates(x_m, y_m, arcs[0][1])
-    beyond, start_m = np.ones(x_m.shape, dtype=bool), 0.0
-    for (length_m, curvature_per_m), (_, next_per_m) in pairwise(arcs):
-        beyond = beyond & (along_m - start_m >= length_m)
-        x_m, y_m = _seen_from_end(x_m, y_m, length_m, curvature_per_m)
-        start_m += length_m
-        next_along_m, next_left_m = _arc_coordinates(x_m, y_m, next_per_m)
-        along_m = np.where(beyond, start_m + next_along_m, along_m)
-        left_m = np.where(beyond, next_left_m, left_m)
-    return along_m, left_m
+    forwards = np.stack([np.cos(sections[:, 2]), np.sin(sections[:, 2])])  # (2, M)
+    ahead_m = points_m @ forwards - (sections[:, :2].T * forwards).sum(axis=0)  # (N, M)
+    rows, following = np.arange(len(points_m)), (ahead_m < 0).argmax(axis=1)
+    following[ahead_m[rows, following] >= 0] = len(sections) - 1  # beyond the last cut
+    before = np.maximum(following - 1, 0)
+    from_before_m, to_following_m = ahead_m[rows, before], -ahead_m[rows, following]
+    share = np.clip(from_before_m / np.maximum(from_before_m + to_following_m, 1e-9), 0, 1)
+    foot = sections[before] + share[:, None] * (sections[following] - sections[before])  # (N, 3)
+    offset_m = points_m - foot[:, :2]
+    left_m = offset_m[:, 1] * np.cos(foot[:, 2]) - offset_m[:, 0] * np.sin(foot[:, 2])
+    return along_m[before] + share * (along_m[following] - along_m[before]), left_m
 
 
-def road_point(along_m: float, left_m: float, arcs: Arcs) -> FloatArray:
-    """Return the (2,) x and y of a point that is given in road coordinates: the inverse of `road_coordinates`."""
-    origin_m, heading_rad = np.zeros(2), 0.0
-    for length_m, curvature_per_m in arcs:
-        x_m, y_m, turned_rad = _arc_end(min(along_m, length_m), curvature_per_m)
-        origin_m = origin_m + _rotation(heading_rad) @ [x_m, y_m]
-        heading_rad += turned_rad
-        if along_m <= length_m:
-            break
-        along_m -= length_m
-    return np.asarray(origin_m + _rotation(heading_rad) @ [0.0, left_m])
+def _integral(rate: FloatArray) -> FloatArray:
+    return _from_zero(GRID_M * (rate[:-1] + rate[1:]) / 2)
 
 
-def _arc_coordinates(x_m: Float32Array, y_m: Float32Array, curvature_per_m: float) -> tuple[Float32Array, Float32Array]:
-    if abs(curvature_per_m) < STRAIGHT_PER_M:
-        return x_m, y_m
-    sideways, inwards = curvature_per_m * x_m, 1 - curvature_per_m * y_m
-    along_m = np.arctan2(sideways, inwards) / curvature_per_m
-    # (1 - hypot) / curvature, written so that a slight curvature loses no digits
-    left_m = (2 * y_m - curvature_per_m * (x_m**2 + y_m**2)) / (1 + np.hypot(sideways, inwards))
-    return along_m, left_m
-
-
-def _arc_end(length_m: float, curvature_per_m: float) -> tuple[float, float, float]:
-    turned_rad = length_m * curvature_per_m
-    chord_m = length_m * float(np.sinc(turned_rad / (2 * np.pi)))
-    return chord_m * cos(turned_rad / 2), chord_m * sin(turned_rad / 2), turned_rad
-
-
-def _seen_from_end(
-    x_m: Float32Array, y_m: Float32Array, length_m: float, curvature_per_m: float
-) -> tuple[Float32Array, Float32Array]:
-    end_x_m, end_y_m, turned_rad = _arc_end(length_m, curvature_per_m)
-    ahead_m, aside_m = x_m - end_x_m, y_m - end_y_m
-    cosine, sine = cos(turned_rad), sin(turned_rad)
-    return cosine * ahead_m + sine * aside_m, cosine * aside_m - sine * ahead_m
-
-
-def _rotation(angle_rad: float) -> FloatArray:
-    return np.array([[cos(angle_rad), -sin(angle_rad)], [sin(angle_rad), cos(angle_rad)]])
+def _from_zero(steps: FloatArray) -> FloatArray:
+    return np.concatenate([[0.0], np.cumsum(steps)])

@@ -1,79 +1,73 @@
-"""Draw scenes: the statistics of the drives, and what the CAN signals say of them."""
+"""Scenes: a minute of a drive, the samples taken from it, and what is withheld of each."""
 
-from dataclasses import dataclass, replace
-from math import atan, degrees, sqrt
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
-from atma18.schema import GEAR, Float32Array, FloatArray, IntArray
-from atma18.simulate.road import STRAIGHT_PER_M
-from atma18.simulate.world import LATENCY_S, SIDE_MPS2, Lead, Light, Moment, drive_on, wanted_accel_mps2, waypoints
+from atma18.schema import WAYPOINT_TIMES_S, Float32Array, FloatArray, IntArray
+from atma18.simulate.canbus import Signals, signals, turn_blinker
+from atma18.simulate.driving import END_S, START_S, STEP_S, STEPS, Drive, Driver, drive, step_of
+from atma18.simulate.kinds import ROAD_KINDS, RoadKind
+from atma18.simulate.road import seen_from
+from atma18.simulate.route import draw_route
 
 SPLITS = ("train", "test")
 SCENES_BY_SIZE = {"train": (533, 650, 851, 951, 1227, 4841), "test": (157, 22, 23, 46, 47, 173)}
 """Published numbers of scenes with 1, 2 … 6 samples."""
 DECISECONDS = (20, 120, 220, 320, 420, 520)
-WHEELBASE_M, STEERING_RATIO = 2.7, 15.0
-SHOULDER_M = 0.5
+LATENCY_S = 0.048
+"""The published waypoints lag behind their times by about one 20 Hz step."""
+CAMERA_M = 1.6
+"""How far the camera, the origin of the vehicle frame, is before the rear axle."""
+SQUAT_RAD_PER_MPS2 = 0.0017
+"""How far the nose rises with the acceleration: 0.045 m lower at 3.0 s per m/s², as published."""
 
 
-@dataclass(frozen=True)
-class Road:
-    """A kind of road: how it is driven and what it looks like."""
+ANNOUNCED_S = 3.0
+"""How long before a lane change the blinker starts."""
 
-    share: float
-    cruise_mps: tuple[float, float]
-    lanes: int
-    lane_m: float
-    turn_share: float
-    """Samples with a sharp bend ahead."""
-    light_share: float
-    lead_share: float
-    building_m: float
-    """Height of what stands beside the road."""
-    verge_rgb: tuple[int, int, int]
-    building_rgb: tuple[int, int, int]
+DAYLIGHT, DAYLIGHT_SHARES = ((0.75, 1.05), (0.3, 0.6), (0.1, 0.2)), (0.65, 0.2, 0.15)
+"""By day, at dusk and at night."""
 
-    @property
-    def right_edge_m(self) -> float:
-        """Where the asphalt ends, to the left of the middle of the rightmost lane, in which the car drives."""
-        return -0.5 * self.lane_m - SHOULDER_M
+# Of drivers and cars; the benchmark of the simulator says what comes of these numbers.
+STANDING_SHARE, LEAVES_WITHIN_S = 0.11, 600.0
+TURNED_SHARE, TURNED_RAD = 0.3, 0.2
+MOOD_MPS2, MOOD_SPREAD, WORST_MOOD_MPS2, MOOD_S = 0.355, 0.95, 1.05, 4.0
+SWING, SWING_PERIOD_S, SWING_S = 1.0, 11.0, 12.0
+WISH, WISH_S = 0.03, 30.0
+AIM_M, AIM_S = 0.22, 6.0
+LANE_CHANGE_SHARE = 0.7
+TRIM_DEG = (-0.3, 3.1)
+BUMPS_RAD, BUMPS_S = 0.002, 0.4
 
-    @property
-    def left_edge_m(self) -> float:
-        """Where the asphalt ends on the other side."""
-        return (self.lanes - 0.5) * self.lane_m + SHOULDER_M
-
-
-ROADS = {
-    "residential": Road(0.25, (2, 11), 2, 2.9, 0.35, 0.10, 0.25, 5.0, (96, 122, 66), (150, 96, 78)),
-    "urban": Road(0.53, (3, 17), 3, 3.3, 0.25, 0.24, 0.45, 9.0, (142, 136, 126), (118, 112, 116)),
-    "highway": Road(0.22, (18, 26), 4, 3.7, 0.0, 0.0, 0.40, 3.0, (122, 116, 62), (58, 88, 56)),
-}
-
-Signals = dict[str, float | bool | str]
+# Of the positioning.
+LATENCY_STD_S, YAW_RAD, PITCH_RAD, DRIFT_MPS, NOISE_M = 0.006, 0.003, 0.0051, 0.006, 0.006
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the tables and the moment that its frames show."""
+    """One row of the tables, and the step of the drive that it was taken at."""
 
     sample_id: str
-    moment: Moment
+    step: int
     signals: Signals
     targets_m: FloatArray
-    """(18,) metres, vehicle frame at t."""
+    """(18,) metres, vehicle frame at t: x forward, y left, z down."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """The samples of one drive, by time, and what their frames have in common."""
+    """A minute of a drive, its samples by time, and what their frames have in common."""
 
     samples: tuple[Sample, ...]
-    road: Road
-    brightness: float
+    drive: Drive
+    pitch_rad: FloatArray
+    """(T,) how far the camera looks up, relative to the road."""
+    daylight: float
+    """1 at noon, 0.1 at night."""
     texture: Float32Array
-    """(256, 256) in [-1, 1], laid over the ground and the buildings."""
+    """(256, 256) in [-1, 1], laid over the ground and what stands beside the road."""
     noise: np.random.SeedSequence
     """Where the sensor noise of the frames starts from."""
 
@@ -95,38 +89,107 @@ def draw_scene(seed: int, split: str, index: int, size: int) -> Scene:
     """Draw one scene; it depends on the arguments alone, not on other scenes."""
     drawn, noise = np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(2)
     rng = np.random.default_rng(drawn)
-    roads = list(ROADS.values())
-    road = roads[rng.choice(len(roads), p=[road.share for road in roads])]
-    dusk = rng.random() < 0.25
+    kind = ROAD_KINDS[rng.choice(len(ROAD_KINDS), p=[kind.share for kind in ROAD_KINDS])]
+    driven, blinkers = _drive(kind, rng)
+    pitch_rad = SQUAT_RAD_PER_MPS2 * driven.accel_mps2 + _restless(rng, BUMPS_RAD, BUMPS_S) * (driven.speed_mps > 0)
     return Scene(
-        samples=_draw_samples(road, size, rng),
-        road=road,
-        brightness=rng.uniform(0.35, 0.5) if dusk else rng.uniform(0.8, 1.05),
+        samples=_take_samples(driven, blinkers, pitch_rad, size, rng),
+        drive=driven,
+        pitch_rad=pitch_rad,
+        daylight=float(rng.uniform(*DAYLIGHT[rng.choice(len(DAYLIGHT), p=DAYLIGHT_SHARES)])),
         texture=rng.uniform(-1, 1, (256, 256)).astype(np.float32),
         noise=noise,
     )
 
 
-def _draw_samples(road: Road, size: int, rng: np.random.Generator) -> tuple[Sample, ...]:
-    scene_id = rng.bytes(16).hex()
-    cruise_mps = rng.uniform(*road.cruise_mps)
-    speed_mps = 0.0 if rng.random() < 0.24 else max(0.0, cruise_mps + _laplace(rng, 1.5))
+def _drive(kind: RoadKind, rng: np.random.Generator) -> tuple[Drive, IntArray]:
+    pace_mps = rng.uniform(*kind.pace_mps)
+    departs_s = _departure_s(rng)
+    queues = departs_s > START_S and rng.random() < kind.light_share
+    green_from_s = departs_s - rng.uniform(1, 3) if queues else None
+    route = draw_route(kind, pace_mps, 1.7 * pace_mps * (END_S - START_S) + 300, green_from_s, rng)
+    start_mps = 0.0 if departs_s > START_S else float(route.allowed_mps[0] * rng.uniform(0.6, 1.0))
+    lead = None
+    if rng.random() < kind.lead_share:
+        gap_m = 3 + start_mps * rng.uniform(0.8, 3.0)
+        lead = _draw_driver(rng, max(START_S, departs_s - 1), rng.normal(0.95, 0.12), 0.0), gap_m
+    change = _lane_change(kind, rng) if lead is None else np.zeros(STEPS)
+    driver = _draw_driver(rng, departs_s, rng.normal(1.0, 0.05), kind.lane_m * change)
+    driven = drive(route, driver, start_mps, lead, _parked_wheel_rad(rng) if start_mps == 0 else 0.0)
+    blinkers = [turn_blinker(route.junctions, *at) for at in zip(driven.along_m, driven.speed_mps, strict=True)]
+    changing = _announced(np.sign(np.gradient(change)).astype(int))
+    return driven, np.where(changing != 0, changing, blinkers)
+
+
+def _announced(changing: IntArray) -> IntArray:
+    """Return the (T,) signs of lane changes from three seconds before they begin."""
+    ahead = round(ANNOUNCED_S / STEP_S)
+    sooner = np.concatenate([changing[ahead:], np.zeros(ahead, dtype=int)])
+    return np.where(changing != 0, changing, sooner)
+
+
+def _departure_s(rng: np.random.Generator) -> float:
+    """Return when the car leaves: long ago, or some time in the scene, or after it."""
+    return float(rng.uniform(0, LEAVES_WITHIN_S)) if rng.random() < STANDING_SHARE else START_S
+
+
+def _parked_wheel_rad(rng: np.random.Generator) -> float:
+    """Return how the front wheels of a standing car are turned: mostly straight on."""
+    return float(rng.laplace(0, TURNED_RAD)) if rng.random() < TURNED_SHARE else 0.0
+
+
+def _draw_driver(rng: np.random.Generator, departs_s: float, haste: float, lane_m: float | FloatArray) -> Driver:
+    mood_mps2 = min(MOOD_MPS2 * np.exp(rng.normal(0, MOOD_SPREAD)), WORST_MOOD_MPS2)
+    moods_mps2 = _restless(rng, mood_mps2, MOOD_S) + _swinging(rng, SWING * mood_mps2, SWING_PERIOD_S, SWING_S)
+    return Driver(
+        moods_mps2=moods_mps2,
+        wishes=haste * (1 + _restless(rng, WISH, WISH_S)),
+        aims_m=lane_m + _restless(rng, AIM_M, AIM_S),
+        departs_s=departs_s,
+        gap_s=rng.uniform(0.9, 1.9),
+    )
+
+
+def _lane_change(kind: RoadKind, rng: np.random.Generator) -> FloatArray:
+    """Return the (T,) lane, counted from the right one: 0, or a way from 0 to 1 or back in about five seconds."""
+    if kind.lanes < 3 or rng.random() > LANE_CHANGE_SHARE:
+        return np.zeros(STEPS)
+    times_s = START_S + STEP_S * np.arange(STEPS)
+    share = np.clip((times_s - rng.uniform(START_S, END_S)) / rng.uniform(4, 6), 0, 1)
+    gone: FloatArray = share**2 * (3 - 2 * share)
+    return gone if rng.random() < 0.5 else 1 - gone
+
+
+def _restless(rng: np.random.Generator, std: float, time_s: float) -> FloatArray:
+    """Draw (T,) values of a process that forgets itself in this time (Ornstein and Uhlenbeck's)."""
+    kept = float(np.exp(-STEP_S / time_s))
+    shocks = rng.normal(0, std * np.sqrt(1 - kept**2), STEPS)
+    shocks[0] = rng.normal(0, std)
+    return np.asarray(lfilter([1.0], [1.0, -kept], shocks), dtype=np.float64)
+
+
+def _swinging(rng: np.random.Generator, std: float, period_s: float, time_s: float) -> FloatArray:
+    """Draw (T,) values that swing with this period, and forget themselves in this time: what is done is undone."""
+    kept, turn_rad = float(np.exp(-STEP_S / time_s)), 2 * np.pi * STEP_S / period_s
+    # the variance of an autoregressive process of second order with poles kept · exp(±i turn)
+    gain = (1 + kept**2) / ((1 - kept**2) * (1 + kept**4 - 2 * kept**2 * np.cos(2 * turn_rad)))
+    settling = round(3 * time_s / STEP_S)
+    shocks = rng.normal(0, std / np.sqrt(gain), settling + STEPS)
+    swings = lfilter([1.0], [1.0, -2 * kept * np.cos(turn_rad), kept**2], shocks)
+    return np.asarray(swings[settling:], dtype=np.float64)
+
+
+def _take_samples(
+    driven: Drive, blinkers: IntArray, pitch_rad: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[Sample, ...]:
+    scene_id, trim_deg = rng.bytes(16).hex(), float(rng.normal(*TRIM_DEG))
     samples = []
     for decisecond in _deciseconds(size, rng):
-        waits = speed_mps == 0 and rng.random() < 0.7
-        moment = draw_moment(road, speed_mps, 0.0 if waits else cruise_mps + rng.normal(0, 1), rng)
-        targets_m, end_mps = _drive(moment, rng)
-        samples.append(Sample(f"{scene_id}_{decisecond}", moment, can_signals(moment, rng), targets_m.ravel()))
-        if end_mps > 0 or rng.random() < 0.2:
-            speed_mps = end_mps + 0.3 * (cruise_mps - end_mps) + _laplace(rng, 1.3)
-        speed_mps = speed_mps if speed_mps > 0.3 else 0.0
+        step = step_of(decisecond / 10)
+        told = signals(driven, step, int(blinkers[step]), trim_deg, rng)
+        targets_m = _measured(waypoints(driven, step, pitch_rad[step], rng.normal(LATENCY_S, LATENCY_STD_S)), rng)
+        samples.append(Sample(f"{scene_id}_{decisecond}", step, told, targets_m.ravel()))
     return tuple(samples)
-
-
-def _drive(moment: Moment, rng: np.random.Generator) -> tuple[FloatArray, float]:
-    track_m, end_mps = drive_on(moment, push_mps2=_laplace(rng, 0.2), drift_per_m=_laplace(rng, 2.5e-4))
-    waypoints_m = waypoints(track_m, moment.accel_mps2, _laplace(rng, 0.0055), latency_s=rng.normal(LATENCY_S, 0.006))
-    return waypoints_m + rng.laplace(0, 0.008, waypoints_m.shape), end_mps
 
 
 def _deciseconds(size: int, rng: np.random.Generator) -> list[int]:
@@ -136,79 +199,44 @@ def _deciseconds(size: int, rng: np.random.Generator) -> list[int]:
     return list(DECISECONDS[first : first + size])
 
 
-def draw_moment(road: Road, speed_mps: float, cruise_mps: float, rng: np.random.Generator) -> Moment:
-    """Draw the world around a car of this speed, and how far its driver has reacted to it."""
-    curvature_per_m = _curvature_per_m(rng, speed_mps, 0.2 * road.turn_share)
-    turn_m = rng.uniform(0.1, 1.4) / max(abs(curvature_per_m), STRAIGHT_PER_M)
-    bend_start_m = min(3 + speed_mps * rng.uniform(0.2, 3), turn_m)
-    reachable_mps = sqrt(max(speed_mps**2 - 4 * bend_start_m, 1.0))  # braking at 2 m/s² until the bend
-    moment = Moment(
-        speed_mps=speed_mps,
-        curvature_per_m=curvature_per_m,
-        cruise_mps=cruise_mps,
-        bend_start_m=bend_start_m,
-        bend_per_m=_curvature_per_m(rng, reachable_mps, road.turn_share),
-        left_of_lane_m=rng.normal(0, 0.25),
-        lead=_lead(rng, speed_mps) if rng.random() < road.lead_share else None,
-        light=_light(rng, speed_mps) if rng.random() < road.light_share else None,
-        odometer_m=rng.uniform(0, 1000),
-    )
-    return replace(moment, accel_mps2=_accel_mps2(moment, rng))
+def waypoints(driven: Drive, step: int, pitch_rad: float = 0.0, latency_s: float = LATENCY_S) -> FloatArray:
+    """Read the waypoints that follow on a step.
+
+    Args:
+        driven: what happened.
+        step: time t.
+        pitch_rad: how far the car looks up at t, relative to the road under it.
+        latency_s: how much earlier than its time a waypoint is read.
+
+    Returns:
+        (6, 3) metres, vehicle frame at t, of the point of the road under the camera: x forward, y left, z down, as the
+        published formula of the camera reads it (a larger z is lower in the image).
+    """
+    now, read = step, step + (WAYPOINT_TIMES_S - latency_s) / STEP_S
+    steps = np.arange(step, step + round(WAYPOINT_TIMES_S[-1] / STEP_S) + 1)
+    along_m = np.interp(read, steps, driven.along_m[steps]) + CAMERA_M
+    rear = np.stack([np.interp(read, steps, column) for column in driven.poses[steps].T], axis=-1)
+    pose = under_camera(driven.poses[now])
+    seen_m = seen_from(pose, under_camera(rear)[:, :2])
+    line = driven.route.centreline
+    start_m = driven.along_m[now] + CAMERA_M
+    risen_m = line.heights_m(along_m) - line.heights_m(start_m)
+    tilt = line.grade_at(start_m) + pitch_rad
+    return np.column_stack([seen_m, tilt * (along_m - start_m) - risen_m])
 
 
-def _laplace(rng: np.random.Generator, scale: float) -> float:
-    return float(rng.laplace(0.0, scale))
+def under_camera(poses: FloatArray) -> FloatArray:
+    """Return the (…, 3) poses of the point under the camera, from those of the rear axle."""
+    moved = np.array(poses, dtype=np.float64)
+    moved[..., 0] += CAMERA_M * np.cos(poses[..., 2])
+    moved[..., 1] += CAMERA_M * np.sin(poses[..., 2])
+    return moved
 
 
-def _curvature_per_m(rng: np.random.Generator, speed_mps: float, sharp_share: float) -> float:
-    curvature_per_m = _laplace(rng, 0.0012)
-    if rng.random() < sharp_share:
-        curvature_per_m = float(rng.choice([-1, 1]) * np.exp(rng.uniform(np.log(0.008), np.log(0.15))))
-    limit_per_m = min(0.2, SIDE_MPS2 / max(speed_mps, 1.0) ** 2)
-    return min(max(curvature_per_m, -limit_per_m), limit_per_m)
-
-
-def _lead(rng: np.random.Generator, speed_mps: float) -> Lead:
-    if speed_mps < 0.5:
-        pulls_away = rng.random() < 0.3
-        return Lead(rng.uniform(3, 6), rng.uniform(0.5, 3) if pulls_away else 0.0, brakes=not pulls_away)
-    gap_m = 4 + speed_mps * rng.uniform(0.6, 2.5)
-    return Lead(gap_m, max(0.0, speed_mps + rng.normal(-0.4, 1.5)), brakes=rng.random() < 0.25)
-
-
-def _light(rng: np.random.Generator, speed_mps: float) -> Light:
-    braking_m = speed_mps**2 / 5
-    return Light("red" if rng.random() < 0.5 else "green", 2 + braking_m + speed_mps * rng.uniform(0, 2.5))
-
-
-def _accel_mps2(moment: Moment, rng: np.random.Generator) -> float:
-    if moment.speed_mps == 0:
-        return 0.0
-    reacted = rng.uniform(0.3, 1) if rng.random() < 0.7 else 0.0
-    lead_mps = moment.lead.speed_mps if moment.lead else 0.0
-    wanted_mps2 = wanted_accel_mps2(moment, moment.speed_mps, 0.0, moment.past_gap_m(0.0), lead_mps)
-    return reacted * wanted_mps2 + _laplace(rng, 0.3)
-
-
-def can_signals(moment: Moment, rng: np.random.Generator) -> Signals:
-    """Return what the car's bus says at time t, in the published units and steps."""
-    stands = moment.speed_mps == 0
-    angle_deg = degrees(STEERING_RATIO * atan(WHEELBASE_M * moment.curvature_per_m)) + _laplace(rng, 1.0)
-    pedal_mps2 = moment.accel_mps2 + _laplace(rng, 0.05)
-    gas_pressed = not stands and pedal_mps2 > -0.05
-    gas = 0.06 + 0.005 * moment.speed_mps + 0.1 * max(pedal_mps2, 0.0) + _laplace(rng, 0.02)
-    turn = moment.bend_per_m if abs(moment.bend_per_m) > 0.02 and rng.random() < 0.7 else 0.0
-    turn = float(rng.choice([-1, 1])) if rng.random() < 0.08 else turn
-    return {
-        "vEgo": moment.speed_mps + (1e-3 if stands else 0.05) * rng.normal(),
-        "aEgo": moment.accel_mps2 + (1e-3 if stands else 0.05) * rng.normal(),
-        "steeringAngleDeg": angle_deg,
-        "steeringTorque": float(np.clip(np.rint(angle_deg + rng.normal(-19, 90)), -700, 700)),
-        "brake": 0.0,
-        "brakePressed": stands or pedal_mps2 < -0.3,
-        "gas": round(min(max(gas, 0.005), 1.0) * 200) / 200 if gas_pressed else 0.0,
-        "gasPressed": gas_pressed,
-        GEAR: "park" if stands and rng.random() < 0.02 else "drive",
-        "leftBlinker": turn > 0,
-        "rightBlinker": turn < 0,
-    }
+def _measured(waypoints_m: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Add what the positioning gets wrong: its axes at t (yaw and pitch), a drift, and noise."""
+    yaw_rad, pitch_rad = rng.laplace(0, YAW_RAD), rng.laplace(0, PITCH_RAD)
+    forward_m = waypoints_m[:, :1]
+    drift_mps = rng.laplace(0, DRIFT_MPS, 3)
+    noise_m = rng.laplace(0, NOISE_M, waypoints_m.shape)
+    return waypoints_m + forward_m * [0, yaw_rad, pitch_rad] + WAYPOINT_TIMES_S[:, None] * drift_mps + noise_m

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock
@@ -16,8 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from atma18.digests import sha256_of_records
-from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, GEAR, TARGETS, UInt8Array
-from atma18.simulate.rendering import Box, lamp_boxes, render
+from atma18.schema import FRAME_FILES, GEAR, TARGETS, UInt8Array
+from atma18.simulate.lamps import detections
+from atma18.simulate.rendering import render
 from atma18.simulate.scenes import SPLITS, Sample, Scene, draw_scene, scene_sizes
 
 FEATURE_COLUMNS = (
@@ -48,18 +50,20 @@ class Plan:
                 f"expected at least 1 scene per split, found {self.train_scenes} and {self.test_scenes}: ask for more"
             )
 
-    def scenes(self) -> list["_Task"]:
+    def scenes(self) -> list["Task"]:
         """Return where each scene is drawn from."""
         counts = {"train": self.train_scenes, "test": self.test_scenes}
         return [
-            _Task(self.seed, split, index, size)
+            Task(self.seed, split, index, size)
             for split, count in counts.items()
             for index, size in enumerate(scene_sizes(split, count, self.seed).tolist())
         ]
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
+    """Where a scene is drawn from."""
+
     seed: int
     split: str
     index: int
@@ -120,21 +124,22 @@ def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
     chunks = [tasks[start : start + _SCENES_PER_TASK] for start in range(0, len(tasks), _SCENES_PER_TASK)]
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     with (
-        _mapper(workers) as run,
+        mapper(workers) as run,
         tqdm(total=len(tasks), desc="simulate", unit="scene", disable=None) as progress,
     ):
         for chunk, written in zip(chunks, run(partial(_write_scenes, folder), chunks), strict=True):
             for task, samples in zip(chunk, written, strict=True):
                 rows[task.split].extend(samples)
             progress.update(len(chunk))
-    train, test = (_as_table(rows[split]).sort_values("ID", ignore_index=True) for split in ("train", "test"))
+    train, test = (as_table(rows[split]).sort_values("ID", ignore_index=True) for split in ("train", "test"))
     train.to_csv(folder / "train_features.csv", index=False)
     test[list(FEATURE_COLUMNS)].to_csv(folder / "test_features.csv", index=False)
     test[["ID", *TARGETS]].to_csv(folder / "test_targets.csv", index=False)
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator[Callable[..., Iterable[list[list[Row]]]]]:
+def mapper(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` over so many processes, whose results come in order; one worker is this process."""
     if workers == 1:
         yield map
         return
@@ -142,7 +147,7 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterable[list[list[Row]]]]]:
         yield pool.map
 
 
-def _write_scenes(folder: Path, tasks: list[_Task]) -> list[list[Row]]:
+def _write_scenes(folder: Path, tasks: list[Task]) -> list[list[Row]]:
     """Write a few scenes and return their rows."""
     return [_write_scene(folder, draw_scene(task.seed, task.split, task.index, task.size)) for task in tasks]
 
@@ -153,26 +158,22 @@ def _write_scene(folder: Path, scene: Scene) -> list[Row]:
         for sample, frames in zip(scene.samples, render(scene), strict=True):
             _write_frames(folder / "images" / sample.sample_id, frames)
             _write_lights(folder / "traffic_lights" / f"{sample.sample_id}.json", scene, sample)
-    return [_row(sample) for sample in scene.samples]
+    return [row(sample) for sample in scene.samples]
 
 
-def table(samples: Iterable[Sample]) -> pd.DataFrame:
-    """Return samples as a table of ID, signals and targets, a row each."""
-    return _as_table([_row(sample) for sample in samples])
-
-
-def _row(sample: Sample) -> Row:
+def row(sample: Sample) -> Row:
+    """Return ID, signals and targets of a sample."""
     targets = dict(zip(TARGETS, sample.targets_m.tolist(), strict=True))
     return {"ID": sample.sample_id, **sample.signals, **targets}
 
 
-def _as_table(rows: list[Row]) -> pd.DataFrame:
+def as_table(rows: list[Row]) -> pd.DataFrame:
+    """Return rows as a table with the published columns."""
     return pd.DataFrame(rows, columns=[*FEATURE_COLUMNS, *TARGETS])
 
 
 def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
-    boxes = lamp_boxes(scene.road, sample.moment, seconds_ago=0.0)
-    lights = [{"index": index, "class": colour, "bbox": _inside(box)} for index, (colour, box) in enumerate(boxes)]
+    lights = [{"index": i, "class": name, "bbox": box} for i, (name, box) in enumerate(detections(scene, sample.step))]
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(lights), encoding="utf-8")
 
@@ -181,8 +182,3 @@ def _write_frames(folder: Path, frames: UInt8Array) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in zip(FRAME_FILES, frames, strict=True):
         Image.fromarray(frame).save(folder / name, compress_level=1)
-
-
-def _inside(box: Box) -> list[float]:
-    limits = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX) * 2
-    return [min(max(edge, 0.0), float(limit)) for edge, limit in zip(box, limits, strict=True)]

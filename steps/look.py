@@ -1,0 +1,54 @@
+"""Draw some samples of a dataset folder: frames, traffic lights, and where the car went.
+
+Reads   the data
+Writes  one picture
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from atma18 import plots
+from atma18.cache import Cache
+from atma18.dataset import Dataset
+from atma18.schema import LIGHT_BOX, TARGETS, FloatArray, IntArray, Samples
+from steps.messages import clear_messages
+
+
+@click.command()
+@click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo: simulated drives.")
+@click.option("--samples", default=12, type=click.IntRange(1, 100), show_default=True, help="How many are drawn.")
+@click.option("--seed", default=0, show_default=True, help="Draws other samples.")
+@click.option(
+    "--out", default="look.png", type=click.Path(dir_okay=False, path_type=Path), show_default=True, help="A picture."
+)
+def main(data: str, samples: int, seed: int, out: Path) -> None:
+    """Draw training samples from the slowest to the fastest: the three frames, the waypoints on them and from above."""
+    with clear_messages():
+        dataset = Dataset.open(data, Cache.open())
+    rows = _from_slow_to_fast(dataset, samples, seed)
+    chosen = dataset.train.take(rows)
+    titles = [f"{i}, {speed_mps:.1f} m/s" for i, speed_mps in zip(chosen.ids, chosen.signals["vEgo"], strict=True)]
+    sheet = plots.contact_sheet(chosen.frames[:], dataset.targets_m[rows], _boxes_px(chosen), dataset.camera, titles)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.savefig(out, dpi=70)
+    click.echo(f"look: {len(rows)} samples are drawn in {out.absolute()}")
+
+
+def _from_slow_to_fast(dataset: Dataset, samples: int, seed: int) -> IntArray:
+    """Choose rows at random, and put them in the order of where the car is after three seconds."""
+    count = min(samples, len(dataset.train))
+    rows = np.random.default_rng(seed).choice(len(dataset.train), count, replace=False)
+    return np.asarray(rows[np.argsort(dataset.targets_m[rows, TARGETS.index("x_5")])])
+
+
+def _boxes_px(samples: Samples) -> list[FloatArray]:
+    """Return the (B, 4) boxes of traffic lights of each sample."""
+    if samples.lights is None:
+        return [np.empty((0, 4))] * len(samples)
+    return [samples.lights.loc[samples.lights["ID"] == i, list(LIGHT_BOX)].to_numpy() for i in samples.ids]
+
+
+if __name__ == "__main__":
+    main()
