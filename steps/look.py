@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pandas as pd
 
 from atma18 import plots
 from atma18.cache import Cache
 from atma18.dataset import Dataset
-from atma18.schema import LIGHT_BOX, TARGETS, FloatArray, IntArray, Samples
+from atma18.schema import LIGHT_BOX, TARGETS, FloatArray, IntArray
 from steps.messages import clear_messages
 
 
@@ -28,9 +29,11 @@ def main(data: str, samples: int, seed: int, out: Path) -> None:
     with clear_messages():
         dataset = Dataset.open(data, Cache.open())
     rows = _from_slow_to_fast(dataset, samples, seed)
-    chosen = dataset.train.take(rows)
-    titles = [f"{i}, {speed_mps:.1f} m/s" for i, speed_mps in zip(chosen.ids, chosen.signals["vEgo"], strict=True)]
-    sheet = plots.contact_sheet(chosen.frames[:], dataset.targets_m[rows], _boxes_px(chosen), dataset.camera, titles)
+    ids, speeds_mps = dataset.train.ids[rows].tolist(), dataset.train.signals["vEgo"].to_numpy()[rows]
+    titles = [f"{i}, {speed_mps:.1f} m/s" for i, speed_mps in zip(ids, speeds_mps, strict=True)]
+    boxes_px = [_boxes_px(dataset.train.lights, i) for i in ids]
+    frames, truth_m = dataset.train.frames[rows], dataset.targets_m[rows]
+    sheet = plots.contact_sheet(frames, truth_m, boxes_px, dataset.camera, titles)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.savefig(out, dpi=70)
     click.echo(f"look: {len(rows)} samples are drawn in {out.absolute()}")
@@ -43,11 +46,11 @@ def _from_slow_to_fast(dataset: Dataset, samples: int, seed: int) -> IntArray:
     return np.asarray(rows[np.argsort(dataset.targets_m[rows, TARGETS.index("x_5")])])
 
 
-def _boxes_px(samples: Samples) -> list[FloatArray]:
-    """Return the (B, 4) boxes of traffic lights of each sample."""
-    if samples.lights is None:
-        return [np.empty((0, 4))] * len(samples)
-    return [samples.lights.loc[samples.lights["ID"] == i, list(LIGHT_BOX)].to_numpy() for i in samples.ids]
+def _boxes_px(lights: pd.DataFrame | None, sample_id: str) -> FloatArray:
+    """Return the (B, 4) boxes of the traffic lights of a sample."""
+    if lights is None:
+        return np.empty((0, 4))
+    return lights.loc[lights["ID"] == sample_id, list(LIGHT_BOX)].to_numpy()
 
 
 if __name__ == "__main__":

@@ -270,7 +270,7 @@ def detected(count=400):
 def test_detector_finds_wide_heads_with_their_arrows_and_errs_now_and_then():
     box, found = detected()
 
-    assert all(found), "a head of more than 3 px is always found"
+    assert all(found), "a head of more than 2.6 px is always found"
     first = [boxes[0] for boxes in found]
     names = [name for name, _ in first]
     assert names.count("red") / len(names) == pytest.approx(1 - 0.04 - 0.09 - 0.004, abs=0.05)
@@ -286,7 +286,7 @@ def test_narrow_heads_are_missed_in_part_and_far_ones_always():
         noises = [np.random.SeedSequence(seed) for seed in range(200)]
         return np.mean([len(detections(replace(shown, noise=noise), NOW)) for noise in noises])
 
-    assert share(118.0) == pytest.approx(226.164 * 1.25 / 118 / 3, abs=0.08)
+    assert share(118.0) == pytest.approx(226.164 * 1.25 / 118 / 2.6, abs=0.08)
     assert share(140.0) == 0
 
 

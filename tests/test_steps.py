@@ -17,7 +17,7 @@ from atma18.dataset import Dataset
 from atma18.predictions import Predictions
 from atma18.schema import TARGETS
 from atma18.tracking import identity
-from steps import blend, embed, evaluate, gbdt, main, nn2, simulate
+from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate
 from tests.conftest import enter
 from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
@@ -242,6 +242,10 @@ def test_simulated_drives_go_through_the_steps(tmp_path, monkeypatch):
     output = ran(call(embed, "--data=mine", "--folds=2"))
 
     assert "finished" in output
+    assert "5 samples are drawn" in ran(call(look, "--data=mine", "--samples=5", "--out=new/mine.png"))
+    with Image.open("new/mine.png") as sheet:
+        assert min(sheet.size) > 500
+    assert "mine/nowhere" in refused(call(look, "--data=mine/nowhere"))
     assert "expected nothing there" in refused(call(simulate, "--out=mine", "--scenes=6", "--test_scenes=2"))
 
 

@@ -20,7 +20,7 @@ LAMP_RGB = {"red": (255, 40, 30), "yellow": (255, 200, 40), "green": (60, 255, 1
 ARROW_SIDE = {"left": -1, "straight": 0, "right": 1}
 MISREAD, UNREADABLE, OTHER = 0.04, 0.09, 0.004
 """Shares of heads whose colour is read wrongly, not at all, or as something else."""
-SURE_PX = 3.0
+SURE_PX = 2.6
 """A head of this width is always found, a narrower one as often as it is wide."""
 BLUR = 0.08
 """Standard deviation of a box's edge, in widths."""
