@@ -246,9 +246,10 @@ def test_a_scenes_prediction_is_the_same_alone_and_among_others(drives, engine):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_only_a_causal_model_predicts_the_same_before_later_samples_arrive(drives, causal):
-    samples, earlier = drives[0], np.arange(3)
+    samples = drives[0]
+    earlier = np.flatnonzero(samples.scenes == samples.scenes[samples.scene_sizes.argmax()])[:3]
     inputs, model = make_inputs(len(samples)), fit(drives, config=replace(CONFIG, causal=causal, max_depth=6))
-    assert samples.scene_sizes[0] > 3
+    assert samples.scene_sizes[earlier[0]] > 3
 
     now_m = model.predict(0, samples.take(earlier), inputs.take(earlier))
 
