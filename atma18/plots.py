@@ -3,7 +3,7 @@
 Each figure is a `matplotlib.figure.Figure` of its own; pyplot and its global state are not involved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -93,9 +93,7 @@ def trajectories(
     Raises:
         ValueError: If the lengths differ or are 0.
     """
-    lengths = {len(frames), len(predicted_m), len(truth_m), len(titles)}
-    if len(lengths) > 1 or not len(titles):
-        raise ValueError(f"expected as many frames as predictions, truths and titles, found lengths {sorted(lengths)}")
+    _check_lengths("predictions, truths and titles", frames, predicted_m, truth_m, titles)
     figure = Figure(figsize=(11, 2.9 * len(titles) + 0.4), layout="constrained")
     panels = figure.subplots(len(titles), 2, squeeze=False)
     chains_m = np.stack([_waypoints(truth_m), _waypoints(predicted_m)], axis=1)  # (n, 2, 6, 3)
@@ -127,9 +125,7 @@ def contact_sheet(
     Raises:
         ValueError: If the lengths differ or are 0.
     """
-    lengths = {len(frames), len(truth_m), len(boxes_px), len(titles)}
-    if len(lengths) > 1 or not len(titles):
-        raise ValueError(f"expected as many frames as targets, boxes and titles, found lengths {sorted(lengths)}")
+    _check_lengths("targets, boxes and titles", frames, truth_m, boxes_px, titles)
     figure = Figure(figsize=(20, 2.9 * len(titles) + 0.4), layout="constrained")
     panels = figure.subplots(len(titles), 4, squeeze=False)
     for row, shots, chain_m, boxes, title in zip(panels, frames, _waypoints(truth_m), boxes_px, titles, strict=True):
@@ -195,6 +191,12 @@ def blend_weights(weights: FloatArray, names: Sequence[str], group_labels: Seque
     axes.invert_yaxis()
     figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def _check_lengths(what: str, *parts: Sized) -> None:
+    lengths = {len(part) for part in parts}
+    if len(lengths) > 1 or 0 in lengths:
+        raise ValueError(f"expected as many frames as {what}, found lengths {sorted(lengths)}")
 
 
 def _waypoints(targets_m: FloatArray) -> FloatArray:
