@@ -1,6 +1,7 @@
 """A driver and his car on a route, twenty times a second: speed, steering, and whoever drives in front."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import atan, cos, sin, tan
 
 import numpy as np
@@ -76,7 +77,7 @@ class Drive:
     lead_speed_mps: FloatArray
     lead_demand_mps2: FloatArray
 
-    @property
+    @cached_property
     def poses(self) -> FloatArray:
         """(T, 3) x, y in m and heading in rad in the world, of the rear axle."""
         poses = self.route.centreline.poses(self.along_m, self.left_m)

@@ -16,7 +16,7 @@ HEAD_WIDTH_M, HEAD_HEIGHT_M = 1.25, 0.5
 FARTHEST_M = 130.0
 NARROWEST_PX = HEAD_WIDTH_M * FOCAL_X_PX / FARTHEST_M
 HOUSING_RGB, POLE_RGB = (25, 25, 28), (60, 60, 60)
-LAMP_RGB = {"red": (255, 40, 30), "yellow": (255, 200, 40), "green": (60, 255, 130), "empty": HOUSING_RGB}
+LAMP_RGB = {"red": (255, 40, 30), "yellow": (255, 200, 40), "green": (60, 255, 130)}
 ARROW_SIDE = {"left": -1, "straight": 0, "right": 1}
 MISREAD, UNREADABLE, OTHER = 0.04, 0.09, 0.004
 """Shares of heads whose colour is read wrongly, not at all, or as something else."""
@@ -28,7 +28,6 @@ OUTSIDE_PX = 0.07
 """How far boxes leave the image."""
 
 _SIZE_PX = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
-
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; pixel i reaches from i - 0.5 to i + 0.5."""

@@ -26,7 +26,7 @@ SIGN_HEIGHT_M, SIGN_M = 2.2, 0.7
 
 SKY_RGB, HAZE_RGB, ASPHALT_RGB, PAINT_RGB = (150, 185, 225), (190, 196, 200), (84, 84, 88), (235, 235, 228)
 BODY_RGB, WINDOW_RGB, TAIL_RGB, BRAKE_RGB = (38, 40, 50), (86, 98, 112), (120, 18, 18), (255, 40, 40)
-POLE_RGB, SIGN_RGB = (60, 60, 60), (200, 30, 30)
+SIGN_RGB = (200, 30, 30)
 
 Colour = tuple[float, ...] | Float32Array
 Paintings = Iterator[tuple[Colour, Sequence[float] | FloatArray]]

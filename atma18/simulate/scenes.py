@@ -90,10 +90,10 @@ def draw_scene(seed: int, split: str, index: int, size: int) -> Scene:
     drawn, noise = np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(2)
     rng = np.random.default_rng(drawn)
     kind = ROAD_KINDS[rng.choice(len(ROAD_KINDS), p=[kind.share for kind in ROAD_KINDS])]
-    driven, blinkers = _drive(kind, rng)
+    driven, changing = _drive(kind, rng)
     pitch_rad = SQUAT_RAD_PER_MPS2 * driven.accel_mps2 + _restless(rng, BUMPS_RAD, BUMPS_S) * (driven.speed_mps > 0)
     return Scene(
-        samples=_take_samples(driven, blinkers, pitch_rad, size, rng),
+        samples=_take_samples(driven, changing, pitch_rad, size, rng),
         drive=driven,
         pitch_rad=pitch_rad,
         daylight=float(rng.uniform(*DAYLIGHT[rng.choice(len(DAYLIGHT), p=DAYLIGHT_SHARES)])),
@@ -103,6 +103,7 @@ def draw_scene(seed: int, split: str, index: int, size: int) -> Scene:
 
 
 def _drive(kind: RoadKind, rng: np.random.Generator) -> tuple[Drive, IntArray]:
+    """Return a minute's drive, and at each of its (T,) steps the side that a lane change is announced to, or 0."""
     pace_mps = rng.uniform(*kind.pace_mps)
     departs_s = _departure_s(rng)
     queues = departs_s > START_S and rng.random() < kind.light_share
@@ -116,9 +117,7 @@ def _drive(kind: RoadKind, rng: np.random.Generator) -> tuple[Drive, IntArray]:
     change = _lane_change(kind, rng) if lead is None else np.zeros(STEPS)
     driver = _draw_driver(rng, departs_s, rng.normal(1.0, 0.05), kind.lane_m * change)
     driven = drive(route, driver, start_mps, lead, _parked_wheel_rad(rng) if start_mps == 0 else 0.0)
-    blinkers = [turn_blinker(route.junctions, *at) for at in zip(driven.along_m, driven.speed_mps, strict=True)]
-    changing = _announced(np.sign(np.gradient(change)).astype(int))
-    return driven, np.where(changing != 0, changing, blinkers)
+    return driven, _announced(np.sign(np.gradient(change)).astype(int))
 
 
 def _announced(changing: IntArray) -> IntArray:
@@ -180,13 +179,14 @@ def _swinging(rng: np.random.Generator, std: float, period_s: float, time_s: flo
 
 
 def _take_samples(
-    driven: Drive, blinkers: IntArray, pitch_rad: FloatArray, size: int, rng: np.random.Generator
+    driven: Drive, changing: IntArray, pitch_rad: FloatArray, size: int, rng: np.random.Generator
 ) -> tuple[Sample, ...]:
     scene_id, trim_deg = rng.bytes(16).hex(), float(rng.normal(*TRIM_DEG))
     samples = []
     for decisecond in _deciseconds(size, rng):
         step = step_of(decisecond / 10)
-        told = signals(driven, step, int(blinkers[step]), trim_deg, rng)
+        turning = turn_blinker(driven.route.junctions, driven.along_m[step], driven.speed_mps[step])
+        told = signals(driven, step, int(changing[step]) or turning, trim_deg, rng)
         targets_m = _measured(waypoints(driven, step, pitch_rad[step], rng.normal(LATENCY_S, LATENCY_STD_S)), rng)
         samples.append(Sample(f"{scene_id}_{decisecond}", step, told, targets_m.ravel()))
     return tuple(samples)
