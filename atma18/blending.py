@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import minimize
 
 from atma18.presets import BlendConfig, Groups, check_groups
 from atma18.schema import FloatArray, IntArray, first_few, repeated
+from atma18.weights import Weights, check_stack, check_targets, fit_weights
+
+FEWEST_SAMPLES = 50
+"""A group with fewer gets the weights of all samples: its own would follow chance."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Blend:
         """Whether a sample's weights are the same however many samples of its scene are there."""
         return len(self.groups) == 1
 
+    @property
+    def labels(self) -> list[str]:
+        """(G,) the scene sizes of each group in words: `1`, `1–2`, `3+`."""
+        return [
+            f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}"
+            for first, last in self.groups
+        ]
+
     def apply(self, stack_m: FloatArray, scene_sizes: IntArray) -> FloatArray:
         """Blend each row with the weights of its group.
 
@@ -50,7 +61,7 @@ class Blend:
         Raises:
             ValueError: If shapes disagree, a prediction is not finite, or a scene size belongs to no group.
         """
-        _check_stack(stack_m, n_inputs=len(self.inputs), n_rows=len(scene_sizes))
+        check_stack(stack_m, n_inputs=len(self.inputs), n_rows=len(scene_sizes))
         weights = self.weights[group_of(scene_sizes, self.groups)]  # (N, M)
         # Input by input, in one order: a row is the same to the bit whatever rows stand next to it.
         blended_m = np.zeros(stack_m.shape[1:])
@@ -89,16 +100,32 @@ def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
     return np.asarray(np.searchsorted(firsts, scene_sizes, side="right") - 1, dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A blend and how good it is proven to be on the rows that it was fitted on."""
+
+    blend: Blend
+    parts: tuple[Weights, ...]
+    """(G,) what each group's weights reach on the rows they were fitted on."""
+    samples: tuple[int, ...]
+    """(G,) rows of each group."""
+
+    @property
+    def borrowed(self) -> tuple[bool, ...]:
+        """(G,) whether a group has too few rows and got the weights of all."""
+        return tuple(count < FEWEST_SAMPLES for count in self.samples)
+
+
 def fit(
     stack_m: FloatArray, targets_m: FloatArray, scene_sizes: IntArray, config: BlendConfig, names: Sequence[str]
-) -> Blend:
-    """Fit the weights of each group; a group without rows gets those of all rows together.
+) -> Fitted:
+    """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets those of all rows together.
 
     Args:
         stack_m: (M, N, 18) metres, out-of-fold predictions of the inputs.
         targets_m: (N, 18) metres.
         scene_sizes: (N,) samples in each row's scene.
-        config: groups and optimiser.
+        config: groups and method.
         names: (M,) of the inputs.
 
     Returns:
@@ -107,15 +134,19 @@ def fit(
     Raises:
         ValueError: If there are no rows, shapes disagree, or a number is not finite.
     """
-    _check_stack(stack_m, n_inputs=len(names), n_rows=len(scene_sizes))
-    _check_targets(targets_m, stack_m)
+    check_stack(stack_m, n_inputs=len(names), n_rows=len(scene_sizes))
+    check_targets(targets_m, stack_m)
     group = group_of(scene_sizes, config.groups)
     rows = [np.flatnonzero(group == g) for g in range(len(config.groups))]
-    everywhere = np.arange(len(scene_sizes))
-    weights = [
-        fit_weights(stack_m[:, part], targets_m[part], config) for part in (r if r.size else everywhere for r in rows)
-    ]
-    return Blend(tuple(names), config.groups, np.stack(weights))
+    samples = tuple(map(len, rows))
+    whole = fit_weights(stack_m, targets_m, config) if min(samples) < FEWEST_SAMPLES else None
+    parts = tuple(
+        whole
+        if whole is not None and len(part) < FEWEST_SAMPLES
+        else fit_weights(stack_m[:, part], targets_m[part], config)
+        for part in rows
+    )
+    return Fitted(Blend(tuple(names), config.groups, np.stack([part.values for part in parts])), parts, samples)
 
 
 def cross_fit(
@@ -133,7 +164,7 @@ def cross_fit(
         targets_m: (N, 18) metres.
         scene_sizes: (N,) samples in each row's scene.
         folds: (N,) fold of each row; a scene is never in two.
-        config: groups and optimiser.
+        config: groups and method.
         names: (M,) of the inputs.
 
     Returns:
@@ -150,53 +181,6 @@ def cross_fit(
     blended_m = np.empty(targets_m.shape)
     for fold in present:
         inside, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names)
+        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names).blend
         blended_m[inside] = blend.apply(stack_m[:, inside], scene_sizes[inside])
     return blended_m
-
-
-def fit_weights(stack_m: FloatArray, targets_m: FloatArray, config: BlendConfig) -> FloatArray:
-    """Find convex weights with a small MAE over all numbers, by Nelder–Mead from equal weights.
-
-    Args:
-        stack_m: (M, N, 18) metres.
-        targets_m: (N, 18) metres.
-        config: the number of iterations.
-
-    Returns:
-        (M,) at least 0, summing to 1.
-
-    Raises:
-        ValueError: If there are no rows, shapes disagree, or a number is not finite.
-    """
-    _check_stack(stack_m, n_inputs=len(stack_m), n_rows=stack_m.shape[1])
-    _check_targets(targets_m, stack_m)
-    if targets_m.size == 0:
-        raise ValueError("expected rows to fit weights on, found none")
-
-    def mae_m(raw: FloatArray) -> float:
-        return float(np.abs(np.tensordot(convex(raw), stack_m, axes=1) - targets_m).mean())
-
-    equal = np.full(len(stack_m), 1.0 / len(stack_m))
-    found = minimize(mae_m, equal, method="Nelder-Mead", options={"maxiter": config.max_iterations})
-    return convex(found.x)
-
-
-def convex(raw: FloatArray) -> FloatArray:
-    """Clip (M,) numbers at 0 and scale them to sum to 1; if none is above 0, all count the same."""
-    clipped = np.maximum(raw, 0.0)
-    total = clipped.sum()
-    return np.asarray(clipped / total if total > 0 else np.full(len(raw), 1.0 / len(raw)))
-
-
-def _check_stack(stack_m: FloatArray, *, n_inputs: int, n_rows: int) -> None:
-    if stack_m.ndim != 3 or stack_m.shape[:2] != (n_inputs, n_rows) or n_inputs == 0:
-        raise ValueError(f"expected a stack of {n_inputs} inputs and {n_rows} rows, found {stack_m.shape}")
-    if not np.isfinite(stack_m).all():
-        raise ValueError(f"expected finite predictions, found {(~np.isfinite(stack_m)).sum()} others in the stack")
-
-
-def _check_targets(targets_m: FloatArray, stack_m: FloatArray) -> None:
-    expected, strange = stack_m.shape[1:], int((~np.isfinite(targets_m)).sum())
-    if targets_m.shape != expected or strange:
-        raise ValueError(f"expected finite targets {expected}, found {targets_m.shape} with {strange} others")

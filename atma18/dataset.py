@@ -62,13 +62,14 @@ class Dataset:
     """`data_sha256`: changes with any content, and with no change of form."""
 
     @classmethod
-    def open(cls, data: str, cache: Cache, *, verify: bool = False) -> Self:
+    def open(cls, data: str, cache: Cache, *, verify: bool = False, test_alone: bool = False) -> Self:
         """Read and check a dataset folder, or the demo drives.
 
         Args:
             data: a folder in the competition's layout, or `demo`.
             cache: where decoded frames and demo drives are kept.
             verify: decode every frame again even if its file looks unchanged.
+            test_alone: take a folder without `train_features.csv` too; it has no training samples.
 
         Raises:
             ValueError: If the folder breaks the contract; the first offenders are named.
@@ -76,7 +77,7 @@ class Dataset:
         if "://" in data:
             raise ValueError(f"expected a dataset folder of this machine, or {DEMO}, found {data}: fetch it first")
         folder = demo_folder(cache) if data == DEMO else Path(data).expanduser()
-        tables = {split: _read_table(folder / f"{split}_features.csv") for split in SPLITS}
+        tables = _read_tables(folder, test_alone=test_alone)
         ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
         _check_apart(ids)
         signals = _Signals.parse(folder, tables)
@@ -119,6 +120,16 @@ def _is_there(path: Path, is_right: Callable[[Path], bool], what: str) -> bool:
     if not is_right(path) and (path.exists() or path.is_symlink()):
         raise ValueError(f"{path}: expected {what} or nothing, found something else: mend or remove it")
     return is_right(path)
+
+
+def _read_tables(folder: Path, *, test_alone: bool) -> dict[str, pd.DataFrame]:
+    """Read the table of each split; of a training table that may be missing, the columns without a row."""
+    test, train = (folder / f"{split}_features.csv" for split in SPLITS)
+    tested = _read_table(test)
+    if test_alone and not _is_there(train, Path.is_file, "a file"):
+        columns = dict.fromkeys([*tested.columns, *TARGETS])
+        return {"test": tested, "train": pd.DataFrame(columns=list(columns), dtype=str)}
+    return {"test": tested, "train": _read_table(train)}
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from atma18.schema import CAN_SIGNALS, SPLITS, Detection, FloatArray, Samples, U
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 _ABSENT = b"absent sensor"
-_CODE = ("atma18/**/*.py", "steps/**/*.py", "conda.yaml")
+CODE = ("atma18/**/*.py", "steps/**/*.py", "conda.yaml")
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -45,7 +45,7 @@ def config_sha256(config: Any) -> str:  # noqa: ANN401 - any configuration datac
 
 def code_sha256(folder: Path = PROJECT_FOLDER) -> str:
     """Digest the code that can change a prediction: `atma18`, `steps` and `conda.yaml`."""
-    files = sorted(path for pattern in _CODE for path in folder.glob(pattern))
+    files = sorted(path for pattern in CODE for path in folder.glob(pattern))
     return sha256_of_records([path.relative_to(folder).as_posix().encode(), path.read_bytes()] for path in files)
 
 

@@ -1,71 +1,43 @@
 """Test scores: predictions against targets that were withheld, joined on ID."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from atma18 import metrics
-from atma18.schema import AXES, TARGETS, WAYPOINT_TIMES_S, FloatArray, StrArray, first_few, rows_of, split_id
+from atma18.schema import TARGETS, FloatArray, StrArray, first_few, rows_of, split_id
+from atma18.scores import Score, parts, scores
 
 TEST_TABLE = "test_features.csv"
 
 
-@dataclass(frozen=True)
-class Score:
-    """A mean absolute error with the 95 % interval of a scene bootstrap, metres."""
-
-    by: str
-    """`axis`, `horizon`, `size`, or empty for all predictions."""
-    part: str
-    samples: int
-    mae_m: float
-    low_m: float
-    high_m: float
-
-    @property
-    def metric(self) -> str:
-        """Its name as a metric, like those of OOF predictions."""
-        return f"test_{self.by}/{self.part}_m" if self.by else "test/mae_m"
-
-
-def scores(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray, seed: int = 0) -> list[Score]:
-    """Score predictions as a whole, by axis, by horizon and by scene size.
+def score_test(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray) -> list[Score]:
+    """Score predictions of test samples as a whole, by axis, by horizon and by scene size.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
         truth_m: (N, 18) metres, vehicle frame at t.
         ids: (N,) of the samples; scenes and their sizes follow from them.
-        seed: of the bootstrap.
     """
-    errors_m = np.abs(predicted_m - truth_m).reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
     scenes = np.array([split_id(i)[0] for i in ids.tolist()])
     _, inverse, counts = np.unique(scenes, return_inverse=True, return_counts=True)
-    classes = metrics.size_class(counts[inverse])
-
-    def score(by: str, part: str, per_sample_m: FloatArray, rows: NDArray[np.bool_] | None = None) -> Score:
-        chosen = slice(None) if rows is None else rows
-        values = per_sample_m[chosen]
-        low_m, high_m = metrics.scene_bootstrap(values, scenes[chosen], seed=seed)
-        return Score(by, part, len(values), float(values.mean()), low_m, high_m)
-
-    whole_m = errors_m.mean(axis=(1, 2))
-    sizes = [(name, classes == c) for c, name in enumerate(metrics.SIZE_CLASSES) if (classes == c).any()]
-    return [
-        score("", "all", whole_m),
-        *(score("axis", axis, errors_m[:, :, k].mean(axis=1)) for k, axis in enumerate(AXES)),
-        *(score("horizon", f"{t:.1f}s", errors_m[:, k].mean(axis=1)) for k, t in enumerate(WAYPOINT_TIMES_S)),
-        *(score("size", name, whole_m, rows) for name, rows in sizes),
-    ]
+    return scores(predicted_m, truth_m, parts(counts[inverse]), scenes)
 
 
 def table(found: Iterable[Score]) -> pd.DataFrame:
     """Return scores as a table, a row each."""
-    names = {"mae_m": "MAE m", "low_m": "95 % from", "high_m": "to"}
-    return pd.DataFrame([vars(score) for score in found]).rename(columns=names)
+    return pd.DataFrame(
+        {
+            "by": score.part.by,
+            "part": score.part.name,
+            "samples": score.part.samples,
+            "MAE m": score.mae_m,
+            "95 % from": score.low_m,
+            "to": score.high_m,
+        }
+        for score in found
+    )
 
 
 def read_targets(path: Path) -> tuple[StrArray, FloatArray]:

@@ -1,13 +1,17 @@
-"""How far predictions are from the truth: by axis, horizon and scene size, and how sure that is."""
+"""How far predictions are from the truth, how sure that is, and the classes of samples that are told apart."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from atma18.schema import AXES, TARGETS, WAYPOINT_TIMES_S, FloatArray, IntArray, StrArray
+from atma18.schema import TARGETS, FloatArray, IntArray, StrArray
 
 SIZE_CLASSES = ("1", "2", "3", "4", "5", "6_or_more")
 """Scene sizes, as `size_class` numbers them."""
+SPEED_BANDS = ("below_1mps", "1_to_5mps", "5_to_10mps", "10_to_15mps", "15mps_or_more")
+"""Speeds, as `speed_band` numbers them; the quartiles of the competition's are 2.8, 8.0 and 14.2 m/s."""
+_SPEED_BOUNDS_MPS = (1.0, 5.0, 10.0, 15.0)
+_DRAWN_AT_ONCE = 100
 
 
 def mae_m(predicted_m: FloatArray, truth_m: FloatArray) -> float:
@@ -20,7 +24,18 @@ def mae_m(predicted_m: FloatArray, truth_m: FloatArray) -> float:
     Raises:
         ValueError: If the shapes differ, are not (N, 18), or N is 0.
     """
-    return float(_absolute_errors_m(predicted_m, truth_m).mean())
+    return float(absolute_errors_m(predicted_m, truth_m).mean())
+
+
+def absolute_errors_m(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """Return the (N, 18) absolute errors, metres; arguments and errors as in `mae_m`."""
+    expected = (len(truth_m), len(TARGETS))
+    if predicted_m.shape != expected or truth_m.shape != expected or not len(truth_m):
+        raise ValueError(
+            f"expected two arrays of shape (N, {len(TARGETS)}) with N of at least 1, "
+            f"found {predicted_m.shape} and {truth_m.shape}"
+        )
+    return np.asarray(np.abs(predicted_m - truth_m))
 
 
 def size_class(scene_sizes: IntArray) -> IntArray:
@@ -49,21 +64,12 @@ class SizeMix:
     dropped: tuple[str, ...]
     """Classes of the test split without training samples."""
 
-    def mae_m(self, predicted_m: FloatArray, truth_m: FloatArray, scene_sizes: IntArray) -> float:
-        """Return the MAE per class weighted by its share, metres; the plain MAE if there are no shares.
-
-        Args:
-            predicted_m: (N, 18) metres, vehicle frame at t, of the training samples.
-            truth_m: (N, 18) metres, vehicle frame at t.
-            scene_sizes: (N,) samples in each training sample's scene.
-
-        Raises:
-            ValueError: If the shapes differ.
-        """
-        if not self.shares:
-            return mae_m(predicted_m, truth_m)
-        by_class_m = mae_by_size_m(predicted_m, truth_m, scene_sizes)
-        return sum(share * by_class_m[name] for name, share in self.shares.items())
+    def weights(self, scene_sizes: IntArray) -> FloatArray:
+        """Return what each of (N,) training samples weighs, summing to 1; all the same if there are no shares."""
+        classes = size_class(scene_sizes)
+        share = np.array([self.shares.get(name, 0.0) for name in SIZE_CLASSES])
+        found = share[classes] / np.bincount(classes, minlength=len(SIZE_CLASSES))[classes]
+        return found if self.shares else np.full(len(scene_sizes), 1.0 / len(scene_sizes))
 
 
 def size_mix(scene_sizes_train: IntArray, scene_sizes_test: IntArray) -> SizeMix:
@@ -82,121 +88,69 @@ def size_mix(scene_sizes_train: IntArray, scene_sizes_test: IntArray) -> SizeMix
     )
 
 
-def testmix_mae_m(
-    predicted_m: FloatArray, truth_m: FloatArray, scene_sizes_train: IntArray, scene_sizes_test: IntArray
-) -> float:
-    """Return the MAE of the training samples, reweighted to the test split's scene sizes, metres.
+def speed_band(speed_mps: FloatArray) -> IntArray:
+    """Number the band of each speed.
 
     Args:
-        predicted_m: (N, 18) metres, vehicle frame at t, of the training samples.
-        truth_m: (N, 18) metres, vehicle frame at t.
-        scene_sizes_train: (N,) samples in each training sample's scene.
-        scene_sizes_test: (M,) samples in each test sample's scene.
-    """
-    return size_mix(scene_sizes_train, scene_sizes_test).mae_m(predicted_m, truth_m, scene_sizes_train)
-
-
-def mae_by_size_m(predicted_m: FloatArray, truth_m: FloatArray, scene_sizes: IntArray) -> dict[str, float]:
-    """Return the MAE of each scene-size class that has samples, metres.
-
-    Args:
-        predicted_m: (N, 18) metres, vehicle frame at t.
-        truth_m: (N, 18) metres, vehicle frame at t.
-        scene_sizes: (N,) samples in each sample's scene.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    errors_m = _absolute_errors_m(predicted_m, truth_m)
-    _require_rows(len(errors_m), scene_sizes, "scene sizes")
-    classes = size_class(scene_sizes)
-    return {name: float(errors_m[classes == c].mean()) for c, name in enumerate(SIZE_CLASSES) if (classes == c).any()}
-
-
-def summary(
-    predicted_m: FloatArray,
-    truth_m: FloatArray,
-    scene_sizes_train: IntArray,
-    scene_sizes_test: IntArray,
-    split: str = "oof",
-) -> dict[str, float]:
-    """Return every metric of a set of predictions, named `split/metric_unit`.
-
-    Args:
-        predicted_m: (N, 18) metres, vehicle frame at t.
-        truth_m: (N, 18) metres, vehicle frame at t.
-        scene_sizes_train: (N,) samples in each scored sample's scene.
-        scene_sizes_test: (M,) samples in each test sample's scene, for the weights of `testmix`.
-        split: what is scored.
+        speed_mps: (N,) m/s; slightly negative at rest.
 
     Returns:
-        Metric name → metres; a scene-size class without samples has no entry.
+        (N,) index into `SPEED_BANDS`.
     """
-    errors_m = _absolute_errors_m(predicted_m, truth_m).reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
-    by_axis, by_horizon = errors_m.mean(axis=(0, 1)), errors_m.mean(axis=(0, 2))
-    by_size = mae_by_size_m(predicted_m, truth_m, scene_sizes_train)
-    return {
-        f"{split}/mae_m": float(errors_m.mean()),
-        f"{split}/mae_m_testmix": testmix_mae_m(predicted_m, truth_m, scene_sizes_train, scene_sizes_test),
-        **{f"{split}_axis/{axis}_m": float(m) for axis, m in zip(AXES, by_axis, strict=True)},
-        **{f"{split}_horizon/{t:.1f}s_m": float(m) for t, m in zip(WAYPOINT_TIMES_S, by_horizon, strict=True)},
-        **{f"{split}_size/{name}_m": m for name, m in by_size.items()},
-    }
+    return np.searchsorted(_SPEED_BOUNDS_MPS, speed_mps, side="right")
 
 
-def scene_bootstrap(values: FloatArray, scenes: StrArray, *, resamples: int = 2000, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean over samples when whole scenes are drawn anew.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over samples and the 95 % percentile interval of the scene bootstrap, in the unit of the values."""
 
-    Samples of one scene resemble each other, so drawing them one by one would make the interval too narrow.
+    mean: float
+    low: float
+    high: float
+
+
+def scene_bootstrap(
+    values: FloatArray,
+    scenes: StrArray,
+    *,
+    weights: FloatArray | None = None,
+    resamples: int = 2000,
+    seed: int,
+) -> list[Estimate]:
+    """Estimate C weighted means, and how they would vary if whole scenes were drawn anew, the same draws for all.
+
+    Samples of one scene resemble each other, so drawing them one by one would make the intervals too narrow.
 
     Args:
-        values: (N,) one number per sample, in any unit.
+        values: (C, N) numbers in any unit.
         scenes: (N,) the scene of each sample.
+        weights: (C, N) at least 0, of the samples; None if all count the same. Draws in which all of them are 0 are
+            left out.
         resamples: how often as many scenes as there are get drawn with replacement.
         seed: of the draws.
 
     Raises:
-        ValueError: If the lengths differ or are 0.
+        ValueError: If the lengths differ or are 0, or the weights of a column are all 0.
     """
-    _require_rows(len(values), scenes, "scenes")
+    _require_rows(values.shape[1], scenes, "scenes")
+    weights = np.ones_like(values) if weights is None else weights
     names, inverse = np.unique(scenes, return_inverse=True)
     if not len(names):
         raise ValueError("expected at least one sample to resample, found none")
-    sums, counts = np.bincount(inverse, weights=values), np.bincount(inverse)
+    if weights.shape != values.shape or not (weights.sum(axis=1) > 0).all():
+        raise ValueError(f"expected weights {values.shape}, not all 0 in a row, found {weights.shape}")
+    columns = np.concatenate([weights * values, weights])  # (2 C, N)
+    by_scene = np.stack([np.bincount(inverse, weights=column) for column in columns], axis=1)  # (S, 2 C)
     rng = np.random.default_rng(seed)
-    draws = (rng.integers(len(names), size=len(names)) for _ in range(resamples))
-    means = [sums[drawn].sum() / counts[drawn].sum() for drawn in draws]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class PairedGain:
-    """By how much one set of predictions is better than another on the same samples; negative if it is worse."""
-
-    mean_m: float
-    """Difference of the two MAEs, metres."""
-    low_m: float
-    """Lower end of the scene bootstrap's 95 % interval, metres."""
-    high_m: float
-    """Upper end, metres."""
-
-
-def paired_gain(
-    predicted_m: FloatArray, other_m: FloatArray, truth_m: FloatArray, scenes: StrArray, seed: int
-) -> PairedGain:
-    """Return how much lower the MAE of `predicted_m` is than that of `other_m`, sample by sample.
-
-    Args:
-        predicted_m: (N, 18) metres, vehicle frame at t.
-        other_m: (N, 18) metres, what it is compared with.
-        truth_m: (N, 18) metres.
-        scenes: (N,) the scene of each sample.
-        seed: of the bootstrap.
-    """
-    gains_m = (_absolute_errors_m(other_m, truth_m) - _absolute_errors_m(predicted_m, truth_m)).mean(axis=1)  # (N,)
-    low_m, high_m = scene_bootstrap(gains_m, scenes, seed=seed)
-    return PairedGain(float(gains_m.mean()), low_m, high_m)
+    means = np.empty((resamples, len(values)))
+    for first in range(0, resamples, _DRAWN_AT_ONCE):
+        rows = means[first : first + _DRAWN_AT_ONCE]
+        times = [np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in rows]
+        sums, totals = np.split(np.stack(times).astype(np.float64) @ by_scene, 2, axis=1)
+        rows[:] = np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
+    low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
+    whole = np.average(values, axis=1, weights=weights)
+    return [Estimate(*map(float, found)) for found in zip(whole, low, high, strict=True)]
 
 
 def in_fold_median(truth_m: FloatArray, folds: IntArray) -> FloatArray:
@@ -220,16 +174,6 @@ def in_fold_median(truth_m: FloatArray, folds: IntArray) -> FloatArray:
     for k in present:
         medians_m[folds == k] = np.median(truth_m[folds != k], axis=0)
     return medians_m
-
-
-def _absolute_errors_m(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    expected = (len(truth_m), len(TARGETS))
-    if predicted_m.shape != expected or truth_m.shape != expected or not len(truth_m):
-        raise ValueError(
-            f"expected two arrays of shape (N, {len(TARGETS)}) with N of at least 1, "
-            f"found {predicted_m.shape} and {truth_m.shape}"
-        )
-    return np.asarray(np.abs(predicted_m - truth_m))
 
 
 def _class_counts(scene_sizes: IntArray) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -190,6 +191,40 @@ def blend_weights(weights: FloatArray, names: Sequence[str], group_labels: Seque
     axes.set(xlim=(0, 1), xlabel="weight (share of 1)", ylabel="scene size (samples)", title="Blend weights")
     axes.invert_yaxis()
     figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def leaderboard(board: pd.DataFrame) -> Figure:
+    """Draw what `scores.beside` found: the errors of all, and by how much the first is better than each other.
+
+    Args:
+        board: a row per model and part; the first model is the one that is compared.
+    """
+    models, parts = (
+        list(dict.fromkeys(board["model"])),
+        list(dict.fromkeys(zip(board["by"], board["part"], strict=True))),
+    )
+    figure = Figure(figsize=(11, 1.6 + 0.32 * len(parts)), layout="constrained")
+    errors, gains = figure.subplots(1, 2, sharey=True)
+    for m, model in enumerate(models):
+        rows = board[board["model"] == model]
+        colour, marker = COLOURS[m % len(COLOURS)], MARKERS[m % len(MARKERS)]
+        places = np.arange(len(parts)) + 0.16 * (m - (len(models) - 1) / 2)
+        for axes, mean, low, high in (
+            (errors, "mae_m", "low_m", "high_m"),
+            *[(gains, "gain_m", "gain_low_m", "gain_high_m")] * (m > 0),
+        ):
+            axes.hlines(places, rows[low], rows[high], color=colour, linewidth=1.2)
+            axes.plot(rows[mean], places, color=colour, marker=marker, markersize=4, linestyle="none", label=model)
+    gains.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
+    errors.set_yticks(range(len(parts)), [f"{by} {part}".strip().replace("_", " ") for by, part in parts])
+    errors.invert_yaxis()
+    errors.set_xscale("log")
+    errors.set(xlabel="MAE (m), 95 % over scenes", title="Error")
+    gains.set(xlabel="gain (m), 95 % over scenes", title=f"{models[0]} is better by")
+    for axes in (errors, gains):
+        axes.grid(alpha=0.3)
+    figure.legend(*errors.get_legend_handles_labels(), loc="outside upper center", ncols=len(models), frameon=False)
     return figure
 
 

@@ -69,10 +69,11 @@ class Predictions:
     def write(self, folder: Path) -> None:
         """Write `oof.parquet`, `test.parquet` and `test_by_fold.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
-        _table(self.train_ids, self.oof_m, fold=self.folds).to_parquet(folder / "oof.parquet", index=False)
-        _table(self.test_ids, self.test_m).to_parquet(folder / "test.parquet", index=False)
+        prediction_table(self.train_ids, self.oof_m, fold=self.folds).to_parquet(folder / "oof.parquet", index=False)
+        prediction_table(self.test_ids, self.test_m).to_parquet(folder / "test.parquet", index=False)
         by_fold = [
-            _table(self.test_ids, m, fold=np.full(len(self.test_ids), k)) for k, m in enumerate(self.test_by_fold_m)
+            prediction_table(self.test_ids, m, fold=np.full(len(self.test_ids), k))
+            for k, m in enumerate(self.test_by_fold_m)
         ]
         pd.concat(by_fold).to_parquet(folder / "test_by_fold.parquet", index=False)
 
@@ -98,7 +99,8 @@ class Predictions:
         return read
 
 
-def _table(ids: StrArray, values: FloatArray, fold: IntArray | None = None) -> pd.DataFrame:
+def prediction_table(ids: StrArray, values: FloatArray, fold: IntArray | None = None) -> pd.DataFrame:
+    """Return (N, 18) predictions as a table: ID, the fold if there is one, 18 targets."""
     table = pd.DataFrame(values, columns=list(TARGETS))
     if fold is not None:
         table.insert(0, "fold", fold)

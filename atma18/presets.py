@@ -12,6 +12,8 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, get_type_hints
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual"]
 Engine = Literal["xgboost", "catboost"]
+Method = Literal["exact", "nelder-mead", "equal"]
+BLEND_METHODS: tuple[Method, ...] = ("exact", "nelder-mead", "equal")
 
 LITE0 = "lite0"
 
@@ -199,11 +201,14 @@ class BlendConfig:
     """Convex weights per scene-size group."""
 
     groups: Groups = ((1, 2), (3, None))
-    method: Literal["nelder-mead"] = "nelder-mead"
+    method: Method = "exact"
+    """`exact` reaches the least MAE and proves it, `nelder-mead` is the published search, `equal` fits nothing."""
     max_iterations: int = 1000
+    """Of Nelder–Mead."""
 
     def __post_init__(self) -> None:
         check_groups(self.groups)
+        _require(self.method in BLEND_METHODS, f"method {', '.join(BLEND_METHODS)}", self.method)
 
 
 @dataclass(frozen=True)
@@ -243,12 +248,14 @@ def _quick() -> Preset:
 
 def _seed() -> Preset:
     nn1, nn2 = _published_nets(epochs=(20, 30), size_px=(224, 224))
-    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.003, rounds=10_000), folds=5, for_gpu=True)
+    gbdt, blend = GbdtConfig(learning_rate=0.003, rounds=10_000), BlendConfig(method="nelder-mead")
+    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, blend=blend, folds=5, for_gpu=True)
 
 
 def _seed_small() -> Preset:
     nn1, nn2 = _published_nets(epochs=(6, 6), size_px=(64, 128))
-    return Preset(nn1=nn1, nn2=nn2, gbdt=GbdtConfig(learning_rate=0.03, rounds=10_000), folds=3)
+    gbdt, blend = GbdtConfig(learning_rate=0.03, rounds=10_000), BlendConfig(method="nelder-mead")
+    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, blend=blend, folds=3)
 
 
 PRESETS = {"quick": _quick(), "seed": _seed(), "seed-small": _seed_small()}

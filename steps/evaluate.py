@@ -37,9 +37,9 @@ def main(predictions: str, targets: str) -> None:
         else:
             predicted = found.stored_predictions
             predicted_ids, predicted_m = predicted.test_ids, predicted.test_m
-        scores = evaluation.scores(evaluation.aligned(ids, predicted_ids, predicted_m), truth_m, ids)
+        scores = evaluation.score_test(evaluation.aligned(ids, predicted_ids, predicted_m), truth_m, ids)
         table = evaluation.table(scores)
-        tracking.record_evaluation(run, {score.metric: score.mae_m for score in scores}, table, found)
+        tracking.record_evaluation(run, {score.part.metric("test"): score.mae_m for score in scores}, table, found)
     click.echo(table.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
 
 

@@ -22,6 +22,7 @@ from steps import options
 @options.net("nn1_")
 @options.net("nn2_")
 @options.boosting("gbdt_")
+@options.blending("blend_")
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
     with options.running("main") as parent:

@@ -15,7 +15,7 @@ import click
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
-from atma18.presets import PRESETS
+from atma18.presets import BLEND_METHODS, PRESETS, Groups, check_groups, scene_size_groups
 from steps.messages import clear_messages
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -149,6 +149,31 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
         ),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
         or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),
+    )
+
+
+class _Groups(click.ParamType[Groups]):
+    """Scene sizes that share weights, such as 1-2,3+."""
+
+    name = "groups"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Groups:  # noqa: ANN401
+        """Read the text."""
+        try:
+            groups = scene_size_groups(value)
+            check_groups(groups)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return groups
+
+
+def blending(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare the options of blend that an experiment varies."""
+    return _together(
+        or_preset(f"{prefix}groups", _Groups(), "Scene sizes that share weights, such as 1-2,3+."),
+        or_preset(
+            f"{prefix}method", click.Choice(BLEND_METHODS), "The least MAE, proven; the published search; no fit."
+        ),
     )
 
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from atma18 import blending
 from atma18.blending import Blend
 from atma18.presets import BlendConfig
+from atma18.weights import fit_weights
 
 CONFIG = BlendConfig()
 GROUPS = CONFIG.groups  # 1 and 2, then 3 and more
@@ -21,68 +21,6 @@ def targets(n=30, seed=0):
 def noisy_stack(targets_m, scales_m, seed=1):
     rng = np.random.default_rng(seed)
     return np.stack([targets_m + rng.normal(scale=scale_m, size=targets_m.shape) for scale_m in scales_m])
-
-
-def mae_m(weights, stack_m, targets_m):
-    return np.abs(np.tensordot(weights, stack_m, axes=1) - targets_m).mean()
-
-
-@pytest.mark.parametrize(
-    ("biases_m", "expected"),
-    [
-        pytest.param((1.0, -1.0), (0.5, 0.5), id="opposite biases cancel"),
-        pytest.param((1.0, -3.0), (0.75, 0.25), id="unequal biases cancel at 3 to 1"),
-        pytest.param((5.0, 0.0), (0.0, 1.0), id="perfect input takes all"),
-        pytest.param((1.0, 2.0), (1.0, 0.0), id="biases of one side leave the smaller"),
-        pytest.param((4.0,), (1.0,), id="one input"),
-    ],
-)
-def test_weights_are_those_worked_out_on_paper(biases_m, expected):
-    targets_m = targets()
-    stack_m = np.stack([targets_m + bias_m for bias_m in biases_m])
-
-    weights = blending.fit_weights(stack_m, targets_m, CONFIG)
-
-    assert (weights >= 0).all()
-    assert weights.sum() == pytest.approx(1.0)
-    np.testing.assert_allclose(weights, expected, atol=1e-3)
-
-
-def test_a_perfect_input_among_noisy_ones_takes_all():
-    targets_m = targets()
-    stack_m = noisy_stack(targets_m, (1.0, 0.0, 2.0))
-
-    np.testing.assert_allclose(blending.fit_weights(stack_m, targets_m, CONFIG), [0, 1, 0], atol=1e-3)
-
-
-def test_the_error_is_within_a_percent_of_the_linear_programme():
-    targets_m = targets(n=8)
-    stack_m = noisy_stack(targets_m, (0.5, 0.7, 1.0))
-    p, y, eye = stack_m.reshape(3, -1).T, targets_m.ravel(), np.eye(targets_m.size)
-    # Variables: 3 weights, then |error| of every number, bounded from both sides.
-    exact = linprog(
-        np.r_[np.zeros(3), np.full(y.size, 1 / y.size)],
-        A_ub=np.block([[p, -eye], [-p, -eye]]),
-        b_ub=np.r_[y, -y],
-        A_eq=np.r_[np.ones(3), np.zeros(y.size)][None],
-        b_eq=[1.0],
-    )
-
-    found_m = mae_m(blending.fit_weights(stack_m, targets_m, CONFIG), stack_m, targets_m)
-
-    assert exact.fun - 1e-9 <= found_m <= 1.01 * exact.fun
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        pytest.param((3.0, 1.0), (0.75, 0.25), id="scaled"),
-        pytest.param((-1.0, 2.0), (0.0, 1.0), id="clipped"),
-        pytest.param((-1.0, -2.0), (0.5, 0.5), id="nothing left"),
-    ],
-)
-def test_any_numbers_become_convex_weights(raw, expected):
-    np.testing.assert_allclose(blending.convex(np.array(raw)), expected)
 
 
 def test_each_scene_size_belongs_to_its_group():
@@ -112,24 +50,43 @@ def test_groups_that_miss_or_repeat_a_size_are_refused(groups):
 
 
 def test_each_group_gets_the_input_that_is_right_there():
-    targets_m, sizes = targets(), np.arange(30) % 6 + 1
+    targets_m, sizes = targets(300), np.arange(300) % 6 + 1
     small = (sizes <= 2)[:, None]
     stack_m = np.stack([np.where(small, targets_m, 0.0), np.where(small, 0.0, targets_m)])
 
-    blend = blending.fit(stack_m, targets_m, sizes, CONFIG, ("near", "far"))
+    blend = blending.fit(stack_m, targets_m, sizes, CONFIG, ("near", "far")).blend
 
     np.testing.assert_allclose(blend.weights, [[1, 0], [0, 1]], atol=1e-3)
     np.testing.assert_allclose(blend.apply(stack_m, sizes), targets_m, atol=0.1)
 
 
-def test_a_group_without_rows_gets_the_weights_of_all_rows():
-    targets_m = targets()
-    stack_m, sizes = noisy_stack(targets_m, (1.0, 0.5)), np.full(30, 4)
+@pytest.mark.parametrize("small", [0, 1, 49], ids=["none", "one", "one too few"])
+def test_a_group_with_few_rows_gets_the_weights_of_all_rows(small):
+    sizes = np.r_[np.full(small, 1), np.full(200 - small, 4)]
+    targets_m = targets(200)
+    stack_m = noisy_stack(targets_m, (1.0, 0.5))
+    stack_m[0, sizes == 1] = targets_m[sizes == 1]  # alone, the small scenes would take the first input
 
-    blend = blending.fit(stack_m, targets_m, sizes, CONFIG, ("nn1", "nn2"))
+    fitted = blending.fit(stack_m, targets_m, sizes, CONFIG, ("nn1", "nn2"))
 
-    np.testing.assert_array_equal(blend.weights[0], blending.fit_weights(stack_m, targets_m, CONFIG))
-    np.testing.assert_array_equal(blend.weights[0], blend.weights[1])
+    assert fitted.borrowed == (True, False)
+    assert fitted.samples == (small, 200 - small)
+    np.testing.assert_array_equal(fitted.blend.weights[0], fit_weights(stack_m, targets_m, CONFIG).values)
+    large = fit_weights(stack_m[:, sizes == 4], targets_m[sizes == 4], CONFIG)
+    np.testing.assert_array_equal(fitted.blend.weights[1], large.values)
+    assert fitted.parts[1].bound_m == large.bound_m
+
+
+def test_a_group_with_enough_rows_has_weights_of_its_own():
+    sizes = np.r_[np.full(blending.FEWEST_SAMPLES, 1), np.full(100, 4)]
+    targets_m = targets(150)
+    stack_m = noisy_stack(targets_m, (1.0, 0.5))
+    stack_m[0, sizes == 1] = targets_m[sizes == 1]
+
+    fitted = blending.fit(stack_m, targets_m, sizes, CONFIG, ("nn1", "nn2"))
+
+    assert fitted.borrowed == (False, False)
+    np.testing.assert_allclose(fitted.blend.weights[0], [1, 0], atol=1e-6)
 
 
 def test_cross_fitting_never_looks_at_a_rows_own_target():
@@ -150,7 +107,7 @@ def test_cross_fitting_uses_all_other_folds():
     targets_m, sizes, folds = targets(), np.arange(30) % 6 + 1, np.arange(30) // 10
     stack_m = noisy_stack(targets_m, (1.0, 0.5))
     others = folds != 2
-    blend = blending.fit(stack_m[:, others], targets_m[others], sizes[others], CONFIG, ("nn1", "nn2"))
+    blend = blending.fit(stack_m[:, others], targets_m[others], sizes[others], CONFIG, ("nn1", "nn2")).blend
 
     blended_m = blending.cross_fit(stack_m, targets_m, sizes, folds, CONFIG, ("nn1", "nn2"))
 
@@ -218,14 +175,12 @@ def test_stacks_that_do_not_fit_are_refused():
         blending.fit(stack_m, targets_m, sizes, CONFIG, ("a", "b", "c"))
     with pytest.raises(ValueError, match="finite predictions, found 540 others"):
         blending.fit(np.stack([targets_m, np.full_like(targets_m, np.nan)]), targets_m, sizes, CONFIG, ("a", "b"))
-    with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(30, 17\)"):
-        blending.fit_weights(stack_m, targets_m[:, :17], CONFIG)
     with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(31, 18\)"):
         blending.fit(stack_m, targets(n=31), sizes, CONFIG, ("a", "b"))
     with pytest.raises(ValueError, match=r"a fold for each of 30 rows, found \(29,\)"):
         blending.cross_fit(stack_m, targets_m, sizes, np.arange(29), CONFIG, ("a", "b"))
     with pytest.raises(ValueError, match="found none"):
-        blending.fit_weights(stack_m[:, :0], targets_m[:0], CONFIG)
+        blending.fit(stack_m[:, :0], targets_m[:0], sizes[:0], CONFIG, ("a", "b"))
 
 
 def test_arguments_are_left_as_they_were():

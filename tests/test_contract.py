@@ -25,7 +25,8 @@ def as_text(value):
 
 def test_the_entry_points_are_the_documented_ones():
     steps = ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
-    assert list(ENTRY_POINTS) == [*steps, "simulate", "evaluate", "look", "cache", "test"]
+    registry = ["promote", "predict", "lineage", "doctor"]
+    assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "cache", "test"]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

@@ -20,7 +20,8 @@ def test_scores_are_the_means_of_the_parts_that_they_name():
     errors_m[:, 0] = [1, -2, 3]
     errors_m[2] *= 2
 
-    found = {score.metric: score for score in evaluation.scores(truth() + errors_m.reshape(3, 18), truth(), IDS)}
+    scores = evaluation.score_test(truth() + errors_m.reshape(3, 18), truth(), IDS)
+    found = {score.part.metric("test"): score for score in scores}
 
     expected = {
         "test/mae_m": (6 + 6 + 12) / 54,
@@ -33,7 +34,7 @@ def test_scores_are_the_means_of_the_parts_that_they_name():
         "test_size/2_m": 12 / 36,
     }
     assert {name: score.mae_m for name, score in found.items()} == pytest.approx(expected)
-    assert [found[f"test_size/{size}_m"].samples for size in (1, 2)] == [1, 2]
+    assert [found[f"test_size/{size}_m"].part.samples for size in (1, 2)] == [1, 2]
 
 
 def test_the_interval_is_that_of_drawing_whole_scenes():
@@ -42,7 +43,7 @@ def test_the_interval_is_that_of_drawing_whole_scenes():
     predicted = np.zeros((4, 18))
     predicted[2:] = 1.0
 
-    whole = evaluation.scores(predicted, np.zeros((4, 18)), ids)[0]
+    whole = evaluation.score_test(predicted, np.zeros((4, 18)), ids)[0]
 
     assert (whole.mae_m, whole.low_m, whole.high_m) == (0.5, 0.0, 1.0)
 

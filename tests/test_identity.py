@@ -131,9 +131,9 @@ def checkout(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.setattr(identity, "PROJECT_FOLDER", tmp_path)
-    (tmp_path / "file").write_text("one")
+    (tmp_path / "conda.yaml").write_text("one")
     who = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost", "-c", "commit.gpgsign=false")
-    for words in (("init", "-q"), ("add", "file"), (*who, "commit", "-q", "-m", "one")):
+    for words in (("init", "-q"), ("add", "conda.yaml"), (*who, "commit", "-q", "-m", "one")):
         subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
     return tmp_path
 
@@ -144,8 +144,17 @@ def test_git_says_the_commit_and_whether_it_was_changed(checkout):
     ask = identity.git_state.__wrapped__  # the answer is kept for the life of a process
 
     assert ask() == commit
-    (checkout / "file").write_text("two")
+    (checkout / "drives.csv").write_text("not code")
+    assert ask() == commit
+    (checkout / "conda.yaml").write_text("two")
     assert ask() == f"{commit}+dirty"
+
+
+def test_a_module_that_git_does_not_know_makes_it_dirty(checkout):
+    (checkout / "atma18" / "new").mkdir(parents=True)
+    (checkout / "atma18" / "new" / "module.py").write_text("")
+
+    assert identity.git_state.__wrapped__().endswith("+dirty")
 
 
 @pytest.mark.parametrize("why", ["no repository", "no git"])

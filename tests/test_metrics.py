@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from atma18 import metrics
-from atma18.schema import TARGETS
 
 ZERO_M = np.zeros((4, 18))
 
@@ -52,10 +51,13 @@ def test_a_scene_size_below_one_is_refused():
 
 
 def test_testmix_weighs_classes_by_test_samples():
-    predicted_m = errors_of(1, 3, 3, 8)  # MAE 1 m alone, 3 m in pairs, 8 m in sevens
     train, test = np.array([1, 2, 2, 7]), np.array([1, 2, 2, 6])
 
-    assert metrics.testmix_mae_m(predicted_m, ZERO_M, train, test) == 1 / 4 * 1 + 1 / 2 * 3 + 1 / 4 * 8
+    # A quarter of the test samples is alone, half in pairs, a quarter in six or more.
+    np.testing.assert_allclose(metrics.size_mix(train, test).weights(train), [1 / 4, 1 / 4, 1 / 4, 1 / 4])
+    np.testing.assert_allclose(
+        metrics.size_mix(train, np.array([1, 1, 6, 2])).weights(train), [1 / 2, 1 / 8, 1 / 8, 1 / 4]
+    )
 
 
 def test_testmix_drops_what_training_cannot_score_and_renormalises():
@@ -63,66 +65,47 @@ def test_testmix_drops_what_training_cannot_score_and_renormalises():
 
     assert mix.dropped == ("4",)
     assert mix.shares == {"1": 1 / 3, "2": 2 / 3}
-    assert mix.mae_m(errors_of(3, 6, 6, 100), ZERO_M, np.array([1, 2, 2, 3])) == pytest.approx(5.0)
+    np.testing.assert_allclose(mix.weights(np.array([1, 2, 2, 3])), [1 / 3, 1 / 3, 1 / 3, 0])
 
 
 @pytest.mark.parametrize(
     ("test_sizes", "dropped"),
     [pytest.param([5, 5], ("5",), id="no class in common"), pytest.param([], (), id="no test samples")],
 )
-def test_testmix_without_a_common_class_is_the_plain_mae(test_sizes, dropped):
+def test_testmix_without_a_common_class_weighs_all_the_same(test_sizes, dropped):
     train, test = np.array([1, 2, 2, 3]), np.array(test_sizes, dtype=int)
 
     assert metrics.size_mix(train, test).dropped == dropped
-    assert metrics.testmix_mae_m(errors_of(1, 2, 3, 4), ZERO_M, train, test) == 2.5
+    np.testing.assert_array_equal(metrics.size_mix(train, test).weights(train), [1 / 4] * 4)
 
 
-def test_summary_names_every_number_and_only_sizes_that_occur():
-    predicted_m = np.zeros((2, 18))
-    predicted_m[:, TARGETS.index("y_5")] = 9.0
-    truth_m = np.zeros((2, 18))
-    truth_m[:, TARGETS.index("z_0")] = [18.0, 0.0]
+def test_speeds_belong_to_bands_that_reach_from_below_zero_up():
+    bands = metrics.speed_band(np.array([-0.02, 0.99, 1.0, 7.5, 14.9, 15.0, 40.0]))
 
-    found = metrics.summary(predicted_m, truth_m, np.array([1, 6]), np.array([6]))
-
-    assert found == pytest.approx(
-        {
-            "oof/mae_m": 1.0,  # (2 * 9 + 18) / 36
-            "oof/mae_m_testmix": 0.5,  # sample 2 alone: 9 / 18
-            "oof_axis/x_m": 0.0,
-            "oof_axis/y_m": 1.5,  # 9 in one of 6 horizons
-            "oof_axis/z_m": 1.5,  # 18 in one of 12
-            "oof_horizon/0.5s_m": 3.0,  # 18 in one of 6
-            "oof_horizon/1.0s_m": 0.0,
-            "oof_horizon/1.5s_m": 0.0,
-            "oof_horizon/2.0s_m": 0.0,
-            "oof_horizon/2.5s_m": 0.0,
-            "oof_horizon/3.0s_m": 3.0,  # 9 in one of 3 axes
-            "oof_size/1_m": 1.5,  # (9 + 18) / 18
-            "oof_size/6_or_more_m": 0.5,
-        }
-    )
+    assert [metrics.SPEED_BANDS[b].split("mps")[0] for b in bands] == [
+        "below_1",
+        "below_1",
+        "1_to_5",
+        "5_to_10",
+        "10_to_15",
+        "15",
+        "15",
+    ]
 
 
-def test_summary_takes_its_prefix_from_the_split():
-    names = metrics.summary(ZERO_M, ZERO_M, np.ones(4, dtype=int), np.ones(1, dtype=int), split="test")
-
-    assert {name.split("/")[0] for name in names} == {"test", "test_axis", "test_horizon", "test_size"}
-
-
-def test_sizes_of_other_samples_are_refused():
-    with pytest.raises(ValueError, match=r"scene sizes of shape \(4,\), found \(3,\)"):
-        metrics.mae_by_size_m(ZERO_M, ZERO_M, np.ones(3, dtype=int))
+def interval(values, scenes, **options):
+    [found] = metrics.scene_bootstrap(values[None], scenes, **options)
+    return found.low, found.high
 
 
 def test_equal_values_leave_no_doubt():
-    assert metrics.scene_bootstrap(np.full(5, 0.25), np.array(list("aabbc")), seed=0) == (0.25, 0.25)
+    assert interval(np.full(5, 0.25), np.array(list("aabbc")), seed=0) == (0.25, 0.25)
 
 
 def test_interval_of_single_sample_scenes_is_that_of_the_normal_distribution():
     values = np.random.default_rng(0).normal(3.0, 1.0, 2500)
 
-    low, high = metrics.scene_bootstrap(values, np.arange(2500).astype(np.str_), seed=1)
+    low, high = interval(values, np.arange(2500).astype(np.str_), seed=1)
 
     half_width = 1.96 * values.std() / 50  # standard error: sigma over the root of 2500
     np.testing.assert_allclose([low, high], values.mean() + np.array([-half_width, half_width]), atol=0.1 * half_width)
@@ -131,8 +114,8 @@ def test_interval_of_single_sample_scenes_is_that_of_the_normal_distribution():
 def test_copies_of_a_sample_inside_its_scene_do_not_narrow_the_interval():
     values, scenes = np.random.default_rng(0).normal(size=200), np.arange(200).astype(np.str_)
 
-    once = metrics.scene_bootstrap(values, scenes, seed=1)
-    nine_times = metrics.scene_bootstrap(np.tile(values, 9), np.tile(scenes, 9), seed=1)
+    once = interval(values, scenes, seed=1)
+    nine_times = interval(np.tile(values, 9), np.tile(scenes, 9), seed=1)
 
     np.testing.assert_allclose(nine_times, once, rtol=1e-12)
 
@@ -142,8 +125,8 @@ def test_bootstrap_weighs_samples_not_scenes():
     values = np.array([0.0] * 99 + [1.0])
 
     # The mean of a draw is 0 (big twice), 1/100 (one each) or 1 (small twice); the extremes have 25 % each.
-    assert metrics.scene_bootstrap(values, scenes, seed=0) == (0.0, 1.0)
-    assert metrics.scene_bootstrap(values, scenes, resamples=1, seed=0)[0] in (0.0, 0.01, 1.0)
+    assert interval(values, scenes, seed=0) == (0.0, 1.0)
+    assert interval(values, scenes, resamples=1, seed=0)[0] in (0.0, 0.01, 1.0)
 
 
 def test_bootstrap_agrees_with_resampling_row_by_row():
@@ -156,7 +139,7 @@ def test_bootstrap_agrees_with_resampling_row_by_row():
         for _ in range(300)
     ]
 
-    found = metrics.scene_bootstrap(values, scenes, resamples=300, seed=5)
+    found = interval(values, scenes, resamples=300, seed=5)
 
     np.testing.assert_allclose(found, np.percentile(means, [2.5, 97.5]), rtol=1e-12)
 
@@ -164,8 +147,8 @@ def test_bootstrap_agrees_with_resampling_row_by_row():
 def test_bootstrap_repeats_with_its_seed_and_only_then():
     values, scenes = np.random.default_rng(0).normal(size=60), np.repeat(np.arange(20), 3).astype(np.str_)
 
-    assert metrics.scene_bootstrap(values, scenes, seed=4) == metrics.scene_bootstrap(values, scenes, seed=4)
-    assert metrics.scene_bootstrap(values, scenes, seed=4) != metrics.scene_bootstrap(values, scenes, seed=5)
+    assert interval(values, scenes, seed=4) == interval(values, scenes, seed=4)
+    assert interval(values, scenes, seed=4) != interval(values, scenes, seed=5)
 
 
 @pytest.mark.parametrize(
@@ -177,27 +160,48 @@ def test_bootstrap_repeats_with_its_seed_and_only_then():
 )
 def test_bootstrap_refuses_what_it_cannot_resample(values, scenes, message):
     with pytest.raises(ValueError, match=message):
-        metrics.scene_bootstrap(values, scenes, seed=0)
+        metrics.scene_bootstrap(values[None], scenes, seed=0)
 
 
-def test_gain_is_positive_for_the_better_predictions():
-    scenes = np.array(list("aabb"))
-
-    gain = metrics.paired_gain(errors_of(1, -1, 1, -1), errors_of(-3, 3, 3, -3), ZERO_M, scenes, seed=0)
-
-    assert gain == metrics.PairedGain(mean_m=2.0, low_m=2.0, high_m=2.0)
-
-
-def test_swapped_predictions_have_the_opposite_gain():
+def test_bootstrap_of_weighted_samples_is_that_of_their_part_alone():
+    """Samples that weigh nothing do not count, but a draw still takes from all scenes."""
     rng = np.random.default_rng(0)
-    one, other, truth = rng.normal(size=(3, 30, 18))
-    scenes = np.repeat(np.arange(10), 3).astype(np.str_)
+    scenes = np.repeat(np.arange(12), 3).astype(np.str_)
+    values, weights = rng.normal(size=36), np.repeat(rng.uniform(0, 2, 12) * (np.arange(12) % 3 > 0), 3)
+    draws = np.random.default_rng(7)
+    means = []
+    for _ in range(250):
+        rows = np.concatenate([np.flatnonzero(scenes == str(s)) for s in draws.integers(12, size=12)])
+        # numpy sorts the names as text: 0, 1, 10, 11, 2 …
+        named = np.unique(scenes)
+        rows = np.concatenate([np.flatnonzero(scenes == named[int(scenes[r])]) for r in rows[::3]])
+        means.append(np.average(values[rows], weights=weights[rows]))
 
-    gain = metrics.paired_gain(one, other, truth, scenes, seed=0)
-    loss = metrics.paired_gain(other, one, truth, scenes, seed=0)
+    [found] = metrics.scene_bootstrap(values[None], scenes, weights=weights[None], resamples=250, seed=7)
 
-    assert gain.low_m < gain.mean_m < gain.high_m
-    np.testing.assert_allclose([gain.mean_m, gain.low_m, gain.high_m], [-loss.mean_m, -loss.high_m, -loss.low_m])
+    np.testing.assert_allclose([found.low, found.high], np.percentile(means, [2.5, 97.5]), rtol=1e-12)
+    assert found.mean == pytest.approx(np.average(values, weights=weights))
+
+
+def test_draws_without_any_weight_are_left_out():
+    values, scenes = np.array([[1.0, 5.0]]), np.array(["a", "b"])
+
+    [found] = metrics.scene_bootstrap(values, scenes, weights=np.array([[1.0, 0.0]]), seed=0)
+
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="not all 0 in a row"):
+        metrics.scene_bootstrap(values, scenes, weights=np.zeros((1, 2)), seed=0)
+
+
+def test_all_columns_see_the_same_draws():
+    rng = np.random.default_rng(0)
+    values, scenes = rng.normal(size=(2, 30)), np.repeat(np.arange(10), 3).astype(np.str_)
+
+    together = metrics.scene_bootstrap(np.stack([values[0], values[1], values[0] - values[1]]), scenes, seed=3)
+    alone = [metrics.scene_bootstrap(v[None], scenes, seed=3)[0] for v in values]
+
+    assert together[:2] == alone
+    assert together[2].mean == pytest.approx(alone[0].mean - alone[1].mean)
 
 
 def test_median_comes_from_the_other_folds_alone():
@@ -218,7 +222,7 @@ def test_arguments_stay_as_they_are():
     one, other, truth = rng.normal(size=(3, 4, 18))
     before = [array.copy() for array in (one, other, truth)]
 
-    metrics.paired_gain(one, other, truth, np.array(list("aabb")), seed=0)
+    metrics.scene_bootstrap(one.T, np.array(list("aabb")), seed=0)
     metrics.in_fold_median(truth, np.array([0, 0, 1, 1]))
 
     for array, copy in zip((one, other, truth), before, strict=True):

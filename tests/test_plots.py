@@ -3,6 +3,7 @@
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -215,3 +216,22 @@ def test_contact_sheet_goes_with_time_and_marks_what_was_seen_and_what_follows()
 def test_contact_sheet_of_unequal_lengths_is_refused():
     with pytest.raises(ValueError, match="as many frames as targets, boxes and titles, found lengths"):
         plots.contact_sheet(THREE, LEFT_TURN_M, [], COMPETITION_CAMERA, ["a_20"])
+
+
+def test_the_leaderboard_shows_every_interval_where_its_part_is():
+    rows = [
+        ("blend", "", "all", 0.2, 0.1, 0.3, 0.0, 0.0, 0.0),
+        ("blend", "axis", "x", 0.4, 0.3, 0.5, 0.0, 0.0, 0.0),
+        ("nn1", "", "all", 0.3, 0.2, 0.4, 0.1, -0.05, 0.2),
+        ("nn1", "axis", "x", 0.6, 0.5, 0.7, 0.2, 0.1, 0.3),
+    ]
+    names = ["model", "by", "part", "mae_m", "low_m", "high_m", "gain_m", "gain_low_m", "gain_high_m"]
+
+    errors, gains = plots.leaderboard(pd.DataFrame(rows, columns=names)).axes
+
+    assert [label.get_text() for label in errors.get_yticklabels()] == ["all", "axis x"]
+    assert [line.get_xdata().tolist() for line in errors.lines] == [[0.2, 0.4], [0.3, 0.6]]
+    drawn = [line.get_xdata().tolist() for line in gains.lines if line.get_label() == "nn1"]
+    assert drawn == [[0.1, 0.2]]  # the blend is not compared with itself
+    [intervals] = gains.collections
+    np.testing.assert_allclose([s[:, 0] for s in intervals.get_segments()], [[-0.05, 0.2], [0.1, 0.3]])

@@ -9,11 +9,25 @@ from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.embed import embed
 from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
+from atma18.pipeline.promote import RECORDED, promote, roll_back
 from atma18.pipeline.step import Result, Step
 from atma18.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
 from atma18.stacking import EMBEDDING
 
-__all__ = ["Configs", "Result", "Step", "blend", "deliver", "embed", "gbdt", "net", "run_all"]
+__all__ = [
+    "RECORDED",
+    "Configs",
+    "Result",
+    "Step",
+    "blend",
+    "deliver",
+    "embed",
+    "gbdt",
+    "net",
+    "promote",
+    "roll_back",
+    "run_all",
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Configs:
             nn1=preset.nn1.with_given(backbone | of_step("nn1")),
             nn2=preset.nn2.with_given(backbone | causal | of_step("nn2")),
             gbdt=replace(preset.gbdt, **causal, **of_step("gbdt")),
-            blend=replace(preset.blend, groups=groups),
+            blend=replace(preset.blend, **{"groups": groups} | of_step("blend")),
         )
 
 

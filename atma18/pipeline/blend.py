@@ -1,25 +1,24 @@
 """blend: runs become one prediction, one servable and one submission."""
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from atma18 import blending, metrics, plots, tracking
+from atma18 import blending, metrics, plots, scores, submission, tracking
+from atma18.blending import Fitted
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Result, Step, run_ids
 from atma18.presets import BlendConfig
-from atma18.schema import TARGETS, FloatArray, first_few, rows_of
+from atma18.schema import FloatArray, first_few
 from atma18.servable import predict_all
+from atma18.submission import SUBMISSION, submission_table
 from atma18.tracking import Identity, StepRun, Upstream
 
-SUBMISSION = "submission.csv"
-SAMPLE_SUBMISSION = "atmaCup18__sample_submit.csv"
+_OURS = "this blend"
+"""In the leaderboard: another blend may be one of the inputs."""
 
 
 def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) -> Step:
@@ -45,20 +44,19 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
         with run.phase("fit", len(dataset.train)):
-            model = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
+            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
             cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
+        model = fitted.blend
+        _prove(run, fitted)
         inputs = (StoredInputs.of_train(predictions, {}), StoredInputs.of_test(predictions, {}))
         in_sample = predict_all(model, dataset.train, folds, dataset.test, inputs, experiment.machine.device)
         cross_fitted = replace(in_sample, oof_m=cross_fitted_m)
         run.keep_predictions(cross_fitted)
         run.measure({"in_sample/mae_m": metrics.mae_m(in_sample.oof_m, dataset.targets_m)})
-        _compare_with_best_input(
-            run, experiment, cross_fitted_m, predictions={n: p.oof_m for n, p in predictions.items()}
-        )
-        labels = [f"{first}+" if last is None else f"{first}–{last}" for first, last in config.groups]
-        run.keep_figure("blend_weights", plots.blend_weights(model.weights, names, labels))
+        _compare(run, experiment, cross_fitted_m, {name: p.oof_m for name, p in predictions.items()}, upstreams)
+        run.keep_figure("blend_weights", plots.blend_weights(model.weights, names, model.labels))
         run.keep_json("weights", model.to_json())
-        submission_table(experiment, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
+        submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
 
     return Step(Identity.of("blend", experiment, config, run_ids(upstreams)), experiment, config, upstreams, work)
@@ -66,10 +64,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
 
 def deliver(result: Result, out: Path) -> None:
     """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.copyfile(result.upstream.artifacts / SUBMISSION, beside)
-    beside.replace(out)
+    submission.deliver({out: result.upstream.artifacts / SUBMISSION})
     print(f"blend: the submission is {out.absolute()}")
 
 
@@ -91,32 +86,40 @@ def _named_apart(given: Sequence[str], upstreams: Sequence[Upstream]) -> dict[st
     return named
 
 
-def _compare_with_best_input(
-    run: StepRun, experiment: Experiment, blended_m: FloatArray, predictions: Mapping[str, FloatArray]
+def _prove(run: StepRun, fitted: Fitted) -> None:
+    """Keep how far each group's weights are from the best there are, and say which group has too few samples."""
+    for label, part, samples, borrowed in zip(
+        fitted.blend.labels, fitted.parts, fitted.samples, fitted.borrowed, strict=True
+    ):
+        group = label.replace("–", "_to_").replace("+", "_or_more")
+        run.measure({f"optimality/{group}_gap": part.gap, f"optimality/{group}_bound_m": part.bound_m})
+        if borrowed:
+            few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
+            print(f"blend: {few}: they get the weights of all samples")
+            run.note(**{f"few_samples_{group}": str(samples)})
+        if not part.proven:
+            print(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
+
+
+def _compare(
+    run: StepRun,
+    experiment: Experiment,
+    blended_m: FloatArray,
+    inputs_m: Mapping[str, FloatArray],
+    upstreams: Mapping[str, Upstream],
 ) -> None:
-    """Measure the paired gain over the best input, with its scene-bootstrap interval."""
-    truth_m, scenes = experiment.dataset.targets_m, experiment.dataset.train.scenes
-    best = min(predictions, key=lambda name: metrics.mae_m(predictions[name], truth_m))
-    gain = metrics.paired_gain(blended_m, predictions[best], truth_m, scenes, seed=0)
-    run.note(best_input=best)
-    run.measure({"gain/mean_m": gain.mean_m, "gain/low_m": gain.low_m, "gain/high_m": gain.high_m})
-
-
-def submission_table(experiment: Experiment, test_m: FloatArray) -> pd.DataFrame:
-    """Return the (M, 18) predictions in the order of `test_features.csv`, without IDs.
-
-    Raises:
-        ValueError: If the folder's sample submission has other columns or another number of rows.
-    """
+    """Keep the leaderboard of the blend and its inputs, and measure the paired gains with their intervals."""
     dataset = experiment.dataset
-    rows = rows_of(dataset.submission_ids, dataset.test.ids, "submission")
-    table = pd.DataFrame(test_m[rows], columns=list(TARGETS))
-    sample = dataset.folder / SAMPLE_SUBMISSION
-    if sample.is_file():
-        expected = pd.read_csv(sample)
-        if list(expected.columns) != list(table.columns) or len(expected) != len(table):
-            raise ValueError(
-                f"{sample}: expected {len(table)} rows of {first_few(table.columns)}, "
-                f"found {len(expected)} rows of {first_few(expected.columns)}"
-            )
-    return table
+    parts = scores.training_parts(dataset.train, dataset.test)
+    board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
+    run.keep_table("leaderboard", board.assign(run_id=board["model"].map(run_ids(upstreams) | {_OURS: run.run_id})))
+    run.keep_figure("leaderboard", plots.leaderboard(board))
+    whole = board[(board["by"] == "") & (board["model"] != _OURS)].to_dict("records")
+    best = min((row for row in whole if row["part"] == scores.ALL), key=lambda row: row["mae_m"])["model"]
+    run.note(best_input=best)
+    for row in whole:
+        of_part = "" if row["part"] == scores.ALL else f"{row['part']}_"
+        gain = {f"{of_part}{name}": row[f"gain_{name}".replace("mean_", "")] for name in ("mean_m", "low_m", "high_m")}
+        run.measure({f"gain_over_{row['model']}/{name}": value for name, value in gain.items()})
+        if row["model"] == best:
+            run.measure({f"gain/{name}": value for name, value in gain.items()})

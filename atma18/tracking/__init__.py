@@ -2,7 +2,8 @@
 
 `store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
 makes a result what it is, `registry` registers versions and resolves upstreams, `lifecycle` begins and ends
-runs, `runs` is what a step does meanwhile.
+runs, `runs` is what a step does meanwhile; `promotion` moves the champion, `rehearsal` asks a servable before,
+`lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
 """
 
 import os
@@ -12,36 +13,75 @@ os.environ.update(
     QUIET | {name: value for name, value in os.environ.items() if name in QUIET}
 )  # MLflow reads them once
 
+from atma18.tracking.admission import alone, look
+from atma18.tracking.doctor import Examination, Finding, examine
 from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import command_run
+from atma18.tracking.lineage import Lineage, trace
+from atma18.tracking.promotion import (
+    CHAMPION,
+    PREVIOUS,
+    BlendVersion,
+    blend_version,
+    history,
+    holder,
+    open_blend,
+    promote,
+    refuse,
+    roll_back,
+)
 from atma18.tracking.registry import STEPS, Upstream, folds_of, named_run, resolve, reusable
+from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
 from atma18.tracking.runs import (
     StepRun,
     describe_parent,
     figures_of,
     finish_parent,
     record_evaluation,
+    record_predictions,
     step_run,
 )
 from atma18.tracking.store import command, empty_run_folders, ui_command
+from atma18.tracking.tree import as_tree
 
 __all__ = [
+    "CHAMPION",
+    "PREVIOUS",
     "QUIET",
     "STEPS",
+    "TOLERANCE_M",
+    "BlendVersion",
+    "Examination",
+    "Finding",
     "Identity",
+    "Lineage",
     "StepRun",
     "Upstream",
+    "alone",
+    "as_tree",
+    "blend_version",
     "command",
     "command_run",
     "describe_parent",
     "empty_run_folders",
+    "examine",
     "figures_of",
     "finish_parent",
     "folds_of",
+    "history",
+    "holder",
+    "look",
     "named_run",
+    "open_blend",
+    "promote",
     "record_evaluation",
+    "record_predictions",
+    "refuse",
+    "rehearse",
     "resolve",
     "reusable",
+    "roll_back",
     "step_run",
+    "trace",
     "ui_command",
 ]

@@ -46,6 +46,20 @@ def enter() -> None:
             ) from error
 
 
+def look() -> None:
+    """Make sure that there is a store, to read it.
+
+    Raises:
+        ValueError: If there is none, or as in `enter`.
+    """
+    _check_absolute()
+    _check_same_outside()
+    database = _database()
+    if database is not None and not database.is_file():
+        raise ValueError(f"{database}: expected a tracking store, found none: check MLFLOW_TRACKING_URI")
+    _check_schema()
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Keep other processes from what a database file cannot do for several at once: being made, and moving an alias."""

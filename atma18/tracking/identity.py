@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Self
 
-from atma18.digests import PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
+from atma18.digests import CODE, PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
 from atma18.experiment import Experiment
 
 PREFIX = "atma18."
+DIRTY = "+dirty"
+NO_GIT = "none"
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,13 @@ def _code() -> str:
 
 @cache
 def git_state() -> str:
-    """Return the commit of the project's checkout, `+dirty` if it was changed, or `none` without git."""
+    """Return the commit of the project's checkout, `+dirty` if its code differs, or `none` without git."""
+    code = [f":(glob){pattern}" for pattern in CODE]  # drives, stores and notes that lie about change no prediction
     try:
         commit = _git("rev-parse", "HEAD")
-        return commit + ("+dirty" if _git("status", "--porcelain") else "")
+        return commit + (DIRTY if _git("status", "--porcelain", "--untracked-files=all", "--", *code) else "")
     except (OSError, subprocess.CalledProcessError):
-        return "none"
+        return NO_GIT
 
 
 def _git(*words: str) -> str:

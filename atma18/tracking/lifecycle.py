@@ -1,11 +1,15 @@
 """How a run begins and how it ends: whatever happens in between, its status says so, and a failed one says why."""
 
 import os
+import platform
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
 
 import mlflow
+import psutil
 from mlflow.exceptions import MlflowException
 
 from atma18.tracking import admission, store
@@ -14,7 +18,43 @@ from atma18.tracking.identity import PREFIX
 TRACEBACK = "traceback.txt"
 DESCRIPTION = "mlflow.note.content"
 LONGEST_TAG = 5000
-_STEP_TAG = f"{PREFIX}step"
+STEP_TAG = f"{PREFIX}step"
+PROCESS_TAG = f"{PREFIX}process"
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process that has a run open."""
+
+    host: str
+    pid: int
+    started_s: float
+    """Seconds since 1970: a process ID is used again, a process is not."""
+
+    @classmethod
+    def this(cls) -> Self:
+        """Return this process."""
+        own = psutil.Process()
+        return cls(platform.node(), own.pid, round(own.create_time(), 2))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` gives."""
+        host, pid, started_s = text.rsplit(" ", 2)
+        return cls(host, int(pid), float(started_s))
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.pid} {self.started_s:.2f}"
+
+    @property
+    def gone(self) -> bool | None:
+        """Whether the process has ended; None if it is of another machine and nobody can tell."""
+        if self.host != platform.node():
+            return None
+        try:
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started_s) > 1)
+        except psutil.NoSuchProcess:
+            return True
 
 
 @contextmanager
@@ -44,7 +84,7 @@ def _check_inherited_run() -> None:
             f"MLFLOW_RUN_ID: expected a run that mlflow run has opened in {mlflow.get_tracking_uri()}, found none with "
             f"ID {run_id}: unset it"
         ) from error
-    if run.info.status != "RUNNING" or _STEP_TAG in run.data.tags or run.info.lifecycle_stage == "deleted":
+    if run.info.status != "RUNNING" or STEP_TAG in run.data.tags or run.info.lifecycle_stage == "deleted":
         raise ValueError(
             f"MLFLOW_RUN_ID: expected a run that mlflow run has just opened, found run {run_id}, which is or was "
             f"another command's ({run.info.status}): unset it"
@@ -55,7 +95,7 @@ def _check_inherited_run() -> None:
 def own_or_nested_run(step: str) -> Iterator[str]:
     """Yield the command's run if the command is this step, else a run that is nested in it."""
     active = mlflow.active_run()
-    if active is not None and store.client().get_run(active.info.run_id).data.tags.get(_STEP_TAG) == step:
+    if active is not None and store.client().get_run(active.info.run_id).data.tags.get(STEP_TAG) == step:
         yield active.info.run_id
     else:
         with _run(step) as run_id:
@@ -68,7 +108,8 @@ def _run(name: str) -> Iterator[str]:
         run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
     except MlflowException as error:
         raise ValueError(f"{mlflow.get_tracking_uri()}: expected to open a run there, found {error.message}") from error
-    store.client().set_tag(run_id, _STEP_TAG, name)
+    store.client().set_tag(run_id, STEP_TAG, name)
+    store.client().set_tag(run_id, PROCESS_TAG, str(Process.this()))
     try:
         yield run_id
     except (KeyboardInterrupt, SystemExit):

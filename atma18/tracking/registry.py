@@ -20,9 +20,10 @@ from atma18.tracking.manifest import FILE, Manifest
 
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 CANDIDATE = "candidate"
+CHAMPION = "champion"
 MANIFEST_TAG = f"{PREFIX}manifest_sha256"
-_STAGE_TAG = f"{PREFIX}stage"
-_FIRST = "first"
+STAGE_TAG = f"{PREFIX}stage"
+FIRST = "first"
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/@]+))")
@@ -85,8 +86,11 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
         ValueError: If there is no such run, or it is not finished, deleted, changed, or of another step, data or folds.
     """
     given = given.strip()
-    run_id = _newest(given, experiment, stage) if given in STEPS else _named_run_id(given, f", or {', '.join(STEPS)}")
-    upstream = open_run(run_id, experiment.cache)
+    if given in STEPS:
+        upstream = open_version(_newest(given, experiment, stage), experiment.cache)
+    else:
+        upstream = _open_named(given, experiment.cache, f", or {', '.join(STEPS)}")
+    run_id = upstream.run_id
     if step is not None and upstream.step != step:
         raise ValueError(
             f"{given} (run {run_id}): expected a run of {step}, found one of {upstream.step}: name another"
@@ -106,44 +110,76 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
 
 def named_run(given: str, cache: Cache) -> Upstream:
     """Return a whole run that is named by ID or `models:/` URI, of whatever data and folds."""
-    return open_run(_named_run_id(given), cache)
+    return _open_named(given, cache)
 
 
 def folds_of(given: str, cache: Cache) -> Folds:
     """Return the folds of a run that is named by ID or `models:/` URI."""
     try:
-        run_id = _named_run_id(given)
+        upstream = _open_named(given, cache)
     except ValueError as error:
         raise ValueError(f"folds: expected a count, or the run whose folds to use: {error}") from error
-    return Folds.read(open_run(run_id, cache).artifacts / "folds.parquet")
+    return Folds.read(upstream.artifacts / "folds.parquet")
 
 
-def _named_run_id(given: str, other_forms: str = "") -> str:
-    if _RUN_ID.fullmatch(given):
-        return given
+def _open_named(given: str, cache: Cache, other_forms: str = "") -> Upstream:
+    if is_run_id(given):
+        return open_run(given, cache)
+    return open_version(named_version(given, other_forms), cache)
+
+
+def named_version(given: str, other_forms: str = "") -> ModelVersion:
+    """Return the version that is named by a `models:/` URI; whether it is whole is another question.
+
+    Raises:
+        ValueError: If the name has another form, or there is no such version.
+    """
     match = _MODEL_URI.fullmatch(given)
     if match is None:
         raise ValueError(f"expected {_FORMS}{other_forms}, found {given!r}")
     try:
         if match["alias"]:
-            found = store.client().get_model_version_by_alias(match["name"], match["alias"])
-        else:
-            found = store.client().get_model_version(match["name"], match["version"])
+            return store.client().get_model_version_by_alias(match["name"], match["alias"])
+        return store.client().get_model_version(match["name"], match["version"])
     except MlflowException as error:
-        raise ValueError(f"{given}: expected a registered version, found none ({error.message})") from error
-    if not found.run_id:
-        raise ValueError(f"{given}: expected a version that was made by a run, found one without: name a run")
-    return str(found.run_id)
+        advice = f": promote one, or name models:/{match['name']}@{CANDIDATE}" if match["alias"] == CHAMPION else ""
+        raise ValueError(f"{given}: expected a registered version, found none ({error.message}){advice}") from error
 
 
-def _newest(step: str, experiment: Experiment, stage: str | None) -> str:
-    """Return the run of the newest version of a step with the same data and folds."""
+def open_version(version: ModelVersion, cache: Cache) -> Upstream:
+    """Prove the run of a version whole, and the version to be that run's: the registry itself checks nothing.
+
+    Raises:
+        ValueError: If it has no run, serves another model than its run's, or as in `open_run`.
+    """
+    name = f"models:/{version.name}/{version.version}"
+    if not version.run_id:
+        raise ValueError(f"{name}: expected a version that was made by a run, found one without: name a run")
+    upstream = open_run(version.run_id, cache)
+    check_source(version, upstream)
+    return upstream
+
+
+def check_source(version: ModelVersion, upstream: Upstream) -> None:
+    """Refuse a version that serves another model than that of its run.
+
+    Raises:
+        ValueError: If it points elsewhere.
+    """
+    expected = f"models:/{upstream.manifest.model_id}"
+    if version.source != expected:
+        raise ValueError(
+            f"models:/{version.name}/{version.version}: expected the model of its run {upstream.run_id}, {expected}, "
+            f"found a version that points at {version.source}: delete the version, and name the run"
+        )
+
+
+def _newest(step: str, experiment: Experiment, stage: str | None) -> ModelVersion:
+    """Return the newest version of a step with the same data and folds."""
     wanted = {f"{PREFIX}data_sha256": experiment.dataset.sha256, f"{PREFIX}folds_sha256": experiment.folds.sha256}
-    versions = _versions(f"name = '{registered_name(step)}'")
+    versions = versions_of(registered_name(step))
     fitting = [
-        v
-        for v in versions
-        if wanted.items() <= v.tags.items() and (v.tags.get(_STAGE_TAG) == _FIRST) == (stage == _FIRST)
+        v for v in versions if wanted.items() <= v.tags.items() and (v.tags.get(STAGE_TAG) == FIRST) == (stage == FIRST)
     ]
     if not fitting:
         staged = {} if stage is None else {"stage": stage}
@@ -152,11 +188,17 @@ def _newest(step: str, experiment: Experiment, stage: str | None) -> str:
             f"found {len(versions)} versions, none of them fitting. This makes it:\n"
             f"  {store.command(step, experiment.parameters | staged)}"
         )
-    return str(max(fitting, key=lambda v: int(v.version)).run_id)
+    return max(fitting, key=lambda v: int(v.version))
 
 
-def _versions(query: str) -> list[ModelVersion]:
-    return list(store.client().search_model_versions(query, max_results=10_000))
+def versions_of(name: str) -> list[ModelVersion]:
+    """Return all versions of a registered model."""
+    return list(store.client().search_model_versions(f"name = '{name}'", max_results=10_000))
+
+
+def is_run_id(given: str) -> bool:
+    """Whether this is how MLflow writes a run ID."""
+    return _RUN_ID.fullmatch(given) is not None
 
 
 def open_run(run_id: str, cache: Cache) -> Upstream:
@@ -197,7 +239,7 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
         run_id=run_id,
         started_ms=run.info.start_time,
         step=tags[f"{PREFIX}step"],
-        stage=tags.get(_STAGE_TAG),
+        stage=tags.get(STAGE_TAG),
         data_sha256=tags[f"{PREFIX}data_sha256"],
         folds_sha256=tags[f"{PREFIX}folds_sha256"],
         manifest=manifest,
@@ -225,12 +267,12 @@ def register(upstream: Upstream) -> ModelVersion:
     """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run."""
     name = registered_name(upstream.step)
     with admission.alone():
-        known = [v for v in _versions(f"run_id = '{upstream.run_id}'") if v.name == name]
+        known = [v for v in versions_of(name) if v.run_id == upstream.run_id]
         if known:
             return known[0]
         run = store.client().get_run(upstream.run_id)
         tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
         version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
-        if upstream.stage != _FIRST:
+        if upstream.stage != FIRST:
             store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
     return version

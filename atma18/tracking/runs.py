@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Metric, Param
 
-from atma18 import metrics, plots, servable, stopwatch
-from atma18.dataset import DEMO
+from atma18 import metrics, plots, scores, servable, stopwatch
+from atma18.dataset import DEMO, Dataset
 from atma18.experiment import Experiment
 from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
+from atma18.schema import Samples
 from atma18.servable import Member, Model, Sensors
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
@@ -65,8 +66,11 @@ class StepRun:
         """Keep predictions, what their OOF part scores beside two references without training, and its pictures."""
         dataset, folds = self.experiment.dataset, predictions.folds
         predictions.write(self.folder / "predictions")
-        sizes = dataset.train.scene_sizes, dataset.test.scene_sizes
-        self.measure(metrics.summary(predictions.oof_m, dataset.targets_m, *sizes))
+        parts = scores.training_parts(dataset.train, dataset.test)
+        for score in scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes):
+            name = score.part.metric("oof")
+            interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
+            self.measure({name: score.mae_m} | interval)
         speed_mps = dataset.train.signals["vEgo"].to_numpy()
         constant_velocity_m = constant_velocity_waypoints(speed_mps).reshape(dataset.targets_m.shape)
         median_m = metrics.in_fold_median(dataset.targets_m, folds)
@@ -74,7 +78,7 @@ class StepRun:
         self.measure(
             {f"reference/{name}_m": metrics.mae_m(found, dataset.targets_m) for name, found in references.items()}
         )
-        if dropped := metrics.size_mix(*sizes).dropped:
+        if dropped := metrics.size_mix(dataset.train.scene_sizes, dataset.test.scene_sizes).dropped:
             self.note(testmix_dropped=",".join(dropped))
         for name, figure in plots.of_predictions(dataset, predictions.oof_m).items():
             self.keep_figure(name, figure)
@@ -201,6 +205,38 @@ def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.Data
         store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
 
 
+def record_predictions(
+    run_id: str, of: Upstream, dataset: Dataset, given: Mapping[str, str], figures: Mapping[str, float], files: Path
+) -> None:
+    """Keep predictions with the run of `predict`: whose they are, of which drives, and the files themselves.
+
+    Args:
+        run_id: of `predict`.
+        of: the run whose servable predicted.
+        dataset: whose test samples were predicted.
+        given: the parameters as they were given; `data` among them.
+        figures: metrics.
+        files: the folder of what is kept.
+    """
+    now_ms = int(time.time() * 1000)
+    store.client().log_batch(
+        run_id,
+        metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()],
+        params=[Param(f"cfg.{name}", value) for name, value in given.items()],
+    )
+    tags = {
+        f"input.{of.step}": of.run_id,
+        "data_sha256": dataset.sha256,
+        "absent_sensors": ",".join(dataset.absent) or "none",
+        "git": git_state(),
+    }
+    for name, value in tags.items():
+        store.client().set_tag(run_id, PREFIX + name, value)
+    _log_samples(dataset, given["data"], "testing", dataset.test)
+    store.client().log_inputs(run_id, models=[LoggedModelInput(of.manifest.model_id)])
+    store.client().log_artifacts(run_id, str(files))
+
+
 def figures_of(run_id: str) -> dict[str, float]:
     """Return the newest value of every metric of a run."""
     return dict(store.client().get_run(run_id).data.metrics)
@@ -221,12 +257,16 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _log_datasets(experiment: Experiment) -> None:
-    """Show the data in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
     dataset = experiment.dataset
-    name = DEMO if experiment.data == DEMO else dataset.folder.resolve().name
     for context, samples in (("training", dataset.train), ("testing", dataset.test)):
-        table = samples.signals.assign(ID=samples.ids.astype(object))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
-            logged = from_pandas(table, str(dataset.folder), name=f"{name}-{context}", digest=dataset.sha256[:16])
-        mlflow.log_input(logged, context)
+        _log_samples(dataset, experiment.data, context, samples)
+
+
+def _log_samples(dataset: Dataset, data: str, context: str, samples: Samples) -> None:
+    """Show a split in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
+    name = DEMO if data == DEMO else dataset.folder.resolve().name
+    table = samples.signals.assign(ID=samples.ids.astype(object))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
+        logged = from_pandas(table, str(dataset.folder), name=f"{name}-{context}", digest=dataset.sha256[:16])
+    mlflow.log_input(logged, context)

@@ -1,0 +1,64 @@
+"""Forecasts: what a servable says of any drives, some whole scenes at a time, so that memory stays bounded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from atma18.dataset import Dataset
+from atma18.predictions import prediction_table
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
+from atma18.servable import Servable
+from atma18.submission import SUBMISSION, submission_table
+
+PREDICTIONS = "predictions.parquet"
+FILES = (PREDICTIONS, SUBMISSION)
+"""What `write` writes."""
+_SAMPLES_AT_A_TIME = 512
+
+
+def predict(servable: Servable, samples: Samples, at_a_time: int = _SAMPLES_AT_A_TIME) -> FloatArray:
+    """Predict (N, 18) waypoints in metres, vehicle frame at t.
+
+    Args:
+        servable: of any step.
+        samples: N samples; scenes may be whole or in part.
+        at_a_time: how many samples are in memory at once, but for a scene that has more.
+
+    Raises:
+        ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
+    """
+    predicted_m = np.empty((len(samples), len(TARGETS)))
+    with tqdm(total=len(samples), desc="predict", unit="sample", disable=None) as bar:
+        for rows in whole_scenes(samples.scenes, at_a_time):
+            predicted_m[rows] = servable.predict(samples.take(rows))
+            bar.update(len(rows))
+    bad = samples.ids[~np.isfinite(predicted_m).all(axis=1)]
+    if len(bad):
+        raise ValueError(f"expected finite predictions, found others for {first_few(bad.tolist())}")
+    return predicted_m
+
+
+def whole_scenes(scenes: StrArray, at_a_time: int) -> Iterator[IntArray]:
+    """Yield the rows of as many whole scenes as `at_a_time` rows can hold, at least one.
+
+    Args:
+        scenes: (N,) the scene of each row, equal ones side by side.
+        at_a_time: most rows of several scenes.
+    """
+    ends = np.flatnonzero(np.append(scenes[1:] != scenes[:-1], True)) + 1
+    start = 0
+    while start < len(scenes):
+        first, beyond = np.searchsorted(ends, [start, start + at_a_time], side="right")
+        end = int(ends[max(first, beyond - 1)])
+        yield np.arange(start, end)
+        start = end
+
+
+def write(folder: Path, dataset: Dataset, predicted_m: FloatArray) -> None:
+    """Write the (M, 18) predictions of a dataset's test samples with IDs, and as a submission."""
+    submission = submission_table(dataset, predicted_m)
+    folder.mkdir(parents=True)
+    prediction_table(dataset.test.ids, predicted_m).to_parquet(folder / PREDICTIONS, index=False)
+    submission.to_csv(folder / SUBMISSION, index=False)

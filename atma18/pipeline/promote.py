@@ -1,0 +1,118 @@
+"""promote: a verdict that is computed, then the alias."""
+
+import json
+
+from atma18 import tracking
+from atma18.cache import Cache
+from atma18.dataset import Dataset
+from atma18.scores import TESTMIX, training_parts
+from atma18.tracking import BlendVersion
+from atma18.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
+
+RECORDED = "recorded"
+"""The word for drives that lie where they lay when the run was made."""
+
+
+def promote(
+    run_id: str, candidate: str, data: str, min_gain_m: float, *, force: bool, note: str | None, cache: Cache
+) -> Verdict:
+    """Judge a registered blend, and make it champion if nothing speaks against it.
+
+    Args:
+        run_id: the run that keeps the record.
+        candidate: a version of atma18-blend, or the ID of its run.
+        data: the dataset folder that it predicted, or `recorded`.
+        min_gain_m: by how much its test-mix MAE must be lower than the champion's, metres.
+        force: pass over what is a matter of judgement; the version says so for ever.
+        note: a person's words for the record.
+        cache: where decoded frames are kept.
+
+    Raises:
+        ValueError: If there is no such blend, or the drives cannot be read.
+    """
+    version = tracking.blend_version(candidate)
+    lineage = tracking.trace(version, cache)
+    if lineage.broken:
+        verdict = Verdict((Check("lineage", False, "; ".join(lineage.broken)),), force)
+        tracking.refuse(run_id, version, verdict, note)
+        return verdict
+    ours = tracking.open_blend(version, cache)
+    dataset = Dataset.open(_recorded_data(ours) if data == RECORDED else data, cache)
+    checks = [
+        Check("lineage", True, f"{len(lineage.runs)} runs, every file as its manifest says"),
+        code_is_known({run.name: run.git for run in lineage.runs}),
+        _drives(ours, dataset),
+    ]
+    if checks[-1].passed:
+        checks.append(_servable(ours, dataset, cache))
+    with tracking.alone():
+        found, gain = _beside_champion(ours, dataset, min_gain_m, cache)
+        verdict = Verdict((*checks, *found), force)
+        tracking.promote(run_id, ours, verdict, gain, note)
+    return verdict
+
+
+def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
+    """Give `champion` back to the version that held it before, and return that.
+
+    Raises:
+        ValueError: If there is no such version, or it is not whole.
+    """
+    with tracking.alone():
+        previous = tracking.holder(tracking.PREVIOUS)
+        if previous is None:
+            raise ValueError("expected a version with the alias previous, found none: nothing was promoted twice")
+        to = tracking.open_blend(previous, cache)
+        tracking.roll_back(run_id, to, note)
+    return to
+
+
+def _recorded_data(blend: BlendVersion) -> str:
+    config = json.loads((blend.upstream.artifacts / "config.json").read_text())
+    return str(config["data"])
+
+
+def _drives(blend: BlendVersion, dataset: Dataset) -> Check:
+    """Check that these are the drives that the candidate predicted: on others, nothing can be compared."""
+    expected, found = blend.upstream.data_sha256, dataset.sha256
+    if expected == found:
+        return Check("drives", True, f"those that were predicted, {found[:12]}…")
+    said = f"expected the drives that were predicted, {expected[:12]}…, found {found[:12]}… in {dataset.folder}"
+    return Check("drives", False, f"{said}: name them with data")
+
+
+def _servable(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
+    """Check that the registered servable, asked with raw frames, answers what its run stored."""
+    try:
+        found = tracking.rehearse(blend.uri, blend.upstream, dataset, cache)
+    except ValueError as error:
+        return Check("servable", False, str(error))
+    return reproduces(found.worst_m, found.share, found.samples, tracking.TOLERANCE_M, same_machine=found.same_machine)
+
+
+def _beside_champion(
+    ours: BlendVersion, dataset: Dataset, min_gain_m: float, cache: Cache
+) -> tuple[list[Check], Gain | None]:
+    """Compare with the champion of this moment, sample by sample, cross-fitted, weighted as the test split is."""
+    version = tracking.holder(tracking.CHAMPION)
+    if version is None:
+        return [Check("champion", True, "there is no champion yet")], None
+    if int(version.version) == ours.number:
+        return [Check("champion", False, f"version {ours.number} is the champion already")], None
+    try:
+        champion = tracking.open_blend(version, cache)
+    except ValueError as error:
+        return [Check("champion", False, f"nobody can compare with a broken one: {error}", overrulable=True)], None
+    settings = [
+        {"data": blend.upstream.data_sha256, "folds": blend.upstream.folds_sha256} for blend in (ours, champion)
+    ]
+    setting = same_setting(*settings)
+    if not setting.passed or dataset.sha256 != ours.upstream.data_sha256:
+        return [setting], None
+    ours_m, champions_m = (
+        blend.upstream.stored_predictions.aligned(dataset.train.ids, dataset.test.ids, blend.uri).oof_m
+        for blend in (ours, champion)
+    )
+    [mix] = [part for part in training_parts(dataset.train, dataset.test) if part.name == TESTMIX]
+    gain = Gain.of(ours_m, champions_m, dataset.targets_m, mix, dataset.train.scenes)
+    return [setting, gain.check(min_gain_m)], gain

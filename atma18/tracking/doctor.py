@@ -1,0 +1,212 @@
+"""The health of a store: every run, version, alias and file, and what is wrong with it; repairs only when told to."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from tqdm import tqdm
+
+from atma18.cache import Cache
+from atma18.tracking import promotion, registry, store
+from atma18.tracking.identity import PREFIX
+from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
+from atma18.tracking.registry import CANDIDATE, FIRST, MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, registered_name
+
+_DAY_MS = 24 * 3600 * 1000
+_ENTRY_POINT_TAG = "mlflow.project.entryPoint"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is broken."""
+
+    where: str
+    problem: str
+    repair: Callable[[], object] | None = None
+    """What `repair=true` does about it, if a machine may decide that."""
+    remedy: str = ""
+    """What that is, or what a person can do."""
+
+    def __str__(self) -> str:
+        told = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
+        return f"{self.where}: {self.problem}{told}"
+
+
+@dataclass
+class Examination:
+    """What was found in one walk through the store."""
+
+    cache: Cache
+    whole: dict[str, int] = field(default_factory=dict)
+    """How many things of each kind are as they should be."""
+    findings: list[Finding] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """What cannot be judged from this machine."""
+    opened: dict[str, Upstream | str] = field(default_factory=dict)
+    """Per run ID what was proven whole, or why it was not: each file is read once."""
+
+    def open(self, run_id: str) -> Upstream | str:
+        """Prove a run whole, or return what is wrong."""
+        if run_id not in self.opened:
+            try:
+                self.opened[run_id] = registry.open_run(run_id, self.cache)
+            except ValueError as error:
+                self.opened[run_id] = str(error)
+        return self.opened[run_id]
+
+    def passed(self, kind: str) -> None:
+        """Count one that is whole."""
+        self.whole[kind] = self.whole.get(kind, 0) + 1
+
+
+def examine(cache: Cache) -> Examination:
+    """Walk through all runs of ours, all versions and all aliases, and read every file."""
+    found = Examination(cache)
+    models = _models()
+    versions = {model.name: registry.versions_of(model.name) for model in models}
+    registered = {version.run_id for of_model in versions.values() for version in of_model}
+    for run in tqdm(_runs(), desc="examine runs", unit="run", disable=None):
+        _examine_run(found, run, registered)
+    for model in models:
+        broken = {int(version.version) for version in versions[model.name] if not _examine_version(found, version)}
+        for alias, number in sorted(model.aliases.items()):
+            _examine_alias(found, model.name, alias, int(number), versions[model.name], broken)
+    _examine_record(found)
+    return found
+
+
+def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> None:
+    name, tags = f"run {run.info.run_id}", run.data.tags
+    step = tags.get(STEP_TAG)
+    if run.info.status == "RUNNING":
+        _examine_running(found, run)
+    elif run.info.status == "FINISHED" and step in STEPS:
+        upstream = found.open(run.info.run_id)
+        if isinstance(upstream, str):
+            remedy = f"delete it (mlflow runs delete --run-id {run.info.run_id}), and run {step} again"
+            found.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
+            return
+        for tag, input_id in tags.items():
+            if tag.startswith(f"{PREFIX}input.") and isinstance(reason := found.open(input_id), str):
+                found.findings.append(Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}"))
+        if run.info.run_id not in registered:
+            whole = upstream
+
+            def register() -> None:
+                registry.register(whole)
+
+            problem = f"finished and whole, but without a version of {registered_name(step)}"
+            found.findings.append(Finding(name, problem, register, "register it"))
+        found.passed("runs")
+
+
+def _examine_running(found: Examination, run: Run) -> None:
+    """Tell a run that works from one whose process is gone."""
+    name, client = f"run {run.info.run_id}", store.client()
+    process = run.data.tags.get(PROCESS_TAG)
+
+    def close() -> None:
+        client.set_terminated(run.info.run_id, "KILLED")
+
+    if process is None:  # opened by `mlflow run`, whose command never began
+        hours = (time.time() * 1000 - run.info.start_time) / _DAY_MS * 24
+        if _ENTRY_POINT_TAG in run.data.tags and hours > 24:
+            problem = f"RUNNING for {hours:.0f} h, but its command never began"
+            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+        return
+    match Process.parse(process).gone:
+        case True:
+            problem = "RUNNING, but its process is gone"
+            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+        case False:
+            found.passed("running")
+        case None:
+            found.unseen.append(f"{name}: RUNNING on {Process.parse(process).host}, which cannot be seen from here")
+
+
+def _examine_version(found: Examination, version: ModelVersion) -> bool:
+    """Return whether a version is whole."""
+    name = f"models:/{version.name}/{version.version}"
+    delete = "restore the run if it was deleted, else delete the version in the UI"
+    try:
+        upstream = found.open(version.run_id) if version.run_id else "it was made by no run"
+        if isinstance(upstream, str):
+            raise ValueError(upstream)
+        registry.check_source(version, upstream)
+        expected, tagged = upstream.manifest.sha256, version.tags.get(MANIFEST_TAG)
+        if expected != tagged:
+            raise ValueError(f"expected the manifest {expected[:12]}… of its run as a tag, found {tagged}")
+    except ValueError as error:
+        found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
+        return False
+    found.passed("versions")
+    return True
+
+
+def _examine_alias(
+    found: Examination, model: str, alias: str, number: int, versions: list[ModelVersion], broken: set[int]
+) -> None:
+    name = f"models:/{model}@{alias}"
+    numbers = {int(version.version) for version in versions}
+    if number in numbers - broken:
+        found.passed("aliases")
+        return
+    problem = f"points at version {number}, which is {'broken' if number in numbers else 'not there'}"
+    if alias != CANDIDATE:
+        rollback = "rollback with -e promote -P rollback=true, or promote another"
+        found.findings.append(Finding(name, problem, remedy=rollback if alias == promotion.CHAMPION else "move it"))
+        return
+    client = store.client()
+    usable = [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
+
+    def repoint() -> None:
+        if usable:
+            client.set_registered_model_alias(model, alias, str(max(usable)))
+        else:
+            client.delete_registered_model_alias(model, alias)
+
+    remedy = f"point it at version {max(usable)}, the newest whole one" if usable else "remove it: no version is whole"
+    found.findings.append(Finding(name, problem, repoint, remedy))
+
+
+def _examine_record(found: Examination) -> None:
+    """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
+    champion = promotion.holder(promotion.CHAMPION)
+    moves = [
+        run.data.tags[f"{PREFIX}to"]
+        for run in promotion.verdict_runs()
+        if run.data.tags[promotion.VERDICT_TAG] != promotion.REFUSED
+    ]
+    expected = moves[-1] if moves else "none"
+    actual = "none" if champion is None else str(champion.version)
+    if expected != actual:
+        problem = f"expected version {expected} by the record of promotions, found {actual}: moved by other means"
+        found.findings.append(
+            Finding(f"models:/{registered_name('blend')}@{promotion.CHAMPION}", problem, remedy="promote the right one")
+        )
+
+
+def _models() -> list[RegisteredModel]:
+    """Return our registered models, each with its aliases."""
+    found = []
+    for step in STEPS:
+        try:
+            found.append(store.client().get_registered_model(registered_name(step)))
+        except MlflowException:
+            continue  # nothing was registered yet
+    return found
+
+
+def _runs() -> Iterator[Run]:
+    """Yield the runs of ours, and those that `mlflow run` opened for us."""
+    experiments = [e.experiment_id for e in store.client().search_experiments()]
+    token = None
+    while experiments:
+        page = store.client().search_runs(experiments, max_results=1000, page_token=token)
+        yield from (r for r in page if STEP_TAG in r.data.tags or _ENTRY_POINT_TAG in r.data.tags)
+        token = page.token
+        if not token:
+            return

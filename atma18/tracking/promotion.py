@@ -1,0 +1,177 @@
+"""The alias `champion`: who holds it, how it moves, and the record that MLflow does not keep."""
+
+import getpass
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from atma18.cache import Cache
+from atma18.tracking import store
+from atma18.tracking.identity import PREFIX
+from atma18.tracking.registry import Upstream, is_run_id, named_version, open_version, registered_name, versions_of
+from atma18.verdict import Gain, Verdict
+
+CHAMPION, PREVIOUS = "champion", "previous"
+VERDICT_TAG = f"{PREFIX}verdict"
+PROMOTED, FORCED, REFUSED, ROLLED_BACK = "promoted", "forced", "refused", "rolled back"
+_BLEND = registered_name("blend")
+_FORCED_TAG = f"{PREFIX}forced"
+
+
+@dataclass(frozen=True)
+class BlendVersion:
+    """A registered blend whose run is whole."""
+
+    version: ModelVersion
+    upstream: Upstream
+
+    @property
+    def number(self) -> int:
+        """The number of the version."""
+        return int(self.version.version)
+
+    @property
+    def uri(self) -> str:
+        """The version as MLflow names it."""
+        return f"models:/{_BLEND}/{self.number}"
+
+
+def blend_version(given: str) -> ModelVersion:
+    """Find the version of a blend that somebody named by `models:/` URI, or by the ID of its run.
+
+    Raises:
+        ValueError: If there is none, or it is not a blend's.
+    """
+    if is_run_id(given):
+        found = [v for v in versions_of(_BLEND) if v.run_id == given]
+        if not found:
+            raise ValueError(
+                f"run {given}: expected a run with a version of {_BLEND}, found none: only blends are promoted"
+            )
+        return max(found, key=lambda v: int(v.version))
+    version = named_version(given)
+    if version.name != _BLEND:
+        raise ValueError(
+            f"{given}: expected a version of {_BLEND}, found one of {version.name}: only blends are promoted"
+        )
+    return version
+
+
+def holder(alias: str) -> ModelVersion | None:
+    """Return the blend that holds an alias, if there is one."""
+    try:
+        return store.client().get_model_version_by_alias(_BLEND, alias)
+    except MlflowException:
+        return None
+
+
+def open_blend(version: ModelVersion, cache: Cache) -> BlendVersion:
+    """Prove a version and its run whole; ValueError says what is not."""
+    return BlendVersion(version, open_version(version, cache))
+
+
+def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, note: str | None) -> None:
+    """Carry out a verdict: move the aliases if it is in favour, and keep the record either way.
+
+    Whoever calls this holds the lock of the store, and has judged by the champion of this moment.
+    """
+    before = holder(CHAMPION)
+    if verdict.accepted:
+        if verdict.overruled:
+            store.client().set_model_version_tag(_BLEND, str(to.number), _FORCED_TAG, f"{verdict.why} (run {run_id})")
+        _move(before, to.number)
+    outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
+    _record(run_id, outcome, before, to.number, verdict, note, gain)
+
+
+def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | None) -> None:
+    """Keep the record of a candidate that is not whole."""
+    _record(run_id, REFUSED, holder(CHAMPION), int(version.version), verdict, note, None)
+
+
+def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
+    """Give `champion` back to the version that held it before, which takes its place; under the lock of the store."""
+    before = holder(CHAMPION)
+    _move(before, to.number)
+    _record(run_id, ROLLED_BACK, before, to.number, None, note, None)
+
+
+def history() -> pd.DataFrame:
+    """Return every promotion, refusal and rollback, the oldest first."""
+    runs = verdict_runs()
+    rows = [
+        {
+            "when": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.info.start_time / 1000)),
+            "verdict": run.data.tags[VERDICT_TAG],
+            **{name: run.data.tags.get(f"{PREFIX}{name}", "") for name in ("from", "to", "by")},
+            "gain m": run.data.metrics.get("gain/mean_m"),
+            "why": run.data.tags.get(f"{PREFIX}why", ""),
+            "note": run.data.tags.get(f"{PREFIX}note", ""),
+            "run": run.info.run_id,
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows, columns=["when", "verdict", "from", "to", "by", "gain m", "why", "note", "run"])
+
+
+def verdict_runs() -> list[Run]:
+    """Return the runs that keep the record, the oldest first."""
+    experiments = [e.experiment_id for e in store.client().search_experiments()]
+    query = f"tags.`{VERDICT_TAG}` LIKE '%'"
+    return list(
+        store.client().search_runs(experiments, query, max_results=10_000, order_by=["attributes.start_time ASC"])
+    )
+
+
+def _move(before: ModelVersion | None, number: int) -> None:
+    client = store.client()
+    if before is not None:
+        client.set_registered_model_alias(_BLEND, PREVIOUS, str(before.version))
+    client.set_registered_model_alias(_BLEND, CHAMPION, str(number))
+    now = holder(CHAMPION)
+    if now is None or int(now.version) != number:
+        raise ValueError(f"expected version {number} to be {CHAMPION} now, found another: somebody moved it just now")
+
+
+def _record(
+    run_id: str,
+    outcome: str,
+    before: ModelVersion | None,
+    to: int,
+    verdict: Verdict | None,
+    note: str | None,
+    gain: Gain | None,
+) -> None:
+    """Keep who moved what, from where, to where and why, with the figures; MLflow has no such history."""
+    tags: dict[str, Any] = {
+        VERDICT_TAG: outcome,
+        f"{PREFIX}from": "none" if before is None else int(before.version),
+        f"{PREFIX}to": to,
+        f"{PREFIX}by": _who(),
+        f"{PREFIX}why": outcome if verdict is None else verdict.why,
+        f"{PREFIX}note": note or "",
+    }
+    for name, value in tags.items():
+        store.client().set_tag(run_id, name, str(value)[:5000])
+    if verdict is not None:
+        checks = [asdict(check) for check in verdict.checks]
+        store.client().log_text(run_id, json.dumps(checks, indent=1), "verdict.json")
+    if gain is not None:
+        now_ms = int(time.time() * 1000)
+        figures = [Metric(f"gain/{name}", value, now_ms, 0) for name, value in asdict(gain).items()]
+        store.client().log_batch(run_id, metrics=figures)
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (OSError, KeyError):  # a user ID without a name
+        return f"user {os.getuid()}@{platform.node()}"

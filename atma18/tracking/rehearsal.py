@@ -1,0 +1,101 @@
+"""Rehearsals: a registered servable answers raw frames in a process of its own, as it will when it is served."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from atma18.cache import Cache
+from atma18.dataset import LIGHTS, Dataset
+from atma18.requests import FRAMES
+from atma18.requests import LIGHTS as LIGHTS_COLUMN
+from atma18.schema import FLAG_SIGNALS, GEAR, TARGETS, IntArray, Samples, rows_of
+from atma18.tracking import store
+from atma18.tracking.lifecycle import PROCESS_TAG, Process
+from atma18.tracking.registry import Upstream
+
+SCENES = 8
+TOLERANCE_M = 1e-4
+_ANSWER = """
+import sys
+import mlflow, pandas as pd
+
+model = mlflow.pyfunc.load_model(sys.argv[1])
+model.predict(pd.read_parquet("request.parquet")).to_parquet("answer.parquet")
+"""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How far a servable's answers are from what its run stored."""
+
+    samples: int
+    worst_m: float
+    share: float
+    """Of the numbers within `TOLERANCE_M`."""
+    same_machine: bool
+    """Whether this is the machine that made the run."""
+
+
+def rehearse(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> Rehearsal:
+    """Ask a registered version for some test scenes, from their files, and compare with what is stored.
+
+    The version is loaded in a fresh process outside the project's folder that reads no pickle.
+
+    Args:
+        uri: `models:/NAME/VERSION`.
+        upstream: its run.
+        dataset: the drives that the run predicted.
+        cache: where the request is put.
+
+    Raises:
+        ValueError: If the servable does not load or answer.
+    """
+    rows = _some_scenes(dataset.test)
+    test = dataset.test.take(rows)
+    with cache.scratch("rehearsals") as folder:
+        folder.mkdir()
+        raw_rows(test, dataset.folder).to_parquet(folder / "request.parquet")
+        handed_down = ("PYTHONPATH", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+        environment = {name: value for name, value in os.environ.items() if name not in handed_down}
+        environment |= {
+            "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        }
+        words = [sys.executable, "-c", _ANSWER, uri]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ValueError(f"{uri}: expected a servable that answers, found: {done.stderr.strip().splitlines()[-1]}")
+        answer = pd.read_parquet(folder / "answer.parquet")
+    stored = upstream.stored_predictions
+    stored_m = stored.aligned(stored.train_ids, dataset.test.ids, uri).test_m[rows]
+    answered = rows_of(test.ids, answer["ID"].to_numpy(dtype=np.str_), f"{uri}, answer")
+    off_m = np.abs(answer[list(TARGETS)].to_numpy(np.float64)[answered] - stored_m)
+    made_on = Process.parse(store.client().get_run(upstream.run_id).data.tags[PROCESS_TAG]).host
+    return Rehearsal(len(answer), float(off_m.max()), float((off_m <= TOLERANCE_M).mean()), made_on == platform.node())
+
+
+def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
+    """Return what a service gets of N samples of a dataset folder: signals, PNG bytes and the lights' JSON text."""
+    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
+    if samples.gear is not None:
+        rows[GEAR] = samples.gear.astype(object)
+    ids = samples.ids.tolist()
+    if samples.lights is not None:
+        rows[LIGHTS_COLUMN] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
+    frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
+    return rows.assign(ID=ids, **frames)
+
+
+def _some_scenes(samples: Samples) -> IntArray:
+    """Return the rows of up to `SCENES` scenes, the largest and the smallest among them."""
+    scenes, inverse, sizes = np.unique(samples.scenes, return_inverse=True, return_counts=True)
+    by_size = np.argsort(sizes, kind="stable")
+    spread = by_size[np.linspace(0, len(scenes) - 1, min(SCENES, len(scenes))).round().astype(int)]
+    return np.flatnonzero(np.isin(inverse, spread))

@@ -1,0 +1,75 @@
+"""Lineages as text: a tree of runs, each told in full where it comes first."""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from atma18.tracking.lineage import SHORT, Lineage, Node
+
+_NameOf: TypeAlias = Callable[[str, Node, Node], str]
+_Leaves: TypeAlias = Callable[[Node], list[str]]
+
+
+def as_tree(lineage: Lineage) -> str:
+    """Draw a lineage: the run above its inputs, then the way up; a run that comes again is referred to."""
+    origin, users = lineage.origin, lineage.users
+    shown = {users.run_id}
+    blocks = [_block(_user_name(name, users, user), user, shown, _user_name, _nothing) for name, user in users.links]
+    down = _block(origin.step or "run", origin, set(), _input_name, _data)
+    return "\n".join([*down, "", "used by" if blocks else "used by no run", *_branches(blocks)])
+
+
+def _block(label: str, node: Node, shown: set[str], name_of: _NameOf, leaves: _Leaves) -> list[str]:
+    """Return the lines of a run and of all that hangs on it."""
+    if node.run_id in shown:
+        return [f"{label}: run {node.run_id}, above"]
+    shown.add(node.run_id)
+    blocks = [_block(name_of(name, node, other), other, shown, name_of, leaves) for name, other in node.links]
+    blocks += [[leaf] for leaf in leaves(node)]
+    bar = "│" if blocks else " "
+    details = [f"{bar}     {line}" for line in _details(node)]
+    return [f"{label}: run {node.run_id}, {node.status}", *details, *_branches(blocks)]
+
+
+def _branches(blocks: list[list[str]]) -> list[str]:
+    """Hang blocks of lines on one trunk."""
+    lines = []
+    for i, (first, *others) in enumerate(blocks, start=1):
+        corner, trunk = ("└─ ", "   ") if i == len(blocks) else ("├─ ", "│  ")
+        lines += [corner + first, *(trunk + line for line in others)]
+    return lines
+
+
+def _input_name(name: str, user: Node, used: Node) -> str:
+    """Call an input as its user calls it, and say its step where that says more."""
+    return name if used.step in (None, name) else f"{name} = {used.step}"
+
+
+def _user_name(name: str, used: Node, user: Node) -> str:
+    """Call a user by its step, and say what the run was to it where that says more."""
+    step = user.step or "run"
+    return step if name == used.step else f"{step} (as {name})"
+
+
+def _details(node: Node) -> list[str]:
+    """Return what is known of a run: what came of it, how it was made, what is wrong."""
+    mae = [] if node.mae_m is None else [f"OOF MAE {node.mae_m:.4f} m"]
+    result = [*(str(version) for version in node.versions), *mae]
+    made = []
+    if node.started_ms is not None:
+        made = [time.strftime("started %Y-%m-%d %H:%M:%S UTC", time.gmtime(node.started_ms / 1000)), f"git {node.git}"]
+    if node.code_sha256 is not None:
+        made.append(f"code {node.code_sha256[:SHORT]}")
+    return [", ".join(side) for side in (result, made) if side] + [f"BROKEN: {words}" for words in node.broken]
+
+
+def _data(node: Node) -> list[str]:
+    """Return the data and folds of a run, unless its inputs have the same."""
+    if node.data_sha256 is None or any(used.data_sha256 == node.data_sha256 for _, used in node.links):
+        return []
+    data = f"data {node.data_sha256}" + ("" if node.data is None else f", given as {node.data}")
+    return [data] if node.folds_sha256 is None else [data, f"folds {node.folds_sha256}"]
+
+
+def _nothing(node: Node) -> list[str]:
+    return []

@@ -1,0 +1,125 @@
+"""The verdict on a candidate: what was checked, what was found, and what a person may overrule."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import pandas as pd
+
+from atma18 import scores
+from atma18.schema import FloatArray, StrArray, first_few
+from atma18.scores import Part
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a candidate must be or do."""
+
+    name: str
+    passed: bool
+    found: str
+    overrulable: bool = False
+    """Whether `force` may pass over it: a matter of judgement, not of a broken result."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks together."""
+
+    checks: tuple[Check, ...]
+    force: bool
+
+    @property
+    def against(self) -> list[Check]:
+        """The failed checks that stand."""
+        return [c for c in self.checks if not c.passed and not (self.force and c.overrulable)]
+
+    @property
+    def overruled(self) -> list[Check]:
+        """The failed checks that a person passed over."""
+        return [c for c in self.checks if not c.passed and self.force and c.overrulable]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the candidate becomes champion."""
+        return not self.against
+
+    @property
+    def why(self) -> str:
+        """What decided, in one line."""
+        if self.against:
+            return "; ".join(f"{c.name}: {c.found}" for c in self.against)
+        if self.overruled:
+            return "forced, although " + "; ".join(f"{c.name}: {c.found}" for c in self.overruled)
+        return self.checks[-1].found
+
+    @property
+    def text(self) -> str:
+        """A line per check."""
+        marks = {True: "passed", False: "failed"}
+        return "\n".join(
+            f"{'forced' if c in self.overruled else marks[c.passed]:7} {c.name:9} {c.found}" for c in self.checks
+        )
+
+
+def code_is_known(git: Mapping[str, str]) -> Check:
+    """Check that every run of a lineage was made by committed code; `git` is what each has recorded of it."""
+    strange = [f"{name} {state}" for name, state in git.items() if not re.fullmatch(r"[0-9a-f]{40,64}", state)]
+    found = f"not made by committed code: {first_few(strange)}" if strange else "all runs were made by committed code"
+    return Check("code", not strange, found, overrulable=True)
+
+
+def same_setting(ours: Mapping[str, str], champions: Mapping[str, str]) -> Check:
+    """Check that the candidate and the champion were scored on the same data and folds, by their digests."""
+    other = [
+        f"{what} {champions[what][:12]}…, not {digest[:12]}…"
+        for what, digest in ours.items()
+        if champions[what] != digest
+    ]
+    if other:
+        again = "make a blend with the champion's parameters on these drives and folds, or force"
+        return Check("setting", False, f"the champion has {first_few(other)}: {again}", overrulable=True)
+    return Check("setting", True, "the same data and folds as the champion")
+
+
+def reproduces(worst_m: float, share: float, samples: int, tolerance_m: float, *, same_machine: bool) -> Check:
+    """Check that the registered servable, asked with raw frames, answers what was stored.
+
+    Args:
+        worst_m: largest difference, metres.
+        share: of the numbers within the tolerance.
+        samples: how many were asked for.
+        tolerance_m: metres.
+        same_machine: whether it is the machine that made the run; elsewhere 1 % of the numbers may lie farther off,
+            for a different rounding can flip a tree's split.
+    """
+    passed = worst_m <= tolerance_m if same_machine else share >= 0.99
+    found = (
+        f"{samples} samples from raw frames: {share:.2%} within {tolerance_m:g} m of the stored, worst {worst_m:.2g} m"
+    )
+    return Check("servable", passed, found)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much a candidate is better than a champion, test-mix MAE, cross-fitted, metres."""
+
+    mean_m: float
+    low_m: float
+    high_m: float
+
+    @classmethod
+    def of(cls, ours_m: FloatArray, champions_m: FloatArray, truth_m: FloatArray, mix: Part, scenes: StrArray) -> Self:
+        """Compare (N, 18) out-of-fold predictions of the same samples, drawn anew scene by scene."""
+        board: pd.DataFrame = scores.beside(ours_m, {"champion": champions_m}, truth_m, [mix], scenes, ours="candidate")
+        row = board[board["model"] == "champion"].iloc[0]
+        return cls(float(row["gain_m"]), float(row["gain_low_m"]), float(row["gain_high_m"]))
+
+    def check(self, min_gain_m: float) -> Check:
+        """Check that the gain is large enough, and is one at all."""
+        found = (
+            f"test-mix MAE lower by {self.mean_m:.5f} m, 95 % interval {self.low_m:.5f} to {self.high_m:.5f} m; "
+            f"asked for {min_gain_m:g} m, and an interval above 0"
+        )
+        return Check("gain", self.mean_m >= min_gain_m and self.low_m > 0, found, overrulable=True)

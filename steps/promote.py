@@ -1,0 +1,63 @@
+"""Judge a blend, and make it the champion if nothing speaks against it; or put the previous one back.
+
+Reads   the candidate, all that it was made from, its drives, the champion
+Writes  the aliases champion and previous of atma18-blend; the record, on its own run
+"""
+
+import click
+
+from atma18 import pipeline, tracking
+from atma18.cache import Cache
+from steps import options
+from steps.messages import clear_messages
+
+
+@click.command()
+@click.option(
+    "--candidate",
+    default="models:/atma18-blend@candidate",
+    show_default=True,
+    help="A version of atma18-blend, or the ID of its run.",
+)
+@click.option(
+    "--min_gain_m",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="By how many metres its test-mix MAE must be lower than the champion's.",
+)
+@options.flag("force", False, "Pass over what is a matter of judgement: the gain, folds, uncommitted code.")
+@options.flag("rollback", False, "Put back the version that was champion before.")
+@click.option(
+    "--data",
+    default=pipeline.RECORDED,
+    show_default=True,
+    help="Folder of the drives that it predicted, if they lie elsewhere now.",
+)
+@options.or_none("note", click.STRING, "Words of your own for the record.")
+@options.flag("history", False, "Only list every promotion, refusal and rollback.")
+def main(
+    candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str, note: str | None, history: bool
+) -> None:
+    """Compute a verdict on a blend and move the alias champion by it."""
+    if history:
+        with clear_messages():
+            tracking.look()
+            found = tracking.history()
+            click.echo("nothing was ever promoted" if found.empty else found.to_string(index=False, na_rep=""))
+        return
+    with options.running("promote") as run:
+        cache = Cache.open()
+        if rollback:
+            back = pipeline.roll_back(run, note=note, cache=cache)
+            click.echo(f"version {back.number} is champion again (run {back.upstream.run_id})")
+            return
+        verdict = pipeline.promote(run, candidate, data, min_gain_m, force=force, note=note, cache=cache)
+        click.echo(verdict.text)
+        if not verdict.accepted:
+            raise ValueError(f"not promoted: {verdict.why}")
+    click.echo(f"{candidate} is champion now. Servers take it up when they start again")
+
+
+if __name__ == "__main__":
+    main()

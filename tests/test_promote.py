@@ -1,0 +1,285 @@
+"""The champion moves by a computed verdict alone, and every move and refusal is on record."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from atma18.tracking import runs
+from steps import blend, main, promote
+from tests.conftest import enter, forget_caller
+from tests.store import PROJECT, SHORT, all_runs, artifacts, call, newest, ran, refused, version_of
+
+pytestmark = pytest.mark.e2e
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+BLEND = "atma18-blend"
+
+
+def version(number):
+    return f"--candidate=models:/{BLEND}/{number}"
+
+
+def holder(alias):
+    aliases = MlflowClient().get_registered_model(BLEND).aliases
+    return int(aliases[alias]) if alias in aliases else None
+
+
+def records():
+    """The runs that keep a verdict, the oldest first."""
+    return [run for run in all_runs() if "atma18.verdict" in run.data.tags]
+
+
+def verdicts():
+    tags = [run.data.tags for run in records()]
+    return [(t["atma18.verdict"], t["atma18.from"], t["atma18.to"]) for t in tags]
+
+
+@pytest.fixture(scope="module")
+def blends(tiny_folder, tmp_path_factory):
+    """A store of committed code with three blends: of images alone, of all, and of all again."""
+    store = tmp_path_factory.mktemp("promotions")
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        enter(store, patch)
+        patch.setattr(runs, "git_state", lambda: COMMIT)
+        data = f"--data={tiny_folder}"
+        ran(call(main, data, *SHORT))
+        good = int(version_of("blend", newest("blend")))
+        ran(call(blend, data, "--inputs=embed"))
+        poor = int(version_of("blend", newest("blend")))
+        ran(call(blend, data))
+        again = int(version_of("blend", newest("blend")))
+        yield SimpleNamespace(store=store, data=data, poor=poor, good=good, again=again)
+
+
+@pytest.fixture
+def store(blends, no_caller, monkeypatch):
+    """Inside that store, without a champion."""
+    enter(blends.store, monkeypatch)
+    monkeypatch.setattr(runs, "git_state", lambda: COMMIT)
+    yield blends
+    for alias in ("champion", "previous"):
+        MlflowClient().delete_registered_model_alias(BLEND, alias)
+    for run in records():
+        MlflowClient().delete_run(run.info.run_id)
+
+
+def test_the_first_promotes_a_better_one_too_a_tie_and_a_worse_one_do_not_and_rollback_restores(store):
+    said = ran(call(promote, version(store.poor), "--note=to begin with"))
+    assert "there is no champion yet" in said
+    assert (holder("champion"), holder("previous")) == (store.poor, None)
+
+    ran(call(promote, version(store.good)))
+    assert (holder("champion"), holder("previous")) == (store.good, store.poor)
+
+    said = refused(call(promote, version(store.again)))
+    assert "not promoted: gain: test-mix MAE lower by 0.00000 m" in said
+
+    said = refused(call(promote, version(store.poor)))
+    assert "not promoted: gain: test-mix MAE lower by -" in said
+    assert (holder("champion"), holder("previous")) == (store.good, store.poor)
+
+    ran(call(promote, "--rollback=true"))
+    assert (holder("champion"), holder("previous")) == (store.poor, store.good)
+
+    poor, good, again = str(store.poor), str(store.good), str(store.again)
+    assert verdicts() == [
+        ("promoted", "none", poor),
+        ("promoted", poor, good),
+        ("refused", good, again),
+        ("refused", good, poor),
+        ("rolled back", good, poor),
+    ]
+    statuses = [run.info.status for run in records()]
+    assert statuses == ["FINISHED", "FINISHED", "FAILED", "FAILED", "FINISHED"]
+
+
+def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
+    ran(call(promote, version(store.poor), "--note=to begin with"))
+    ran(call(promote, version(store.good)))
+
+    first, second = records()
+    assert first.data.tags["atma18.note"] == "to begin with"
+    assert "@" in first.data.tags["atma18.by"]
+    assert second.data.metrics["gain/low_m"] > 0
+    poor, good = (
+        MlflowClient().get_run(MlflowClient().get_model_version(BLEND, str(v)).run_id) for v in (store.poor, store.good)
+    )
+    gain_m = poor.data.metrics["oof/mae_m_testmix"] - good.data.metrics["oof/mae_m_testmix"]
+    assert second.data.metrics["gain/mean_m"] == pytest.approx(gain_m, rel=1e-9)
+    checks = {check["name"]: check["passed"] for check in json.loads((artifacts(second) / "verdict.json").read_text())}
+    assert checks == {"lineage": True, "code": True, "drives": True, "servable": True, "setting": True, "gain": True}
+
+    listed = ran(call(promote, "--history=true")).splitlines()
+    assert [line.split()[2] for line in listed[1:]] == ["promoted", "promoted"]
+    assert "to begin with" in listed[1]
+    assert second.info.run_id in listed[2]
+
+
+def test_a_gain_below_the_one_asked_for_is_refused_and_force_is_on_record_for_ever(store):
+    ran(call(promote, version(store.poor)))
+
+    assert "asked for 100 m" in refused(call(promote, version(store.good), "--min_gain_m=100"))
+    ran(call(promote, version(store.good), "--min_gain_m=100", "--force=true"))
+
+    assert holder("champion") == store.good
+    assert verdicts()[-1] == ("forced", str(store.poor), str(store.good))
+    tags = MlflowClient().get_model_version(BLEND, str(store.good)).tags
+    assert "asked for 100 m" in tags["atma18.forced"]
+    MlflowClient().delete_model_version_tag(BLEND, str(store.good), "atma18.forced")
+
+
+def test_the_champion_is_not_promoted_again(store):
+    ran(call(promote, version(store.good)))
+
+    assert f"version {store.good} is the champion already" in refused(
+        call(promote, version(store.good), "--force=true")
+    )
+    assert (holder("champion"), holder("previous")) == (store.good, None)
+
+
+@pytest.mark.parametrize("state", [f"{COMMIT}+dirty", "none"], ids=["dirty", "without git"])
+def test_uncommitted_code_is_refused_without_force(store, monkeypatch, state):
+    monkeypatch.setattr(runs, "git_state", lambda: state)
+    ran(call(blend, store.data))
+    number = version_of("blend", newest("blend"))
+
+    said = refused(call(promote, version(number)))
+    assert "code: not made by committed code" in said
+    assert state in said
+    assert holder("champion") is None
+    ran(call(promote, version(number), "--force=true"))
+    assert holder("champion") == int(number)
+    assert "committed code" in MlflowClient().get_model_version(BLEND, str(number)).tags["atma18.forced"]
+
+
+@pytest.fixture
+def harmed():
+    """Change files and put them back."""
+    kept = {}
+
+    def harm(path):
+        kept[path] = path.read_bytes()
+        path.write_bytes(kept[path][:-1] + bytes([kept[path][-1] ^ 1]))
+
+    yield harm
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("step", ["embed", "nn1", "gbdt", "blend"])
+def test_a_changed_byte_anywhere_in_the_lineage_is_refused_whatever_force_says(store, harmed, step):
+    made = [run for run in all_runs() if run.data.tags.get("atma18.step") == step]
+    harmed(artifacts(made[0]) / "predictions" / "oof.parquet")
+
+    said = refused(call(promote, version(store.good), "--force=true"))
+
+    assert "lineage" in said
+    assert "oof.parquet (changed)" in said
+    assert made[0].info.run_id in said
+    assert holder("champion") is None
+    assert verdicts()[-1] == ("refused", "none", str(store.good))
+
+
+def test_a_version_that_was_pointed_at_another_model_is_refused(store):
+    good = MlflowClient().get_model_version(BLEND, str(store.good))
+    poor = MlflowClient().get_model_version(BLEND, str(store.poor))
+    forged = MlflowClient().create_model_version(BLEND, source=poor.source, run_id=good.run_id)
+
+    said = refused(call(promote, version(forged.version), "--force=true"))
+
+    assert f"found a version that points at {poor.source}" in said
+    assert holder("champion") is None
+    MlflowClient().delete_model_version(BLEND, str(forged.version))
+
+
+def test_a_servable_that_answers_otherwise_than_was_stored_is_refused(store, monkeypatch):
+    blend_step = importlib.import_module("atma18.pipeline.blend")  # the package has a function of that name
+    predict_all = blend_step.predict_all
+
+    def off_by_a_millimetre(*given):
+        predicted = predict_all(*given)
+        predicted.test_by_fold_m[:] += 1e-3
+        return predicted
+
+    monkeypatch.setattr(blend_step, "predict_all", off_by_a_millimetre)
+    ran(call(blend, store.data))
+    number = version_of("blend", newest("blend"))
+
+    said = refused(call(promote, version(number), "--force=true"))
+
+    assert "servable:" in said
+    assert "worst 0.001 m" in said
+    assert holder("champion") is None
+
+
+def test_a_champion_of_other_folds_is_not_compared(store):
+    ran(call(promote, version(store.poor)))
+    run_id = MlflowClient().get_model_version(BLEND, str(store.poor)).run_id
+    folds = MlflowClient().get_run(run_id).data.tags["atma18.folds_sha256"]
+    MlflowClient().set_tag(run_id, "atma18.folds_sha256", "f" * 64)
+    try:
+        said = refused(call(promote, version(store.good)))
+    finally:
+        MlflowClient().set_tag(run_id, "atma18.folds_sha256", folds)
+
+    assert "setting: the champion has folds ffffffffffff" in said
+    assert holder("champion") == store.poor
+
+
+def test_other_drives_are_refused(store, tmp_path):
+    said = refused(call(promote, version(store.good), f"--data={tmp_path}"))
+    assert "expected this file in the dataset folder" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param("models:/atma18-nn1/1", "only blends are promoted", id="a net"),
+        pytest.param("models:/atma18-blend/99", "expected a registered version, found none", id="no such version"),
+        pytest.param("blend", "found 'blend'", id="no name of a version"),
+    ],
+)
+def test_only_registered_blends_are_candidates(store, given, said):
+    assert said in refused(call(promote, f"--candidate={given}"))
+    assert holder("champion") is None
+
+
+def test_without_a_previous_champion_there_is_nothing_to_roll_back_to(store):
+    ran(call(promote, version(store.good)))
+
+    assert "expected a version with the alias previous" in refused(call(promote, "--rollback=true"))
+    assert holder("champion") == store.good
+
+
+def test_two_promotions_at_the_same_moment_leave_one_champion_and_two_records(store):
+    ran(call(promote, version(store.poor)))
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "steps.promote", version(number)],
+            cwd=store.store,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in (store.good, store.again)
+    ]
+    said = [process.communicate()[0] for process in started]
+
+    # The two are equal: whichever comes second finds the other as champion, and is a tie.
+    assert sorted(process.returncode for process in started) == [0, 1], said
+    assert holder("champion") in (store.good, store.again)
+    assert holder("previous") == store.poor
+    both = verdicts()[1:]
+    assert sorted(outcome for outcome, _, _ in both) == ["promoted", "refused"]
+    [(_, _, winner)] = [record for record in both if record[0] == "promoted"]
+    [(_, beside, _)] = [record for record in both if record[0] == "refused"]
+    assert winner == beside == str(holder("champion"))
