@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from atma18.cache import Cache
+from atma18.digests import file_sha256
+from atma18.tracking.manifest import Manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
 from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, ran, refused, versions
 
@@ -468,6 +470,80 @@ def test_an_upstream_whose_manifest_was_rewritten_is_refused(there):
         assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
     finally:
         path.write_text(whole)
+
+
+def forge(run, change):
+    """Change a run's out-of-fold table and make the manifest agree, as somebody would who knows how."""
+    path = artifacts(run) / "predictions" / "oof.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    manifest = Manifest.read(artifacts(run) / "manifest.json")
+    forged = replace(manifest, artifacts=manifest.artifacts | {"predictions/oof.parquet": file_sha256(path)})
+    forged.write(artifacts(run) / "manifest.json")
+    MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", forged.sha256)
+
+
+@pytest.fixture
+def forgeable(there):
+    """A run whose predictions and manifest are put back afterwards."""
+    run = first("nn1")
+    names = ("predictions/oof.parquet", "manifest.json")
+    kept = {artifacts(run) / name: (artifacts(run) / name).read_bytes() for name in names}
+    yield run
+    for path, content in kept.items():
+        path.write_bytes(content)
+    MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", run.data.tags["atma18.manifest_sha256"])
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        pytest.param(lambda table: table[1:], "missing: ", id="missing"),
+        pytest.param(lambda table: pd.concat([table, table[:1]]), "repeated: ", id="repeated"),
+        pytest.param(lambda table: table.assign(ID=[f"{'0' * 32}_20", *table["ID"][1:]]), "extra: ", id="strange"),
+    ],
+)
+def test_an_upstream_without_the_right_ids_is_refused_even_if_its_manifest_agrees(there, forgeable, change, problem):
+    forge(forgeable, change)
+
+    said = [problem, f"{forgeable.info.run_id}"] if problem != "repeated: " else ["repeated: "]
+    assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={forgeable.info.run_id}"], said)
+
+
+@pytest.mark.parametrize("name", ["data_sha256", "folds_sha256", "input.nn1", "git"])
+def test_an_upstream_whose_tags_were_changed_is_refused(there, name):
+    """A tag says what a run was made of; the run's own record, under its manifest, knows better."""
+    run, tag = first("gbdt"), f"atma18.{name}"
+    MlflowClient().set_tag(run.info.run_id, tag, "f" * 32)
+    try:
+        said = [f"run {run.info.run_id}: expected the tags that config.json has recorded", f"{tag} = {'f' * 32}"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
+    finally:
+        MlflowClient().set_tag(run.info.run_id, tag, run.data.tags[tag])
+
+
+def test_a_version_that_was_pointed_at_another_folder_is_refused(there, tmp_path):
+    run = first("nn1")
+    forged = MlflowClient().create_model_version("atma18-nn1", source=str(tmp_path), run_id=run.info.run_id)
+    name = f"models:/atma18-nn1/{forged.version}"
+    try:
+        said = [f"{name}: expected the model of its run {run.info.run_id}", f"points at {tmp_path}"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={name}"], said)
+    finally:
+        MlflowClient().delete_model_version("atma18-nn1", forged.version)
+
+
+def test_an_upstream_whose_model_was_removed_is_refused(there):
+    run = first("gbdt")
+    manifest = Manifest.read(artifacts(run) / "manifest.json")
+    gone = replace(manifest, model_id=f"m-{'0' * 32}")
+    gone.write(artifacts(run) / "manifest.json")
+    MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", gone.sha256)
+    try:
+        said = [f"run {run.info.run_id}: expected the model m-0000", "run gbdt again"]
+        assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
+    finally:
+        manifest.write(artifacts(run) / "manifest.json")
+        MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", manifest.sha256)
 
 
 def test_a_version_without_a_run_is_refused(there, tmp_path):

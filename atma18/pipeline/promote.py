@@ -1,7 +1,5 @@
 """promote: a verdict that is computed, then the alias."""
 
-import json
-
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
@@ -37,7 +35,7 @@ def promote(
         tracking.refuse(run_id, version, verdict, note)
         return verdict
     ours = tracking.open_blend(version, cache)
-    dataset = Dataset.open(_recorded_data(ours) if data == RECORDED else data, cache)
+    dataset = Dataset.open(ours.upstream.config["data"] if data == RECORDED else data, cache)
     checks = [
         Check("lineage", True, f"{len(lineage.runs)} runs, every file as its manifest says"),
         code_is_known({run.name: run.git for run in lineage.runs}),
@@ -65,11 +63,6 @@ def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
         to = tracking.open_blend(previous, cache)
         tracking.roll_back(run_id, to, note)
     return to
-
-
-def _recorded_data(blend: BlendVersion) -> str:
-    config = json.loads((blend.upstream.artifacts / "config.json").read_text())
-    return str(config["data"])
 
 
 def _drives(blend: BlendVersion, dataset: Dataset) -> Check:

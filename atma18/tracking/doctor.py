@@ -136,9 +136,7 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
         if isinstance(upstream, str):
             raise ValueError(upstream)
         registry.check_source(version, upstream)
-        expected, tagged = upstream.manifest.sha256, version.tags.get(MANIFEST_TAG)
-        if expected != tagged:
-            raise ValueError(f"expected the manifest {expected[:12]}… of its run as a tag, found {tagged}")
+        registry.check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
     except ValueError as error:
         found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
         return False

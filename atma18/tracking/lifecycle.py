@@ -47,9 +47,14 @@ class Process:
         return f"{self.host} {self.pid} {self.started_s:.2f}"
 
     @property
+    def on_this_machine(self) -> bool:
+        """Whether it is, or was, a process of this machine."""
+        return self.host == platform.node()
+
+    @property
     def gone(self) -> bool | None:
         """Whether the process has ended; None if it is of another machine and nobody can tell."""
-        if self.host != platform.node():
+        if not self.on_this_machine:
             return None
         try:
             return bool(abs(psutil.Process(self.pid).create_time() - self.started_s) > 1)

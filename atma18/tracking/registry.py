@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Run
@@ -14,6 +16,7 @@ from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
 from atma18.predictions import Predictions
+from atma18.schema import first_few
 from atma18.tracking import admission, store
 from atma18.tracking.identity import PREFIX, Identity
 from atma18.tracking.manifest import FILE, Manifest
@@ -21,6 +24,7 @@ from atma18.tracking.manifest import FILE, Manifest
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+CONFIG = "config.json"
 MANIFEST_TAG = f"{PREFIX}manifest_sha256"
 STAGE_TAG = f"{PREFIX}stage"
 FIRST = "first"
@@ -37,19 +41,41 @@ class Upstream:
     run_id: str
     started_ms: int
     """Milliseconds since 1970."""
-    step: str
-    stage: str | None
-    data_sha256: str
-    folds_sha256: str
+    config: Mapping[str, Any]
+    """What the run has recorded of its making: parameters, the step's configuration, tags."""
     manifest: Manifest
     artifacts: Path
     model: Path
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The tags that the run was made with."""
+        return dict(self.config["tags"])
+
+    @property
+    def step(self) -> str:
+        """The step that it is a run of."""
+        return self.tags[f"{PREFIX}step"]
+
+    @property
+    def stage(self) -> str | None:
+        """The stages that a net was trained in; None for other steps."""
+        return self.tags.get(STAGE_TAG)
+
+    @property
+    def data_sha256(self) -> str:
+        """The digest of its data."""
+        return self.tags[f"{PREFIX}data_sha256"]
+
+    @property
+    def folds_sha256(self) -> str:
+        """The digest of its folds."""
+        return self.tags[f"{PREFIX}folds_sha256"]
+
+    @property
     def causal(self) -> bool:
         """Whether the step was told to look at no later sample of a scene, or never does."""
-        config = json.loads((self.artifacts / "config.json").read_text())["config"]
-        return self.step in ("embed", "nn1") or bool(config.get("causal", False))
+        return self.step in ("embed", "nn1") or bool(self.config["config"].get("causal", False))
 
     @property
     def bundle(self) -> Path:
@@ -226,26 +252,47 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
         raise ValueError(
             f"run {run_id}: expected a run of {', '.join(STEPS)}, found one of something else: name another"
         )
+    try:
+        return _whole(run, cache)
+    except (ValueError, OSError, MlflowException) as error:
+        raise ValueError(f"run {run_id}: {error}: name another run, or run {tags[f'{PREFIX}step']} again") from error
+
+
+def _whole(run: Run, cache: Cache) -> Upstream:
+    """Compare a finished run with its manifest, and its tags with its files.
+
+    Raises:
+        ValueError: If the manifest is another, a file was changed or is missing, the model is gone, or a tag lies.
+        OSError: If a file cannot be read.
+        MlflowException: If a remote store does not hand its files over.
+    """
+    tags = run.data.tags
     artifacts = store.artifacts_folder(run, cache)
     manifest = Manifest.read(artifacts / FILE)
     if manifest.sha256 != tags.get(MANIFEST_TAG):
-        raise ValueError(f"run {run_id}: expected the manifest that the run was finished with, found another")
-    model = store.model_folder(manifest.model_id, cache)
+        raise ValueError("expected the manifest that the run was finished with, found another")
     try:
-        manifest.check(artifacts, model)
-    except ValueError as error:
-        raise ValueError(f"run {run_id}: {error}: name another run, or run {tags[f'{PREFIX}step']} again") from error
-    return Upstream(
-        run_id=run_id,
-        started_ms=run.info.start_time,
-        step=tags[f"{PREFIX}step"],
-        stage=tags.get(STAGE_TAG),
-        data_sha256=tags[f"{PREFIX}data_sha256"],
-        folds_sha256=tags[f"{PREFIX}folds_sha256"],
-        manifest=manifest,
-        artifacts=artifacts,
-        model=model,
-    )
+        model = store.model_folder(manifest.model_id, cache)
+    except MlflowException as error:
+        raise ValueError(f"expected the model {manifest.model_id}, found none ({error.message})") from error
+    manifest.check(artifacts, model)
+    config = json.loads((artifacts / CONFIG).read_text())
+    if "tags" not in config:
+        raise ValueError(f"expected a {CONFIG} with the tags of the run, found one without, of an earlier atma18")
+    check_tags(tags, config["tags"], CONFIG)
+    return Upstream(run.info.run_id, run.info.start_time, config, manifest, artifacts, model)
+
+
+def check_tags(found: Mapping[str, str], recorded: Mapping[str, str], by: str) -> None:
+    """Compare tags, which anybody can set, with those that a run has recorded of its making.
+
+    Raises:
+        ValueError: If one differs, is missing, or names an input that there was none of.
+    """
+    ours = {name for name in found if name.startswith(f"{PREFIX}input.")} | set(recorded)
+    wrong = [f"{name} = {found.get(name)}" for name in sorted(ours) if found.get(name) != recorded.get(name)]
+    if wrong:
+        raise ValueError(f"expected the tags that {by} has recorded, found {first_few(wrong)}")
 
 
 def reusable(identity: Identity, cache: Cache) -> Upstream | None:

@@ -132,11 +132,12 @@ class StepRun:
             "threads": self.identity.threads,
             "config": asdict(config),
         }
-        self.keep_json("config", resolved)
+        tags = self.identity.tags | _setting_tags(self.experiment)
+        self.keep_json("config", resolved | {"tags": tags})  # anybody can change a tag, nobody this file
         self.experiment.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
         store.client().log_batch(self.run_id, params=parameters)
-        for name, value in (self.identity.tags | _setting_tags(self.experiment)).items():
+        for name, value in tags.items():
             store.client().set_tag(self.run_id, name, value)
         _log_datasets(self.experiment)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
