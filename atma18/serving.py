@@ -4,6 +4,8 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from atma18 import servable
@@ -21,8 +23,15 @@ class Waypoints(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, object] | None = None
     ) -> pd.DataFrame:
-        """Answer one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t."""
-        samples = parse(model_input, self.servable.sensors)
+        """Answer one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t.
+
+        Raises:
+            MlflowException: If the request is wrong; a server answers 400 then, with the message.
+        """
+        try:
+            samples = parse(model_input, self.servable.sensors)
+        except ValueError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
         return answer(model_input, samples, self.servable.predict(samples))
 
 

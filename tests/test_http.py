@@ -1,0 +1,181 @@
+"""The champion behind `mlflow models serve`: answers as stored, and says what is wrong with a request."""
+
+import base64
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from atma18.schema import TARGETS
+from tests.store import BIN, PROJECT, SYSTEM_PATH, artifacts, first, version_of
+
+pytestmark = pytest.mark.e2e
+
+CHAMPION = "models:/atma18-blend@champion"
+JSON = "application/json"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, process, seconds=120):
+    for _ in range(seconds * 10):
+        assert process.poll() is None, "the server ended"
+        try:
+            with urlopen(url):
+                return
+        except URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer in {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def scene(finished, tiny_folder, tmp_path_factory):
+    """The request that the README's own lines make of a dataset folder."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "drives").symlink_to(tiny_folder)
+    [lines] = [b for b in re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.S) if "b64" in b]
+    subprocess.run([sys.executable, "-c", lines], cwd=folder, check=True)
+    return folder / "scene.json"
+
+
+@pytest.fixture(scope="module")
+def service(finished, module_patch, tmp_path_factory):
+    """A server of the champion, started outside the project's folder, without pickle."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    number = version_of("blend", first("blend"))
+    MlflowClient().set_registered_model_alias("atma18-blend", "champion", str(number))
+    activated = {"PATH": f"{BIN}:{SYSTEM_PATH}"}  # `mlflow models` looks for uvicorn there
+    environment = os.environ | activated | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment.pop("PYTHONPATH", None)
+    words = ["models", "serve", "-m", CHAMPION, "--env-manager", "local", "--port", str(port)]
+    process = subprocess.Popen([sys.executable, "-m", "mlflow", *words], cwd=folder, env=environment)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", process)
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/invocations", environment=environment, folder=folder)
+    finally:
+        process.terminate()
+        process.wait()
+        MlflowClient().delete_registered_model_alias("atma18-blend", "champion")
+
+
+def ask(service, body, content_type=JSON):
+    """Return the status and the text of the answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        with urlopen(Request(service.url, data, {"Content-Type": content_type})) as response:
+            return response.status, response.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def assert_as_stored(predictions, request):
+    answered = pd.DataFrame(predictions)
+    ids = [row[0] for row in request["dataframe_split"]["data"]]
+    assert answered["ID"].tolist() == ids
+    stored = pd.read_parquet(artifacts(first("blend")) / "predictions" / "test.parquet").set_index("ID").loc[ids]
+    np.testing.assert_allclose(answered[list(TARGETS)], stored[list(TARGETS)], rtol=0, atol=1e-4)
+
+
+def test_a_scene_is_answered_as_stored(there, service, scene):
+    request = json.loads(scene.read_text())
+
+    status, text = ask(service, request)
+
+    assert status == 200
+    assert len(request["dataframe_split"]["data"]) > 1
+    assert_as_stored(json.loads(text)["predictions"], request)
+
+
+def changed(request, column, value):
+    """The same request with another value in the first row."""
+    at = request["dataframe_split"]["columns"].index(column)
+    first_row, *others = request["dataframe_split"]["data"]
+    rows = [[*first_row[:at], value, *first_row[at + 1 :]], *others]
+    return {"dataframe_split": request["dataframe_split"] | {"data": rows}}
+
+
+def without(request, column):
+    at = request["dataframe_split"]["columns"].index(column)
+    split = request["dataframe_split"]
+    rows = [[*row[:at], *row[at + 1 :]] for row in split["data"]]
+    return {"dataframe_split": {"columns": [*split["columns"][:at], *split["columns"][at + 1 :]], "data": rows}}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        pytest.param(lambda r: without(r, "aEgo"), ["missing inputs", "aEgo"], id="a signal is missing"),
+        pytest.param(lambda r: without(r, "image_t"), ["missing inputs", "image_t"], id="a frame is missing"),
+        pytest.param(
+            lambda r: changed(r, "image_t-0.5", base64.b64encode(b"\x89PNG\r\n\x1a\n broken").decode()),
+            ["image_t-0.5: expected a whole PNG image"],
+            id="a broken PNG",
+        ),
+        pytest.param(
+            lambda r: {"dataframe_split": r["dataframe_split"] | {"data": []}},
+            ["not compatible with model signature"],
+            id="no samples",
+        ),
+        pytest.param(lambda r: changed(r, "ID", "no-time"), ["expected an ID like"], id="an ID without a time"),
+        pytest.param(lambda r: changed(r, "vEgo", None), ["expected finite signals"], id="a hole in a signal"),
+        pytest.param(
+            lambda r: changed(r, "traffic_lights", "{"), ["traffic_lights: expected a JSON list"], id="broken lights"
+        ),
+        pytest.param(lambda r: changed(r, "gearShifter", "sixth"), ["expected a gearShifter of"], id="no such gear"),
+        pytest.param(lambda r: b"{", ["valid JSON"], id="no JSON"),
+    ],
+)
+def test_a_wrong_request_gets_400_and_is_told_why(there, service, scene, spoil, said):
+    request = json.loads(scene.read_text())
+
+    status, text = ask(service, spoil(request))
+
+    assert status == 400
+    message = json.loads(text)["message"]
+    assert [words for words in said if words not in message] == [], message
+    assert_as_stored(json.loads(ask(service, request)[1])["predictions"], request)  # it serves on
+
+
+def test_another_kind_of_content_is_refused(there, service, scene):
+    assert ask(service, scene.read_bytes(), "text/plain")[0] == 415
+
+
+def test_clients_at_the_same_time_get_the_same_answers(there, service, scene):
+    request = json.loads(scene.read_text())
+    alone = ask(service, request)
+
+    with ThreadPoolExecutor(4) as clients:
+        together = list(clients.map(lambda _: ask(service, request), range(8)))
+
+    assert together == [alone] * 8
+
+
+def test_mlflow_answers_a_file_without_a_server(there, service, scene):
+    words = ["models", "predict", "-m", CHAMPION, "--env-manager", "local", "-i", str(scene), "-t", "json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", *words],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    answer = next(line for line in done.stdout.splitlines() if line.startswith('{"predictions"'))
+    assert_as_stored(json.loads(answer)["predictions"], json.loads(scene.read_text()))
