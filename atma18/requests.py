@@ -1,13 +1,16 @@
 """Requests: rows of raw inputs, as a service gets them, become samples; predictions become rows again."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from atma18.dataset import LIGHTS
 from atma18.frames import decode
 from atma18.lights import light_table, parse_lights
 from atma18.schema import (
+    FLAG_SIGNALS,
     FRAME_FILES,
     GEAR,
     GEARS,
@@ -24,13 +27,24 @@ from atma18.schema import (
 )
 from atma18.servable import Sensors
 
-LIGHTS = "traffic_lights"
 FRAMES = tuple(name.removesuffix(".png") for name in FRAME_FILES)
 
 
 def columns(sensors: Sensors) -> list[str]:
     """Return the columns of a request: ID, CAN signals, gear, traffic lights as JSON text, three PNG files as bytes."""
     return ["ID", *sensors.signals, *[GEAR] * sensors.gear, *[LIGHTS] * sensors.lights, *FRAMES]
+
+
+def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
+    """Return what a service gets of N samples of a dataset folder: signals, PNG bytes and the lights' JSON text."""
+    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
+    if samples.gear is not None:
+        rows[GEAR] = samples.gear.astype(object)
+    ids = samples.ids.tolist()
+    if samples.lights is not None:
+        rows[LIGHTS] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
+    frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
+    return rows.assign(ID=ids, **frames)
 
 
 def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:

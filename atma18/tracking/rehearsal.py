@@ -4,17 +4,15 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 
 from atma18.cache import Cache
-from atma18.dataset import LIGHTS, Dataset
-from atma18.requests import FRAMES
-from atma18.requests import LIGHTS as LIGHTS_COLUMN
-from atma18.schema import FLAG_SIGNALS, GEAR, TARGETS, IntArray, Samples, rows_of
+from atma18.dataset import Dataset
+from atma18.requests import raw_rows
+from atma18.schema import TARGETS, IntArray, Samples, rows_of
 from atma18.tracking import store
 from atma18.tracking.lifecycle import PROCESS_TAG, Process
 from atma18.tracking.registry import Upstream
@@ -78,18 +76,6 @@ def rehearse(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> Re
     off_m = np.abs(answer[list(TARGETS)].to_numpy(np.float64)[answered] - stored_m)
     made_by = Process.parse(store.client().get_run(upstream.run_id).data.tags[PROCESS_TAG])
     return Rehearsal(len(answer), float(off_m.max()), float((off_m <= TOLERANCE_M).mean()), made_by.on_this_machine)
-
-
-def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
-    """Return what a service gets of N samples of a dataset folder: signals, PNG bytes and the lights' JSON text."""
-    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
-    if samples.gear is not None:
-        rows[GEAR] = samples.gear.astype(object)
-    ids = samples.ids.tolist()
-    if samples.lights is not None:
-        rows[LIGHTS_COLUMN] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
-    frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
-    return rows.assign(ID=ids, **frames)
 
 
 def _some_scenes(samples: Samples) -> IntArray:
