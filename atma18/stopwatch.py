@@ -17,7 +17,7 @@ class Phase:
 
     name: str
     samples: int
-    """Samples that go through the phase; 0 if that means nothing for it."""
+    """Samples that go through the phase; 0 if that means nothing for it. It may be set while the phase goes on."""
     figures: dict[str, float] = field(default_factory=dict)
     """`<name>/seconds`, `<name>/samples_per_s` and `<name>/peak_memory_gb` (resident, this process)."""
 
@@ -42,5 +42,5 @@ def timed(name: str, samples: int = 0) -> Iterator[Phase]:
         over.set()
         watcher.join()
         phase.figures |= {f"{name}/seconds": seconds, f"{name}/peak_memory_gb": peak_bytes[0] / 1e9}
-        if samples:
-            phase.figures[f"{name}/samples_per_s"] = samples / seconds
+        if phase.samples:
+            phase.figures[f"{name}/samples_per_s"] = phase.samples / seconds

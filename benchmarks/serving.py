@@ -139,7 +139,9 @@ def measure(folder: Path, times: int) -> dict[str, float]:
     body = request(samples, dataset.folder)
     upstream = tracking.named_run(MODEL, cache)
     answering = servable.load(upstream.bundle, "cpu")
-    stored = pd.read_parquet(upstream.artifacts / "predictions" / "test.parquet").set_index("ID").loc[samples.ids.tolist()]
+    stored = (
+        pd.read_parquet(upstream.artifacts / "predictions" / "test.parquet").set_index("ID").loc[samples.ids.tolist()]
+    )
 
     def ask() -> pd.DataFrame:
         with urlopen(Request(url, body, {"Content-Type": "application/json"})) as response:

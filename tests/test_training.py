@@ -262,7 +262,7 @@ def record_batches(monkeypatch):
     difference = training._Trainer._difference
 
     def recorded(trainer, batch):
-        batches.append((trainer.fold, trainer.epochs_done, [unit.tolist() for unit in batch]))
+        batches.append((trainer.fold, len(trainer.epochs), [unit.tolist() for unit in batch]))
         return difference(trainer, batch)
 
     monkeypatch.setattr(training._Trainer, "_difference", recorded)
@@ -417,7 +417,7 @@ class Judge:
         monkeypatch.setattr(training._Trainer, "_judge", lambda trainer, rows: self.judge(trainer, script_m))
 
     def judge(self, trainer, script_m):
-        epoch = trainer.epochs_done
+        epoch = len(trainer.epochs)
         self.weights[trainer.fold, epoch] = {name: v.clone() for name, v in trainer.net.state_dict().items()}
         return script_m[epoch]
 
@@ -458,7 +458,8 @@ def test_the_best_weights_are_a_copy():
     with torch.no_grad():
         for value, mae_m in ((1.0, 2.0), (2.0, 1.0), (3.0, 1.5)):
             net.weight.fill_(value)
-            assert not best.is_over(mae_m, net)
+            best.note(mae_m, net)
+            assert not best.is_over
 
     best.restore(net)
 

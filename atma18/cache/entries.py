@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from atma18.cache.locks import Holding, holders, is_free, lock_of, locked
 from atma18.cache.settings import PLACE, default_limit_bytes, default_root
@@ -114,6 +114,26 @@ class Cache:
     def keep(self, scratch: Path, kind: str, key: str) -> Path:
         """Give a finished scratch entry its name; an entry that has the name already is the same and stays."""
         return self.get(kind, key, lambda path: shutil.move(scratch, path))
+
+    @contextmanager
+    def workplace(self, kind: str, key: str) -> Iterator[Path | None]:
+        """Yield the folder of an entry that grows, to this process alone; None if another process has it.
+
+        What is in it stays when the process dies, until somebody calls `forget`.
+        """
+        place, alone = self.place(kind, key), FileLock(lock_of(self.place(kind, key)))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            alone.acquire(timeout=0)
+        except Timeout:
+            yield None
+            return
+        try:
+            os.utime(lock_of(place))  # the entry is of use now
+            place.mkdir(exist_ok=True)
+            yield place
+        finally:
+            alone.release()
 
     def forget(self, kind: str, key: str) -> None:
         """Remove an entry that may be wrong, whoever holds it."""

@@ -1,11 +1,14 @@
 """nn1 and nn2: frames and signals to waypoints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from atma18 import backbones, plots, servable, tracking, training
+from atma18.checkpoints import Checkpoints
 from atma18.experiment import Experiment
 from atma18.netmodel import NetModel
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids
@@ -44,20 +47,7 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         note = training.early_stopping(config, dataset.train, folds)
         print(f"{step}: early stopping is {note}")
         run.note(early_stopping=note)
-        epochs: list[Epoch] = []
-
-        def on_epoch(epoch: Epoch) -> None:
-            epochs.append(epoch)
-            figures = {"train_mae_m": epoch.train_mae_m, "held_out_mae_m": epoch.held_out_mae_m}
-            run.measure(
-                {f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, index=epoch.index
-            )
-
-        trained = len(dataset.train) * (experiment.folds.count - 1)
-        with run.phase("train", trained * sum(stage.num_epochs for stage, _ in training.stages(config))):
-            model = training.train(
-                step, config, dataset.train, dataset.targets_m, folds, machine, start=start, on_epoch=on_epoch
-            )
+        model, epochs = _train(run, experiment, config, start)
         with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
             predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device)
         run.keep_predictions(predictions)
@@ -65,7 +55,64 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         run.keep_servable(model, {})
 
     identity = Identity.of(step, experiment, config, run_ids(upstreams), weights)
-    return Step(identity, experiment, config, upstreams, work)
+    clean_up = partial(Checkpoints.forget, experiment.cache, identity.fingerprint_of_any_threads)
+    return Step(identity, experiment, config, upstreams, work, clean_up)
+
+
+def _train(
+    run: StepRun, experiment: Experiment, config: NetConfig, start: NetModel | None
+) -> tuple[NetModel, list[Epoch]]:
+    """Train from where an interrupted run left off, measuring every epoch."""
+    step, dataset = run.identity.step, experiment.dataset
+    folds = experiment.folds.of(dataset.train.ids)
+    epochs: list[Epoch] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        figures = {"train_mae_m": epoch.train_mae_m, "held_out_mae_m": epoch.held_out_mae_m}
+        run.measure({f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, index=epoch.index)
+
+    with _checkpoints(run, experiment) as checkpoints, run.phase("train") as phase:
+        try:
+            model = training.train(
+                step,
+                config,
+                dataset.train,
+                dataset.targets_m,
+                folds,
+                experiment.machine,
+                start=start,
+                on_epoch=on_epoch,
+                checkpoints=checkpoints,
+            )
+        except (KeyboardInterrupt, SystemExit):
+            _say_how_far(run, epochs, checkpoints)
+            raise
+        phase.samples = sum(epoch.samples for epoch in epochs if not epoch.restored)
+    return model, epochs
+
+
+@contextmanager
+def _checkpoints(run: StepRun, experiment: Experiment) -> Iterator[Checkpoints | None]:
+    """Yield where the run keeps its checkpoints, and say on whose work it goes on."""
+    identity = run.identity
+    with Checkpoints.open(
+        experiment.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
+    ) as checkpoints:
+        if checkpoints is None:
+            print(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")
+        elif checkpoints.resumed_from is not None:
+            print(f"{identity.step}: goes on from run {checkpoints.resumed_from}, which was interrupted")
+            run.go_on_from(checkpoints.resumed_from)
+        yield checkpoints
+
+
+def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints | None) -> None:
+    """Say on an interrupted run what is kept of it."""
+    reached = f"after epoch {epochs[-1].index} of fold {epochs[-1].fold}" if epochs else "in the first epoch"
+    ahead = "nothing is kept" if checkpoints is None or not epochs else "the same command goes on from there"
+    print(f"{run.identity.step}: interrupted {reached}: {ahead}")
+    run.note(interrupted=f"{reached}: {ahead}")
 
 
 def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:

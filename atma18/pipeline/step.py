@@ -31,6 +31,8 @@ class Step:
     config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
     upstreams: Mapping[str, Upstream]
     work: Callable[[StepRun], None]
+    clean_up: Callable[[], None] = lambda: None
+    """What is left to do once the result is whole."""
 
     def run(self, *, reuse: bool = False) -> Result:
         """Do the work in a run of its own, or take a whole run that did the very same."""
@@ -40,6 +42,7 @@ class Step:
             return Result(found, reused=True)
         with tracking.step_run(self.identity, self.experiment, self.config, self.upstreams) as run:
             self.work(run)
+        self.clean_up()
         assert run.finished is not None
         print(f"{self.identity.step}: run {run.run_id} finished")
         return Result(run.finished, reused=False)

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Self
 
@@ -59,6 +59,11 @@ class Identity:
     def fingerprint(self) -> str:
         """The digest over all of it."""
         return sha256_of_records([[canonical_json(asdict(self))]])
+
+    @property
+    def fingerprint_of_any_threads(self) -> str:
+        """The digest over all of it but the number of threads, under which a training keeps its checkpoints."""
+        return replace(self, threads=0).fingerprint
 
     @property
     def tags(self) -> dict[str, str]:

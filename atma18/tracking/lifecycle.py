@@ -10,6 +10,7 @@ from typing import Self
 
 import mlflow
 import psutil
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from atma18.tracking import admission, store
@@ -20,6 +21,7 @@ DESCRIPTION = "mlflow.note.content"
 LONGEST_TAG = 5000
 STEP_TAG = f"{PREFIX}step"
 PROCESS_TAG = f"{PREFIX}process"
+ERROR_TAG = f"{PREFIX}error"
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,32 @@ def end(run_id: str, status: str) -> None:
         mlflow.end_run(status)
 
 
+def close_interrupted(run_id: str, *, continued_by: str) -> None:
+    """Set a run that was cut off to KILLED, with the run that it was nested in, and say who goes on with its work.
+
+    One that finished, or failed by an error of its own, stays as it is; one that the store has lost is left alone.
+    """
+    with suppress(MlflowException):
+        run = store.client().get_run(run_id)
+        store.client().set_tag(run_id, f"{PREFIX}continued_by", continued_by)
+        cut_off = run.info.status == "RUNNING" or (run.info.status == "FAILED" and ERROR_TAG not in run.data.tags)
+        if cut_off:
+            store.client().set_terminated(run_id, "KILLED")
+        parent = store.client().get_parent_run(run_id)
+        if parent is not None and parent.info.status == "RUNNING" and _process_is_gone(parent):
+            store.client().set_terminated(parent.info.run_id, "KILLED")
+
+
+def _process_is_gone(run: Run) -> bool:
+    process = run.data.tags.get(PROCESS_TAG)
+    return process is not None and Process.parse(process).gone is True
+
+
 def _explain(run_id: str, error: BaseException) -> None:
     """Keep with a failed run why it failed; a store that fails too must not hide the reason."""
     with suppress(MlflowException, OSError):
         store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
-        store.client().set_tag(run_id, f"{PREFIX}error", str(error)[:LONGEST_TAG])
+        store.client().set_tag(run_id, ERROR_TAG, str(error)[:LONGEST_TAG])
         store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {error}"[:LONGEST_TAG])
         if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
             error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")

@@ -22,6 +22,7 @@ from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
 from atma18.schema import Samples
 from atma18.servable import Member, Model, Sensors
+from atma18.stopwatch import Phase
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
@@ -55,11 +56,16 @@ class StepRun:
         for name, value in tags.items():
             store.client().set_tag(self.run_id, PREFIX + name, value)
 
+    def go_on_from(self, run_id: str) -> None:
+        """Say whose work this run goes on with; that run is over, however it ended."""
+        self.note(resumed_from=run_id)
+        lifecycle.close_interrupted(run_id, continued_by=self.run_id)
+
     @contextmanager
-    def phase(self, name: str, samples: int = 0) -> Iterator[None]:
+    def phase(self, name: str, samples: int = 0) -> Iterator[Phase]:
         """Measure the seconds, samples/s and peak memory of what happens inside."""
         with stopwatch.timed(name, samples) as phase:
-            yield
+            yield phase
         self.measure(phase.figures)
 
     def keep_predictions(self, predictions: Predictions) -> None:

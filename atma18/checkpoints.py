@@ -1,0 +1,105 @@
+"""Checkpoints: how far each fold of a training is, so that whoever was interrupted loses an epoch at most."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from atma18.cache import CHECKPOINTS, Cache
+
+_OWNER = "run.json"
+_THREADS = "threads"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The folder of one training: a file per fold, each replaced as a whole, so that the newest is always there."""
+
+    folder: Path
+    threads: int
+    """Of this process; sums of another number of threads would not be the same."""
+    resumed_from: str | None
+    """The run that left what is there."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, cache: Cache, key: str, run_id: str, threads: int) -> Iterator[Self | None]:
+        """Yield the checkpoints of a training to this process alone; None if another one is at it right now.
+
+        Args:
+            cache: where they are kept until `forget`.
+            key: what the training is a function of, but for the number of threads.
+            run_id: the run that goes on with it.
+            threads: of this process.
+        """
+        with cache.workplace(CHECKPOINTS, key) as folder:
+            if folder is None:
+                yield None
+                return
+            left = list(folder.glob("fold*.pt"))
+            owner = _read_owner(folder / _OWNER)
+            _replace(folder / _OWNER, json.dumps({"run_id": run_id}).encode())
+            yield cls(folder, threads, owner if left else None)
+
+    @staticmethod
+    def forget(cache: Cache, key: str) -> None:
+        """Remove the checkpoints of a training that is over, unless another process goes on with them."""
+        for entry in cache.entries():
+            if (entry.kind, entry.key) == (CHECKPOINTS, key):
+                cache.remove(entry)
+
+    def load(self, fold: int) -> dict[str, Any] | None:
+        """Return what was saved of a fold, or None if it has to start; no pickle is executed."""
+        path = self._path(fold)
+        if not path.is_file():
+            return None
+        if not _is_whole(path):
+            print(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
+            return None
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        if saved[_THREADS] != self.threads:
+            print(
+                f"fold {fold} starts again: its checkpoint was made with {saved[_THREADS]} threads, not {self.threads}"
+            )
+            return None
+        return saved
+
+    def save(self, fold: int, state: dict[str, Any]) -> None:
+        """Replace what was saved of a fold."""
+        beside = self._path(fold).with_suffix(".new")
+        with beside.open("wb") as file:
+            torch.save(state | {_THREADS: self.threads}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path(fold))
+
+    def _path(self, fold: int) -> Path:
+        return self.folder / f"fold{fold}.pt"
+
+
+def _is_whole(path: Path) -> bool:
+    """Compare every part of the archive that `torch.save` writes with its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _read_owner(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text())["run_id"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    beside.replace(path)
