@@ -220,6 +220,8 @@ def leaderboard(board: pd.DataFrame) -> Figure:
     errors.set_yticks(range(len(parts)), [f"{by} {part}".strip().replace("_", " ") for by, part in parts])
     errors.invert_yaxis()
     errors.set_xscale("log")
+    errors.xaxis.set_major_formatter("{x:g}")
+    errors.xaxis.set_minor_formatter("{x:g}")
     errors.set(xlabel="MAE (m), 95 % over scenes", title="Error")
     gains.set(xlabel="gain (m), 95 % over scenes", title=f"{models[0]} is better by")
     for axes in (errors, gains):
