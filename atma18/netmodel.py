@@ -79,15 +79,26 @@ class FoldNet:
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t."""
+        return self.predict_from(self.look(samples, config, device), samples, config, device)
+
+    def look(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
+        """Return what the backbone sees in the samples' frames, (N, channels)."""
+        encoder = self.net.eval().encoder
+
+        def look(frames: Tensor) -> Tensor:
+            return encoder.look(compute.stacked_images(frames))
+
+        seen = np.empty((len(samples), encoder.backbone.channels), np.float32)
+        for rows, result in compute.run_padded(look, (samples.frames,), config.inference_batch, device, "predict"):
+            seen[rows] = result
+        return seen
+
+    def predict_from(self, seen: Float32Array, samples: Samples, config: NetConfig, device: str) -> FloatArray:
+        """Predict (N, 18) waypoints in metres from what the backbone has seen."""
         net = self.net.eval()
-
-        def encode(frames: Tensor, signals: Tensor) -> Tensor:
-            encoded: Tensor = net.encoder(compute.stacked_images(frames), signals)
-            return encoded
-
-        inputs = (samples.frames, self.scaling.inputs(samples))
+        inputs = (seen, self.scaling.inputs(samples))
         encoded = np.empty((len(samples), net.encoder.width), np.float32)
-        for rows, result in compute.run_padded(encode, inputs, config.inference_batch, device, "predict"):
+        for rows, result in compute.run_padded(net.encoder.join, inputs, config.inference_batch, device, "predict"):
             encoded[rows] = result
         outputs = np.empty((len(samples), len(TARGETS)), np.float32)
         for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):

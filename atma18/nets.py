@@ -68,11 +68,19 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
+        return self.join(self.look(frames), signals)
+
+    def look(self, frames: Tensor) -> Tensor:
+        """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
         if tuple(frames.shape[2:]) != self.size_px:
             frames = F.interpolate(frames, self.size_px, mode="bicubic", align_corners=False).clamp_(0, 1)
         with compute.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frames)
-        return torch.cat([maps.float().mean(dim=(2, 3)), self.signals(signals)], dim=1)
+        return maps.float().mean(dim=(2, 3))
+
+    def join(self, seen: Tensor, signals: Tensor) -> Tensor:
+        """Put (B, channels) of `look` and (B, signals) standardised values together as (B, width) float32."""
+        return torch.cat([seen, self.signals(signals)], dim=1)
 
 
 class FrameHead(nn.Sequential):

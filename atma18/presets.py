@@ -138,6 +138,9 @@ class NetConfig:
     """Chance that a sample's three frames get one random brightness and contrast."""
     augment_strength: float = 0.2
     """Largest relative change of contrast, and of brightness as a share of full scale."""
+    views: int = 4
+    """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
+    computed once. The second stage draws anew every time."""
     causal: bool = False
     """nn2 looks at earlier samples of the scene only (a one-directional LSTM)."""
     autocast: bool = False
@@ -153,6 +156,7 @@ class NetConfig:
         _require(min(self.size_px) >= 1, "size_px of at least 1", self.size_px)
         _require(0 <= self.augment_probability <= 1, "an augment_probability from 0 to 1", self.augment_probability)
         _require(0 <= self.augment_strength <= 1, "an augment_strength from 0 to 1", self.augment_strength)
+        _require(self.views >= 1, "views of at least 1", self.views)
         _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
 
     def with_given(self, given: Mapping[str, Any]) -> Self:

@@ -11,6 +11,7 @@ from atma18.cache import CHECKPOINTS, Cache
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.presets import NetConfig, StageConfig
+from atma18.training.trainer import Trainer
 from tests.test_training import small_backbone  # noqa: F401 - a fixture for all tests of this module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,13 +112,13 @@ def test_a_fold_that_is_done_is_not_trained_again(drives, cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train_kept(cache, CONFIG, drives, "nn1", interrupt_after(EPOCHS + 2))
     trained = []
-    train_epoch = training._Trainer._train_epoch
+    train_epoch = Trainer._train_epoch
 
     def counted(trainer, *given):
         trained.append(trainer.fold)
         return train_epoch(trainer, *given)
 
-    monkeypatch.setattr(training._Trainer, "_train_epoch", counted)
+    monkeypatch.setattr(Trainer, "_train_epoch", counted)
     train_kept(cache, CONFIG, drives, "nn1")
 
     assert trained == [1] * (EPOCHS - 1)

@@ -13,9 +13,13 @@ from atma18 import backbones, training
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.compute import Compute
 from atma18.folds import held_out_scenes
+from atma18.nets import FrameEncoder
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import FrameRows
-from atma18.training import Epoch
+from atma18.training import Epoch, course
+from atma18.training.batches import Units, Views, augment
+from atma18.training.course import Best, warm_cosine
+from atma18.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -85,12 +89,12 @@ def two_folds(drives):
     ],
 )
 def test_the_learning_rate_is_that_worked_out_on_paper(step, share):
-    assert training.warm_cosine(step, warm_up=4, total=12, floor=0.1) == pytest.approx(share)
+    assert warm_cosine(step, warm_up=4, total=12, floor=0.1) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("warm_up", [1, 5, 20])
 def test_the_learning_rate_rises_then_falls(warm_up):
-    shares = [training.warm_cosine(i, warm_up=warm_up, total=20, floor=1e-3) for i in range(21)]
+    shares = [warm_cosine(i, warm_up=warm_up, total=20, floor=1e-3) for i in range(21)]
 
     assert shares[:warm_up] == sorted(shares[:warm_up])
     assert shares[warm_up:] == sorted(shares[warm_up:], reverse=True)
@@ -100,8 +104,8 @@ def test_the_learning_rate_rises_then_falls(warm_up):
 
 def test_each_stage_warms_up_for_an_epoch_and_ends_at_the_lowest_rate(drives, monkeypatch):
     asked = []
-    schedule = training.warm_cosine
-    monkeypatch.setattr(training, "warm_cosine", lambda step, **how: asked.append((step, how)) or schedule(step, **how))
+    schedule = warm_cosine
+    monkeypatch.setattr(course, "warm_cosine", lambda step, **how: asked.append((step, how)) or schedule(step, **how))
     config = replace(CONFIG, stage="both", first=replace(STAGE, num_epochs=2, batch_size=20))
 
     train(config, two_folds(drives))
@@ -127,7 +131,7 @@ def gray(n=400, low=0.4, high=0.6):
 
 
 def augmented(images, probability, strength=0.2, seed=0):
-    return training.augment(images.clone(), probability, strength, torch.Generator().manual_seed(seed))
+    return augment(images.clone(), probability, strength, torch.Generator().manual_seed(seed))
 
 
 def test_with_probability_0_nothing_changes():
@@ -259,13 +263,14 @@ def test_arguments_are_left_as_they_were(drives, first):
 
 def record_batches(monkeypatch):
     batches = []
-    difference = training._Trainer._difference
+    difference = Trainer._difference
 
-    def recorded(trainer, batch):
-        batches.append((trainer.fold, len(trainer.epochs), [unit.tolist() for unit in batch]))
-        return difference(trainer, batch)
+    def recorded(trainer, seen, rows, lengths):
+        units = np.split(rows, np.cumsum(lengths)[:-1])
+        batches.append((trainer.fold, len(trainer.epochs), [unit.tolist() for unit in units]))
+        return difference(trainer, seen, rows, lengths)
 
-    monkeypatch.setattr(training._Trainer, "_difference", recorded)
+    monkeypatch.setattr(Trainer, "_difference", recorded)
     return batches
 
 
@@ -374,6 +379,92 @@ def test_the_first_stage_leaves_the_backbone_and_its_statistics_as_they_were(dri
     assert all(name in found for name in weights(still, 0) if name.startswith("head."))
 
 
+def looks(monkeypatch):
+    """Count the samples that backbones look at, by whether they are frozen."""
+    seen = {True: 0, False: 0}
+    look = FrameEncoder.look
+
+    def counted(encoder, frames):
+        seen[encoder.backbone.frozen] += len(frames)
+        return look(encoder, frames)
+
+    monkeypatch.setattr(FrameEncoder, "look", counted)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("views", "probability", "epochs", "expected"),
+    [
+        pytest.param(1, 0.5, 6, 1, id="one view"),
+        pytest.param(4, 0.5, 6, 4, id="four views"),
+        pytest.param(4, 0.5, 2, 2, id="no more views than epochs"),
+        pytest.param(4, 0.0, 6, 1, id="views would be the same"),
+    ],
+)
+@STEPS
+def test_a_frozen_backbone_looks_once_at_each_view(drives, monkeypatch, step, views, probability, epochs, expected):
+    seen = looks(monkeypatch)
+    first = replace(STAGE, num_epochs=epochs)
+
+    train(replace(CONFIG, first=first, views=views, augment_probability=probability), drives, step)
+
+    assert seen == {True: expected * 2 * len(drives[0]), False: 0}  # each row is outside of two folds
+
+
+def test_a_frozen_backbone_looks_once_at_what_is_held_out(drives, monkeypatch):
+    samples, _, folds = drives
+    seen = looks(monkeypatch)
+    first = replace(STAGE, num_epochs=5, patience=5)
+
+    train(replace(CONFIG, first=first, views=3), drives)
+
+    fitted = held_out = 0
+    for k in range(3):
+        outside = np.flatnonzero(folds != k)
+        judged = held_out_scenes(samples.scenes[outside], CONFIG.seed)
+        fitted, held_out = fitted + int((~judged).sum()), held_out + -(-int(judged.sum()) // 16) * 16  # padded
+    assert seen == {True: 3 * fitted + held_out, False: 0}
+
+
+@STEPS
+def test_looking_once_or_in_every_epoch_makes_no_difference_where_nothing_is_changed(drives, monkeypatch, step):
+    config = replace(CONFIG, first=replace(STAGE, num_epochs=3), augment_probability=0.0)
+    once = train(config, drives, step)
+    monkeypatch.setattr(Trainer, "_views", lambda *given: None)  # as in the second stage
+
+    always = train(config, drives, step)
+
+    for k in range(3):
+        for name, value in weights(once, k).items():
+            torch.testing.assert_close(value, weights(always, k)[name], rtol=0, atol=1e-5)
+
+
+def test_views_are_changed_at_random_and_each_epoch_shows_the_next():
+    seen = torch.arange(12.0).reshape(3, 4, 1)  # 3 views of 4 rows: 0 4 8, 1 5 9, ...
+    views = Views(seen, rows=np.array([2, 5, 7, 9]), first=np.array([0, 2, 1, 0]))
+
+    shown = [views.of(np.array([9, 2, 5]), epoch).flatten().tolist() for epoch in range(4)]
+
+    assert shown == [[3, 0, 9], [7, 4, 1], [11, 8, 5], [3, 0, 9]]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rows", "lengths"),
+    [
+        pytest.param([0], [3, 4], [2], id="one"),
+        pytest.param([2, 0], [9, 11, 12, 3, 4], [3, 2], id="two, in their order"),
+        pytest.param([1, 1], [8, 8], [1, 1], id="one twice"),
+        pytest.param([0, 1, 2], [3, 4, 8, 9, 11, 12], [2, 1, 3], id="all"),
+    ],
+)
+def test_units_bring_their_rows(chosen, rows, lengths):
+    units = Units(rows=np.array([3, 4, 8, 9, 11, 12]), lengths=np.array([2, 1, 3]))
+
+    found = units.take(np.array(chosen))
+
+    assert [part.tolist() for part in found] == [rows, lengths]
+
+
 @pytest.mark.parametrize("stage", ["second", "both"])
 def test_the_second_stage_moves_the_backbone_and_its_statistics(drives, stage):
     start = train(CONFIG, two_folds(drives)) if stage == "second" else None
@@ -414,7 +505,7 @@ class Judge:
 
     def __init__(self, monkeypatch, script_m):
         self.weights = {}
-        monkeypatch.setattr(training._Trainer, "_judge", lambda trainer, rows: self.judge(trainer, script_m))
+        monkeypatch.setattr(Trainer, "_judged", lambda trainer, *given: lambda: self.judge(trainer, script_m))
 
     def judge(self, trainer, script_m):
         epoch = len(trainer.epochs)
@@ -454,7 +545,7 @@ def test_each_stage_has_a_best_epoch_of_its_own(drives, monkeypatch):
 
 
 def test_the_best_weights_are_a_copy():
-    net, best = nn.Linear(1, 1), training._Best(patience=5)
+    net, best = nn.Linear(1, 1), Best(patience=5)
     with torch.no_grad():
         for value, mae_m in ((1.0, 2.0), (2.0, 1.0), (3.0, 1.5)):
             net.weight.fill_(value)
@@ -470,7 +561,7 @@ def test_without_any_epoch_the_last_weights_stay():
     net = nn.Linear(1, 1)
     before = net.weight.item()
 
-    training._Best(patience=1).restore(net)
+    Best(patience=1).restore(net)
 
     assert net.weight.item() == before
 

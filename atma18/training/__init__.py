@@ -1,0 +1,93 @@
+"""The two-stage training of nn1 and nn2: one net per fold, each on the samples outside its fold.
+
+`course` is how far a stage is, `batches` what goes into a batch, `trainer` the training of one fold.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from atma18.checkpoints import Checkpoints
+from atma18.compute import Compute
+from atma18.folds import held_out_scenes
+from atma18.netmodel import FoldNet, NetModel, Scaling
+from atma18.nets import NETS
+from atma18.presets import NetConfig
+from atma18.schema import FloatArray, IntArray, Samples
+from atma18.training.course import stages
+from atma18.training.trainer import Epoch, Trainer, fold_seed
+
+__all__ = ["Epoch", "early_stopping", "stages", "train"]
+
+
+def train(
+    step: str,
+    config: NetConfig,
+    samples: Samples,
+    targets_m: FloatArray,
+    folds: IntArray,
+    machine: Compute,
+    *,
+    start: NetModel | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoints: Checkpoints | None = None,
+) -> NetModel:
+    """Train one net per fold, each on the samples outside its fold.
+
+    Args:
+        step: `nn1` or `nn2`.
+        config: what to train, and how.
+        samples: the N training samples.
+        targets_m: (N, 18) metres, vehicle frame at t.
+        folds: (N,) the fold of each sample.
+        machine: where to train.
+        start: for `stage=second`, the nets of a first stage with the same folds.
+        on_epoch: called after every epoch, and first for those that were done before an interruption.
+        checkpoints: where each epoch is saved, and from where an interrupted training goes on, to the same bits.
+
+    Raises:
+        FloatingPointError: If a loss is not finite.
+    """
+    count = int(folds.max()) + 1
+    epochs = count * sum(stage.num_epochs for stage, _ in stages(config))
+    trained = []
+    with tqdm(total=epochs, desc=f"train {step}", unit="epoch", disable=None) as bar:
+
+        def report(epoch: Epoch) -> None:
+            bar.update()
+            bar.set_postfix(fold=epoch.fold, train_mae_m=f"{epoch.train_mae_m:.3f}")
+            on_epoch(epoch)
+
+        for k in range(count):
+            rows = np.flatnonzero(folds != k)
+            with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
+                torch.manual_seed(fold_seed(config.seed, k))
+                model = _first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)
+                trainer = Trainer(config, model, samples, targets_m, rows, machine.device, k, report, checkpoints)
+                trained.append(trainer.run())
+    return NetModel(step, config, tuple(trained))
+
+
+def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
+    """Say in words whether training ends early, and on what."""
+    if all(stage.patience is None for stage, _ in stages(config)):
+        return "off in this preset: all epochs run and the last weights are kept"
+    held_out = [held_out_scenes(samples.scenes[folds != k], config.seed) for k in range(int(folds.max()) + 1)]
+    without = [k for k, rows in enumerate(held_out) if rows is None]
+    if len(without) == len(held_out):
+        return "none, for there are fewer than 6 training scenes: all epochs run and the last weights are kept"
+    note = "on whole scenes held out of the training part"
+    return f"{note}, but for folds {without} with fewer than 6 training scenes" if without else note
+
+
+def _first_model(
+    step: str, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray, start: FoldNet | None
+) -> FoldNet:
+    """Return a fresh net scaled to these rows, or a copy of `start`."""
+    scaling = start.scaling if start else Scaling.fit(config, samples, targets_m, rows)
+    net = NETS[step](config, len(scaling.signals))
+    if start:
+        net.load_state_dict(start.net.state_dict())
+    return FoldNet(net, scaling)

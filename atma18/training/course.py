@@ -1,0 +1,104 @@
+"""How far a stage of training is: learning rate, optimiser, and the best epoch so far."""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atma18.presets import NetConfig, StageConfig
+
+LAST_LEARNING_RATE = 1e-7
+
+
+def stages(config: NetConfig) -> list[tuple[StageConfig, bool]]:
+    """Return the stages that `config.stage` names, each with whether its backbone is frozen."""
+    both = {"first": (config.first, True), "second": (config.second, False)}
+    return [stage for name, stage in both.items() if config.stage in (name, "both")]
+
+
+def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
+    """Return the share of the learning rate at a step: linear up for `warm_up` steps, then a cosine down to `floor`."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, total - warm_up)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class Course:
+    """How far a stage is: its optimiser, its schedule, its best epoch."""
+
+    def __init__(self, stage: StageConfig, net: nn.Module, batches: int) -> None:
+        self.num_epochs, self.batches, self.epochs = stage.num_epochs, batches, 0
+        weights = [p for p in net.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(weights, stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
+        share = partial(
+            warm_cosine,
+            warm_up=batches,
+            total=batches * stage.num_epochs,
+            floor=LAST_LEARNING_RATE / stage.learning_rate,
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
+        self.best = Best(stage.patience or stage.num_epochs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        return self.epochs == self.num_epochs or self.best.is_over
+
+    def note(self, held_out_mae_m: float | None, net: nn.Module) -> None:
+        """Take note of an epoch."""
+        self.epochs += 1
+        if held_out_mae_m is not None:
+            self.best.note(held_out_mae_m, net)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that changes from epoch to epoch."""
+        return {
+            "stage_epochs": self.epochs,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": self.best.state(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `state` returned."""
+        self.epochs = saved["stage_epochs"]
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.best = Best(**saved["best"])
+
+
+@dataclass
+class Best:
+    """The weights of the epoch with the lowest held-out MAE so far."""
+
+    patience: int
+    mae_m: float = math.inf
+    epochs_since: int = 0
+    weights: dict[str, Tensor] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether patience is at its end."""
+        return self.epochs_since >= self.patience
+
+    def note(self, mae_m: float, net: nn.Module) -> None:
+        """Take note of an epoch."""
+        self.epochs_since += 1
+        if mae_m < self.mae_m:
+            self.mae_m, self.epochs_since = mae_m, 0
+            self.weights = copy.deepcopy(net.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Return its fields."""
+        return dict(vars(self))
+
+    def restore(self, net: nn.Module) -> None:
+        """Put the best weights back; without any, the last ones stay."""
+        if self.weights is not None:
+            net.load_state_dict(self.weights)

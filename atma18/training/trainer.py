@@ -1,0 +1,194 @@
+"""The training of one fold's net, from where a checkpoint left off."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atma18 import compute, metrics
+from atma18.checkpoints import Checkpoints
+from atma18.folds import held_out_scenes
+from atma18.netmodel import FoldNet, unit_lengths
+from atma18.nets import SceneLayout
+from atma18.presets import NetConfig, StageConfig
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples
+from atma18.training.batches import Units, Views, augment
+from atma18.training.course import Course, stages
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of one fold measured."""
+
+    fold: int
+    index: int
+    """Counts on from the first stage into the second."""
+    train_mae_m: float
+    """MAE of the training samples while the weights changed, metres."""
+    held_out_mae_m: float | None
+    """MAE of the scenes held out for early stopping, metres; None if there are none."""
+    samples: int
+    """How many training samples it went through."""
+    restored: bool = field(default=False, compare=False)
+    """Whether it was trained before an interruption, and is told again."""
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    """Return the seed of everything that a fold draws from torch."""
+    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+
+
+class Trainer:
+    """The training of one fold's net."""
+
+    def __init__(
+        self,
+        config: NetConfig,
+        model: FoldNet,
+        samples: Samples,
+        targets_m: FloatArray,
+        rows: IntArray,
+        device: str,
+        fold: int,
+        on_epoch: Callable[[Epoch], None],
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self.config, self.model, self.samples, self.targets_m = config, model, samples, targets_m
+        self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
+        self.checkpoints = checkpoints
+        self.net, scaling = model.net.to(device), model.scaling
+        self.signals = torch.from_numpy(scaling.inputs(samples)).to(device)
+        self.outputs = torch.from_numpy(scaling.outputs(samples, targets_m)).to(device)
+        self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
+        self.order = np.random.default_rng([config.seed, fold])
+        self.noise = torch.Generator().manual_seed(fold_seed(config.seed, fold))
+        self.epochs: list[Epoch] = []
+
+    def run(self) -> FoldNet:
+        """Train the stages that the configuration names, from where a checkpoint left off; return the model, frozen."""
+        saved = self.checkpoints.load(self.fold) if self.checkpoints else None
+        if saved is not None:
+            self._restore(saved)
+        done = saved is not None and saved["done"]
+        for number, (stage, frozen) in enumerate(stages(self.config)):
+            if done or (saved is not None and number < saved["stage"]):
+                continue
+            self.net.encoder.backbone.freeze(frozen)
+            self._train_stage(stage, number, frozen, saved if saved is not None and number == saved["stage"] else None)
+        self.net.encoder.backbone.freeze()
+        self._save({"done": True})
+        return FoldNet(self.net.eval(), self.model.scaling)
+
+    def _train_stage(self, stage: StageConfig, number: int, frozen: bool, saved: Mapping[str, Any] | None) -> None:
+        """Train with AdamW on a cosine schedule; keep the best held-out epoch's weights, if scenes are held out."""
+        held_out = None if stage.patience is None else held_out_scenes(self.samples.scenes[self.rows], self.config.seed)
+        rows = self.rows if held_out is None else self.rows[~held_out]
+        units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
+        course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size))
+        views = self._views(rows, stage.num_epochs) if frozen and not course.is_over else None
+        judged = None if held_out is None else self._judged(self.rows[held_out], frozen)
+        if saved is not None:
+            course.restore(saved)
+        while not course.is_over:
+            train_mae_m = self._train_epoch(units, course, views)
+            held_out_mae_m = None if judged is None else judged()
+            course.note(held_out_mae_m, self.net)
+            self.epochs.append(Epoch(self.fold, len(self.epochs), train_mae_m, held_out_mae_m, len(rows)))
+            self.on_epoch(self.epochs[-1])
+            self._save({"done": False, "stage": number, **course.state(), **self._draws()})
+        course.best.restore(self.net)
+
+    def _draws(self) -> dict[str, Any]:
+        """Return the state of everything that is drawn from."""
+        return {
+            "order": json.dumps(self.order.bit_generator.state),
+            "noise": self.noise.get_state(),
+            "random": torch.get_rng_state(),
+            "random_of_device": torch.cuda.get_rng_state() if self.device == "cuda" else None,
+        }
+
+    def _save(self, state: dict[str, Any]) -> None:
+        if self.checkpoints is not None:
+            epochs = [asdict(epoch) for epoch in self.epochs]
+            self.checkpoints.save(self.fold, {"net": self.net.state_dict(), "epochs": epochs, **state})
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        """Put the net, the draws and the report back to where they were after an epoch."""
+        self.net.load_state_dict(saved["net"])
+        for epoch in saved["epochs"]:
+            self.epochs.append(Epoch(**epoch | {"restored": True}))
+            self.on_epoch(self.epochs[-1])
+        if saved["done"]:
+            return
+        self.order.bit_generator.state = json.loads(saved["order"])
+        self.noise.set_state(saved["noise"])
+        torch.set_rng_state(saved["random"])
+        if saved["random_of_device"] is not None:
+            torch.cuda.set_rng_state(saved["random_of_device"])
+
+    def _train_epoch(self, units: Units, course: Course, views: Views | None) -> float:
+        """Go once through all units in random order, in batches of nearly equal size; return the MAE in metres."""
+        self.net.train()
+        error_m = torch.zeros((), device=self.device)
+        for chosen in np.array_split(self.order.permutation(len(units)), course.batches):
+            rows, lengths = units.take(chosen)
+            seen = self._augmented(rows) if views is None else views.of(rows, course.epochs)
+            difference = self._difference(seen, rows, lengths)
+            loss = difference.abs().mean()
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"fold {self.fold}, epoch {len(self.epochs)}: expected a finite loss, found {loss.item()}; "
+                    "try a lower learning_rate"
+                )
+            course.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            course.optimizer.step()
+            course.schedule.step()
+            error_m += (difference.detach().abs() * self.scale_m).sum()
+        return error_m.item() / (len(units.rows) * len(TARGETS))
+
+    def _augmented(self, rows: IntArray) -> Tensor:
+        """Return what the backbone sees in frames that are changed at random, (B, channels)."""
+        frames = compute.stacked_images(torch.from_numpy(self.samples.frames[rows]).to(self.device))
+        frames = augment(frames, self.config.augment_probability, self.config.augment_strength, self.noise)
+        return self.net.encoder.look(frames)
+
+    def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
+        """Return the (B, 18) outputs of a batch of units less what they should be."""
+        layout = SceneLayout.of(lengths).to(self.device)
+        predicted = self.net.decode(self.net.encoder.join(seen, self.signals[rows]), layout)
+        return predicted - self.outputs[rows]
+
+    def _views(self, rows: IntArray, epochs: int) -> Views:
+        """Look at several views of each row with the frozen backbone, once."""
+        count = min(self.config.views, epochs) if self.config.augment_probability > 0 else 1
+        draws = fold_seed(self.config.seed, self.fold)
+        noise = torch.Generator().manual_seed(draws)
+        self.net.eval()
+        seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
+        batch = self.config.inference_batch
+        with torch.no_grad():
+            for view in range(count):
+                for start in range(0, len(rows), batch):
+                    part = rows[start : start + batch]
+                    frames = compute.stacked_images(torch.from_numpy(self.samples.frames[part]).to(self.device))
+                    frames = augment(frames, self.config.augment_probability, self.config.augment_strength, noise)
+                    seen[view, start : start + len(part)] = self.net.encoder.look(frames)
+        first = np.random.default_rng([self.config.seed, self.fold, 1]).integers(count, size=len(rows))
+        return Views(seen, rows, first)
+
+    def _judged(self, rows: IntArray, frozen: bool) -> Callable[[], float]:
+        """Return what measures the MAE of rows that are held out; a frozen backbone looks at them once."""
+        samples, targets_m = self.samples.take(rows), self.targets_m[rows]
+        seen = self.model.look(samples, self.config, self.device) if frozen else None
+
+        def judge() -> float:
+            now = self.model.look(samples, self.config, self.device) if seen is None else seen
+            return metrics.mae_m(self.model.predict_from(now, samples, self.config, self.device), targets_m)
+
+        return judge
