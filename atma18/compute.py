@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from atma18.schema import Float32Array
@@ -57,9 +58,28 @@ def images(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).float().div_(255.0)
 
 
-def stacked_images(frames: Tensor) -> Tensor:
-    """Turn (B, 3, H, W, 3) bytes into (B, 9, H, W) floats in [0, 1], frame after frame, in channels-last memory."""
-    return images(frames.permute(0, 2, 3, 1, 4).flatten(3))
+def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Turn (B, 3, H, W, 3) bytes into (B, 9, h, w) floats in [0, 1], frame after frame, in channels-last memory.
+
+    Args:
+        frames: RGB.
+        size_px: height and width to which frames are resized.
+    """
+    sized = resized(frames.flatten(0, 1), size_px).reshape(*frames.shape[:2], *size_px, 3)
+    return images(sized.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Resize (B, H, W, 3) bytes to (B, h, w, 3) bytes by bicubic interpolation, as Pillow does it."""
+    if tuple(frames.shape[1:3]) == size_px:
+        return frames
+    planes = frames.permute(0, 3, 1, 2)
+    if frames.device.type == "cpu":  # where torch interpolates bytes as they are, several times as fast
+        found = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
+    else:
+        floats = F.interpolate(planes.float(), size_px, mode="bicubic", antialias=True)
+        found = floats.round_().clamp_(0, 255).to(torch.uint8)
+    return found.permute(0, 2, 3, 1)
 
 
 def run_padded(

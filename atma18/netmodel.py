@@ -86,7 +86,7 @@ class FoldNet:
         encoder = self.net.eval().encoder
 
         def look(frames: Tensor) -> Tensor:
-            return encoder.look(compute.stacked_images(frames))
+            return encoder.look(compute.stacked_images(frames, config.size_px))
 
         seen = np.empty((len(samples), encoder.backbone.channels), np.float32)
         for rows, result in compute.run_padded(look, (samples.frames,), config.inference_batch, device, "predict"):

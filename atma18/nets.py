@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from atma18 import backbones, compute
 from atma18.presets import NetConfig
@@ -64,7 +63,6 @@ class FrameEncoder(nn.Module):
         self.signals = nn.Linear(signals, _SIGNAL_WIDTH)
         self.width = self.backbone.channels + _SIGNAL_WIDTH
         self.autocast = config.autocast
-        self.size_px = config.size_px
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
@@ -72,8 +70,6 @@ class FrameEncoder(nn.Module):
 
     def look(self, frames: Tensor) -> Tensor:
         """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
-        if tuple(frames.shape[2:]) != self.size_px:
-            frames = F.interpolate(frames, self.size_px, mode="bicubic", align_corners=False).clamp_(0, 1)
         with compute.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frames)
         return maps.float().mean(dim=(2, 3))

@@ -6,7 +6,6 @@ correlated, as those of models are that saw the same frames.
     python -m benchmarks.blending --quick
 """
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from atma18 import weights
 from atma18.digests import PROJECT_FOLDER
 from atma18.presets import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
+from benchmarks import results
 
 ROWS, QUICK_ROWS = 43_371, 3_000
 INPUTS = (4, 8, 16)
@@ -86,7 +86,7 @@ def solve(folder: Path) -> int:
 
 @click.command()
 @click.option("--quick", is_flag=True, help=f"{QUICK_ROWS} samples instead of {ROWS}.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures are written too.")
+@results.json_option
 @click.option("--solve", "folder", type=click.Path(path_type=Path), hidden=True)
 def main(quick: bool, file: Path | None, folder: Path | None) -> None:
     """Print what both methods reach, and in what time; the ratio is Nelder–Mead's seconds by the exact method's."""
@@ -107,8 +107,7 @@ def main(quick: bool, file: Path | None, folder: Path | None) -> None:
             f"{figures['relative_gap']:12.1e} {figures['seconds_exact']:8.2f} {figures['seconds_nelder_mead']:12.2f} "
             f"{figures['speed_ratio']:6.1f} {figures['memory_ratio']:13.2f}"
         )
-    if file is not None:
-        file.write_text(json.dumps(found, indent=1))
+    results.keep(file, found)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from atma18.netmodel import NetModel
 from atma18.requests import FRAMES, raw_rows
 from atma18.schema import FloatArray, Samples
 from atma18.servable import Servable
+from benchmarks import results
 
 REFERENCE = "bare forward passes"
 SAMPLES = 6
@@ -103,9 +104,11 @@ def request(samples: Samples, folder: Path) -> bytes:
 def bare_forward(answering: Servable, samples: Samples) -> Callable[[], None]:
     """Return what runs every backbone of every fold over the samples' frames, and nothing else."""
     frames = torch.from_numpy(np.asarray(samples.frames[:]))
-    stacked, single = compute.stacked_images(frames), compute.images(frames.flatten(0, 1))
     models = [member.model for member in answering.members.values()]
-    encoders = [fold.net.encoder for model in models if isinstance(model, NetModel) for fold in model.folds]
+    nets = [model for model in models if isinstance(model, NetModel)]
+    encoders = [fold.net.encoder for model in nets for fold in model.folds]
+    stacked = compute.stacked_images(frames, nets[0].config.size_px)
+    single = compute.images(frames.flatten(0, 1))
     backbones = [model for model in models if isinstance(model, EmbedModel)]
     signals = torch.zeros(len(samples), len(answering.sensors.signals))
 
@@ -167,7 +170,7 @@ def measure(folder: Path, times: int) -> dict[str, float]:
 @click.option("--preset", default="quick", show_default=True)
 @click.option("--times", default=100, show_default=True, help="Requests.")
 @click.option("--quick", is_flag=True, help="20 requests.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures are written too.")
+@results.json_option
 def main(preset: str, times: int, quick: bool, file: Path | None) -> None:
     """Print the latency of one scene of six samples, one client at a time."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -178,8 +181,7 @@ def main(preset: str, times: int, quick: bool, file: Path | None) -> None:
     click.echo(f"in process {found['in_process_s']:.3f} s, {REFERENCE} {found['bare_forward_s']:.3f} s")
     click.echo(f"served / {REFERENCE}: {found['ratio']:.2f}")
     click.echo(f"worst difference from what was stored: {found['worst_difference_m']:.2g} m")
-    if file is not None:
-        file.write_text(json.dumps(found, indent=1))
+    results.keep(file, found)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ are two processes. With GOMP_SPINCOUNT=1000 they give up soon.
     python -m benchmarks.sharing --quick
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import click
 
 from atma18 import simulate
 from atma18.digests import PROJECT_FOLDER
+from benchmarks import results
 
 REFERENCE, SHORT = "libgomp's default", "GOMP_SPINCOUNT=1000"
 WAYS: dict[str, dict[str, str]] = {REFERENCE: {}, SHORT: {"GOMP_SPINCOUNT": "1000"}}
@@ -44,7 +44,7 @@ def seconds(folder: Path, processes: int, epochs: int, variables: dict[str, str]
 @click.command()
 @click.option("--epochs", default=6, show_default=True, help="Of each of the two stages.")
 @click.option("--quick", is_flag=True, help="One epoch.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures are written too.")
+@results.json_option
 def main(epochs: int, quick: bool, file: Path | None) -> None:
     """Print the seconds alone and together, both ways, and their ratios."""
     epochs = 1 if quick else epochs
@@ -63,8 +63,7 @@ def main(epochs: int, quick: bool, file: Path | None) -> None:
         default, short = (found[f"{name}, {processes} at once"] for name in WAYS)
         found[f"ratio, {processes} at once"] = default / short
         click.echo(f"{REFERENCE} / {SHORT}, {processes} at once: {default / short:.2f}")
-    if file is not None:
-        file.write_text(json.dumps(found, indent=1))
+    results.keep(file, found)
 
 
 if __name__ == "__main__":

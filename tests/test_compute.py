@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from atma18 import backbones, compute
 from atma18.compute import Compute
@@ -41,7 +42,7 @@ def test_one_frames_byte_lands_in_its_channel_row_and_column():
 def test_colour_c_of_frame_f_is_channel_3f_plus_c():
     frames = torch.randint(0, 256, (2, 3, 4, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-    images = compute.stacked_images(frames)
+    images = compute.stacked_images(frames, (4, 5))
 
     assert images.shape == (2, 9, 4, 5)
     assert images.dtype == torch.float32
@@ -56,7 +57,8 @@ def test_colour_c_of_frame_f_is_channel_3f_plus_c():
     ("convert", "shape"),
     [
         pytest.param(compute.images, (2, 4, 5, 3), id="one frame"),
-        pytest.param(compute.stacked_images, (2, 3, 4, 5, 3), id="three frames"),
+        pytest.param(lambda frames: compute.stacked_images(frames, (4, 5)), (2, 3, 4, 5, 3), id="three frames"),
+        pytest.param(lambda frames: compute.stacked_images(frames, (8, 8)), (2, 3, 4, 5, 3), id="resized"),
     ],
 )
 def test_the_colours_of_a_pixel_lie_next_to_each_other_in_memory(convert, shape):
@@ -64,6 +66,28 @@ def test_the_colours_of_a_pixel_lie_next_to_each_other_in_memory(convert, shape)
 
     assert images.stride(1) == 1
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size_px", [(64, 128), (32, 64), (224, 224)], ids=["as they are", "smaller", "larger"])
+def test_frames_are_resized_as_pillow_does_it(tiny, size_px):
+    frames = tiny.train.frames[np.array([3, 8])]
+
+    images = compute.stacked_images(torch.from_numpy(frames), size_px)
+
+    assert images.shape == (2, 9, *size_px)
+    for b in range(2):
+        for frame in range(3):
+            image = Image.fromarray(frames[b, frame]).resize(size_px[::-1], Image.Resampling.BICUBIC)
+            found = images[b, 3 * frame : 3 * frame + 3].permute(1, 2, 0).numpy() * 255
+            off = np.abs(found - np.asarray(image, np.float32))
+            assert off.max() < 2.01  # both round after each direction
+            assert (off < 1.01).mean() > 0.999
+
+
+def test_what_has_the_size_already_is_not_touched():
+    frames = torch.zeros(2, 4, 5, 3, dtype=torch.uint8)
+
+    assert compute.resized(frames, (4, 5)) is frames
 
 
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])

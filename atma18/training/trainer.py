@@ -137,7 +137,7 @@ class Trainer:
         error_m = torch.zeros((), device=self.device)
         for chosen in np.array_split(self.order.permutation(len(units)), course.batches):
             rows, lengths = units.take(chosen)
-            seen = self._augmented(rows) if views is None else views.of(rows, course.epochs)
+            seen = self._look(rows, self.noise) if views is None else views.of(rows, course.epochs)
             difference = self._difference(seen, rows, lengths)
             loss = difference.abs().mean()
             if not torch.isfinite(loss):
@@ -152,11 +152,13 @@ class Trainer:
             error_m += (difference.detach().abs() * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
-    def _augmented(self, rows: IntArray) -> Tensor:
-        """Return what the backbone sees in frames that are changed at random, (B, channels)."""
-        frames = compute.stacked_images(torch.from_numpy(self.samples.frames[rows]).to(self.device))
-        frames = augment(frames, self.config.augment_probability, self.config.augment_strength, self.noise)
-        return self.net.encoder.look(frames)
+    def _look(self, rows: IntArray, noise: torch.Generator) -> Tensor:
+        """Return what the backbone sees in (B,) rows' frames, changed at random: (B, channels)."""
+        frames = torch.from_numpy(self.samples.frames[rows]).to(self.device)
+        images = compute.stacked_images(frames, self.config.size_px)
+        return self.net.encoder.look(
+            augment(images, self.config.augment_probability, self.config.augment_strength, noise)
+        )
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
         """Return the (B, 18) outputs of a batch of units less what they should be."""
@@ -167,18 +169,15 @@ class Trainer:
     def _views(self, rows: IntArray, epochs: int) -> Views:
         """Look at several views of each row with the frozen backbone, once."""
         count = min(self.config.views, epochs) if self.config.augment_probability > 0 else 1
-        draws = fold_seed(self.config.seed, self.fold)
-        noise = torch.Generator().manual_seed(draws)
+        noise = torch.Generator().manual_seed(fold_seed(self.config.seed, self.fold))
         self.net.eval()
         seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
         batch = self.config.inference_batch
         with torch.no_grad():
             for view in range(count):
                 for start in range(0, len(rows), batch):
-                    part = rows[start : start + batch]
-                    frames = compute.stacked_images(torch.from_numpy(self.samples.frames[part]).to(self.device))
-                    frames = augment(frames, self.config.augment_probability, self.config.augment_strength, noise)
-                    seen[view, start : start + len(part)] = self.net.encoder.look(frames)
+                    part = slice(start, start + batch)
+                    seen[view, part] = self._look(rows[part], noise)
         first = np.random.default_rng([self.config.seed, self.fold, 1]).integers(count, size=len(rows))
         return Views(seen, rows, first)
 

@@ -5,7 +5,6 @@ Every line has the figure found, the published one, the range that counts as ali
     python -m benchmarks.simulator --scenes 905
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 
 from atma18 import simulate
+from benchmarks import results
 from benchmarks.simulator.drives import Drives
 from benchmarks.simulator.ladder import ladder, of_net
 from benchmarks.simulator.published import Line
@@ -39,7 +39,7 @@ def _plan(scenes: int, seed: int) -> simulate.Plan:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True, help="Of XGBoost, and processes that draw.")
 @click.option("--quick", is_flag=True, help=f"{QUICK_SCENES} scenes, and no models.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where all lines are written too.")
+@results.json_option
 def main(scenes: int, seed: int, threads: int, quick: bool, file: Path | None) -> None:
     """Print every figure of simulated drives beside the published one."""
     scenes = QUICK_SCENES if quick else scenes
@@ -49,8 +49,8 @@ def main(scenes: int, seed: int, threads: int, quick: bool, file: Path | None) -
         click.echo(str(line))
     unlike = sum(not line.alike for line in found)
     click.echo(f"{len(found) - unlike} of {len(found)} alike, {scenes} scenes, seed {seed}")
-    if file is not None:
-        file.write_text(json.dumps([asdict(line) | {"alike": line.alike} for line in found], indent=1))
+    as_json = [asdict(line) | {"alike": line.alike} for line in found]
+    results.keep(file, {"scenes": scenes, "seed": seed, "lines": as_json})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""What a measurement leaves: its figures, with the commit, the machine and the date that they belong to."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from atma18.digests import PROJECT_FOLDER
+
+json_option = click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures are written too.")
+
+
+def keep(file: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write figures and where they come from as JSON, if there is a place for them."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({**figures, "made": _made()}, indent=1) + "\n")
+
+
+def _made() -> dict[str, Any]:
+    words = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(words, cwd=PROJECT_FOLDER, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit or "none",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
