@@ -19,7 +19,7 @@ from atma18.schema import FloatArray, IntArray, Samples
 from atma18.training.course import stages
 from atma18.training.trainer import Epoch, Trainer, fold_seed
 
-__all__ = ["Epoch", "early_stopping", "stages", "train"]
+__all__ = ["Epoch", "early_stopping", "first_model", "stages", "train"]
 
 
 def train(
@@ -64,7 +64,7 @@ def train(
             rows = np.flatnonzero(folds != k)
             with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
                 torch.manual_seed(fold_seed(config.seed, k))
-                model = _first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)
+                model = first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)
                 trainer = Trainer(config, model, samples, targets_m, rows, machine.device, k, report, checkpoints)
                 trained.append(trainer.run())
     return NetModel(step, config, tuple(trained))
@@ -82,8 +82,8 @@ def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
     return f"{note}, but for folds {without} with fewer than 6 training scenes" if without else note
 
 
-def _first_model(
-    step: str, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray, start: FoldNet | None
+def first_model(
+    step: str, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray, start: FoldNet | None = None
 ) -> FoldNet:
     """Return a fresh net scaled to these rows, or a copy of `start`."""
     scaling = start.scaling if start else Scaling.fit(config, samples, targets_m, rows)

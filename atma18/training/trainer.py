@@ -56,7 +56,7 @@ class Trainer:
         device: str,
         fold: int,
         on_epoch: Callable[[Epoch], None],
-        checkpoints: Checkpoints | None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.config, self.model, self.samples, self.targets_m = config, model, samples, targets_m
         self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
