@@ -19,10 +19,14 @@ from atma18.schema import FloatArray, IntArray
 _TOLERANCE = 1e-7
 _NOTHING_M = 1e-9
 """A nanometre: errors and gaps below it count as 0."""
-_OPEN_SIGNS = 2000
-"""Numbers, those nearest to a residual of 0, whose signs the linear programme decides at first."""
+_OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT = 1000, 125
+"""Numbers, those nearest to a residual of 0, whose signs the linear programme decides at first: at least so many, and
+so many for each input, for more inputs leave more in doubt."""
 _ROUNDS = 5
 _SAMPLE_ROWS = 1200
+_MANY = 100_000
+_EVERY = 37
+"""Of many numbers, one in so many tells how large they are; it has no divisor in common with 18 targets."""
 _STILL = 0.03
 """Newton's steps end when no weight moves by this share of the width."""
 _SCALE = 1e6
@@ -93,11 +97,12 @@ def exact(stack_m: FloatArray, targets_m: FloatArray) -> Weights:
     """
     flat_m, truth_m = _flat(stack_m, targets_m)
     start, width_m = _equal(len(flat_m)), 0.0
-    if truth_m.size > _OPEN_SIGNS:
+    if truth_m.size > _open_signs(flat_m):
         stride = max(1, len(targets_m) // _SAMPLE_ROWS)
         sample = _flat(stack_m[:, ::stride], targets_m[::stride])
         start, _ = _approach(*sample, start, _width_m(start, *sample, share=0.05), steps=10)
-        width_m = _width_m(start, flat_m, truth_m, share=0.01)
+        every = _EVERY if truth_m.size > _MANY else 1
+        width_m = _width_m(start, flat_m[:, ::every], truth_m[::every], share=0.01)
         start, _ = _approach(flat_m, truth_m, start, width_m, steps=3)
     found = _settle(flat_m, truth_m, start)
     # Where many residuals are 0 at once, a programme of a few cannot tell their signs: narrow them down.
@@ -149,7 +154,8 @@ def _settle(flat_m: FloatArray, truth_m: FloatArray, near: FloatArray) -> Weight
     signs = np.sign(residuals_m)
     sizes_m = np.abs(residuals_m, out=residuals_m)
     found = Weights(near, float(sizes_m.mean()), 0.0)
-    wrong = _smallest(sizes_m, _OPEN_SIGNS)
+    most = _open_signs(flat_m)
+    wrong = _smallest(sizes_m, most)
     undecided = np.empty(0, dtype=np.int64)
     for _ in range(_ROUNDS):
         undecided = np.concatenate([undecided, wrong])
@@ -163,7 +169,7 @@ def _settle(flat_m: FloatArray, truth_m: FloatArray, near: FloatArray) -> Weight
         wrong = wrong[~np.isin(wrong, undecided)]
         mae_m = float(np.abs(residuals_m, out=residuals_m).mean())
         found = found.improved(Weights(values, mae_m, _bound_m(signs, flat_m, truth_m)))
-        if not 0 < len(wrong) <= _OPEN_SIGNS:
+        if not 0 < len(wrong) <= most:
             break
     return found
 
@@ -237,6 +243,10 @@ def _step(weights: FloatArray, slope: FloatArray, curvature: FloatArray) -> Floa
     return convex(found / scale)
 
 
+def _open_signs(flat_m: FloatArray) -> int:
+    return max(_OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT * len(flat_m))
+
+
 def _flat(stack_m: FloatArray, targets_m: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (M, n) predictions and (n,) truths, one column per number."""
     return stack_m.reshape(len(stack_m), -1), targets_m.reshape(-1)
@@ -251,7 +261,13 @@ def _smallest(sizes: FloatArray, count: int) -> IntArray:
     """Return where the `count` smallest numbers are."""
     if count >= len(sizes):
         return np.arange(len(sizes))
-    return np.asarray(np.argpartition(sizes, count - 1)[:count])
+    near = np.arange(len(sizes))
+    if len(sizes) > _MANY:  # a bound that a sample suggests rules most of them out
+        sample = sizes[::_EVERY]
+        bound = np.partition(sample, (place := min(len(sample) - 1, 2 * count // _EVERY)))[place]
+        found = np.flatnonzero(sizes <= bound)
+        near = found if len(found) >= count else near
+    return near[np.argpartition(sizes[near], count - 1)[:count]]
 
 
 def _residuals_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> FloatArray:
