@@ -88,6 +88,7 @@ def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
             size_px=(64, 128),
             first=replace(net.first, num_epochs=6),
             second=replace(net.second, num_epochs=6),
+            inference_batch=16,
         )
 
     assert seed.for_gpu
@@ -96,6 +97,7 @@ def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
         nn1=shrunk(seed.nn1),
         nn2=shrunk(seed.nn2),
         gbdt=replace(seed.gbdt, learning_rate=0.03),
+        embed=replace(seed.embed, inference_batch=16),
         folds=3,
         for_gpu=False,
     )
