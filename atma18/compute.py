@@ -65,8 +65,16 @@ def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
         frames: RGB.
         size_px: height and width to which frames are resized.
     """
+    return images(stacked(frames, size_px))
+
+
+def stacked(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Turn (B, 3, H, W, 3) bytes into (B, h, w, 9) bytes, resized, frame after frame in each pixel."""
     sized = resized(frames.flatten(0, 1), size_px).reshape(*frames.shape[:2], *size_px, 3)
-    return images(sized.permute(0, 2, 3, 1, 4).flatten(3))
+    if sized.device.type != "cpu":
+        return sized.permute(0, 2, 3, 1, 4).flatten(3)
+    pixels = sized.contiguous().numpy().view("V3")[..., 0]  # numpy moves three bytes at once, torch one by one
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).view(np.uint8)).flatten(3)
 
 
 def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:

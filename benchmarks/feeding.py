@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from atma18 import compute, simulate
+from atma18 import simulate
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from atma18.schema import FRAME_FILES, IntArray
-from atma18.training.batches import augment
+from atma18.training.batches import Changes, Feed
 from benchmarks import results
 
 REFERENCE = "one PNG after the other"
@@ -52,10 +52,10 @@ def _sample(dataset: Dataset, row: int, size_px: tuple[int, int], rng: np.random
 
 def our_batches(dataset: Dataset, order: IntArray, size_px: tuple[int, int]) -> Iterator[Tensor]:
     """Yield (B, 9, H, W) batches as the trainer makes them."""
-    noise = torch.Generator().manual_seed(0)
+    noise, feed = torch.Generator().manual_seed(0), Feed(dataset.train.frames, size_px, "cpu")
     for start in range(0, len(order), BATCH):
-        frames = torch.from_numpy(dataset.train.frames[order[start : start + BATCH]])
-        yield augment(compute.stacked_images(frames, size_px), PROBABILITY, STRENGTH, noise)
+        rows = order[start : start + BATCH]
+        yield feed.batch(rows, Changes.draw(len(rows), PROBABILITY, STRENGTH, noise))
 
 
 def samples_per_s(batches: Callable[[], Iterator[Tensor]]) -> float:

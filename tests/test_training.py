@@ -17,7 +17,7 @@ from atma18.nets import FrameEncoder
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import FrameRows
 from atma18.training import Epoch, course
-from atma18.training.batches import Units, Views, augment
+from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Best, warm_cosine
 from atma18.training.trainer import Trainer
 
@@ -123,28 +123,40 @@ def test_each_stage_warms_up_for_an_epoch_and_ends_at_the_lowest_rate(drives, mo
 # Augmentation
 
 
-def gray(n=400, low=0.4, high=0.6):
-    """Images (n, 9, 2, 2): the top is `low`, the bottom `high`."""
-    images = torch.full((n, 9, 2, 2), low)
-    images[:, :, 1] = high
+LOW, HIGH = 102, 153
+"""Bytes that stand for 0.4 and 0.6."""
+
+
+def gray(n=400, low=LOW, high=HIGH):
+    """Three frames of two rows of pixels each, (n, 3, 2, 2, 3) bytes."""
+    frames = np.full((n, 3, 2, 2, 3), low, np.uint8)
+    frames[:, :, 1] = high
+    return FrameRows.of(frames)
+
+
+def augmented(frames, probability, strength=0.2, seed=0):
+    """All frames, changed at random: (n, 9, 2, 2)."""
+    changes = Changes.draw(len(frames), probability, strength, torch.Generator().manual_seed(seed))
+    return Feed(frames, (2, 2), "cpu").batch(np.arange(len(frames)), changes)
+
+
+def unchanged(n=400):
+    images = torch.full((n, 9, 2, 2), 0.4)
+    images[:, :, 1] = 0.6
     return images
 
 
-def augmented(images, probability, strength=0.2, seed=0):
-    return augment(images.clone(), probability, strength, torch.Generator().manual_seed(seed))
-
-
 def test_with_probability_0_nothing_changes():
-    assert torch.equal(augmented(gray(), 0.0), gray())
+    torch.testing.assert_close(augmented(gray(), 0.0), unchanged())
 
 
 def test_with_strength_0_nothing_changes():
-    assert torch.equal(augmented(gray(), 1.0, strength=0.0), gray())
+    torch.testing.assert_close(augmented(gray(), 1.0, strength=0.0), unchanged())
 
 
 @pytest.mark.parametrize("probability", [0.25, 0.5, 1.0])
 def test_as_many_samples_change_as_asked(probability):
-    changed = (augmented(gray(), probability) != gray()).flatten(1).any(dim=1).float().mean().item()
+    changed = ((augmented(gray(), probability) - unchanged()).abs() > 1e-5).flatten(1).any(dim=1).float().mean().item()
 
     assert changed == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 400))
 
@@ -171,7 +183,7 @@ def test_the_three_frames_of_a_sample_change_alike():
 
 @pytest.mark.parametrize("strength", [0.2, 3.0])
 def test_images_stay_within_0_and_1(strength):
-    images = augmented(gray(low=0.0, high=1.0), 1.0, strength)
+    images = augmented(gray(low=0, high=255), 1.0, strength)
 
     assert (images.min().item(), images.max().item()) == (0.0, 1.0)
 
@@ -179,6 +191,21 @@ def test_images_stay_within_0_and_1(strength):
 def test_the_generator_decides_the_change():
     assert torch.equal(augmented(gray(), 0.5, seed=3), augmented(gray(), 0.5, seed=3))
     assert not torch.equal(augmented(gray(), 0.5, seed=3), augmented(gray(), 0.5, seed=4))
+
+
+def test_a_batch_is_the_frames_of_its_rows_in_the_memory_of_the_one_before(drives):
+    frames, still = drives[0].frames, Changes(torch.ones(40, 1, 1, 1), torch.zeros(40, 1, 1, 1))
+    feed = Feed(frames, (64, 128), "cpu")
+    rows = np.random.default_rng(0).permutation(len(frames))[:40]
+
+    batch = feed.batch(rows, still)
+
+    expected = np.concatenate([frames[rows][:, f] for f in range(3)], axis=3).transpose(0, 3, 1, 2) / 255
+    np.testing.assert_allclose(batch.numpy(), expected, rtol=0, atol=1e-6)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    fewer = feed.batch(rows[:5], Changes(still.contrast[:5], still.brightness[:5]))
+    assert fewer.data_ptr() == batch.data_ptr()
+    assert len(fewer) == 5
 
 
 # Seeds and folds

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from atma18.schema import IntArray
+from atma18 import compute
+from atma18.schema import FrameRows, IntArray
+
+_CPU_BLOCK = 16
+"""Samples."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,50 @@ class Views:
         return self.seen[(self.first[at] + epoch) % len(self.seen), at]
 
 
-def augment(images: Tensor, probability: float, strength: float, generator: torch.Generator) -> Tensor:
-    """Change brightness and contrast at random, the same for the three frames of a sample.
+@dataclass(frozen=True)
+class Changes:
+    """Random changes of brightness and contrast, one for each of B samples, the same for its three frames."""
 
-    Args:
-        images: (B, 9, H, W) in [0, 1]; it is changed in place.
-        probability: chance that a sample is changed.
-        strength: contrast is multiplied by 1 ± strength, then brightness moves by ± strength of full scale.
-        generator: draws on the CPU.
+    contrast: Tensor
+    """(B, 1, 1, 1) what a value in [0, 1] is multiplied by."""
+    brightness: Tensor
+    """(B, 1, 1, 1) what is added then."""
 
-    Returns:
-        (B, 9, H, W) in [0, 1].
+    @classmethod
+    def draw(cls, count: int, probability: float, strength: float, generator: torch.Generator) -> Self:
+        """Draw changes.
+
+        Args:
+            count: B.
+            probability: chance that a sample is changed.
+            strength: contrast is multiplied by 1 ± strength, then brightness moves by ± strength of full scale.
+            generator: draws on the CPU.
+        """
+        draws = torch.rand(3, count, 1, 1, 1, generator=generator)
+        changed = (draws[0] < probability).float()
+        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1))
+
+
+class Feed:
+    """Frames of chosen samples as batches on a device, each in the memory of the one before.
+
+    Fresh memory for every batch would cost a CPU more than all the work that is done in it, and work on a few samples
+    at a time stays in its caches.
     """
-    draws = torch.rand(3, len(images), 1, 1, 1, generator=generator)
-    changed = (draws[0] < probability).float()
-    contrast = 1 + changed * strength * (2 * draws[1] - 1)
-    brightness = changed * strength * (2 * draws[2] - 1)
-    return images.mul_(contrast.to(images.device)).add_(brightness.to(images.device)).clamp_(0, 1)
+
+    def __init__(self, frames: FrameRows, size_px: tuple[int, int], device: str) -> None:
+        self.frames, self.size_px, self.device = frames, size_px, device
+        self.block = _CPU_BLOCK if device == "cpu" else None
+        self.memory = torch.empty(0, *size_px, 9, device=device)
+
+    def batch(self, rows: IntArray, changes: Changes) -> Tensor:
+        """Return the (B, 9, h, w) frames of B samples in [0, 1], changed; they are good until the next call."""
+        if len(rows) > len(self.memory):
+            self.memory = torch.empty(len(rows), *self.size_px, 9, device=self.device)
+        contrast, brightness = (change.to(self.device) for change in (changes.contrast / 255, changes.brightness))
+        block = self.block or len(rows)
+        for start in range(0, len(rows), block):
+            part = slice(start, min(start + block, len(rows)))
+            pixels = compute.stacked(torch.from_numpy(self.frames[rows[part]]).to(self.device), self.size_px)
+            self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
+        return self.memory[: len(rows)].permute(0, 3, 1, 2)

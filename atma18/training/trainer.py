@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute, metrics
+from atma18 import metrics
 from atma18.checkpoints import Checkpoints
 from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import SceneLayout
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples
-from atma18.training.batches import Units, Views, augment
+from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Course, stages
 
 
@@ -62,6 +62,7 @@ class Trainer:
         self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
         self.checkpoints = checkpoints
         self.net, scaling = model.net.to(device), model.scaling
+        self.feed = Feed(samples.frames, config.size_px, device)
         self.signals = torch.from_numpy(scaling.inputs(samples)).to(device)
         self.outputs = torch.from_numpy(scaling.outputs(samples, targets_m)).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
@@ -154,11 +155,9 @@ class Trainer:
 
     def _look(self, rows: IntArray, noise: torch.Generator) -> Tensor:
         """Return what the backbone sees in (B,) rows' frames, changed at random: (B, channels)."""
-        frames = torch.from_numpy(self.samples.frames[rows]).to(self.device)
-        images = compute.stacked_images(frames, self.config.size_px)
-        return self.net.encoder.look(
-            augment(images, self.config.augment_probability, self.config.augment_strength, noise)
-        )
+        probability, strength = self.config.augment_probability, self.config.augment_strength
+        images = self.feed.batch(rows, Changes.draw(len(rows), probability, strength, noise))
+        return self.net.encoder.look(images)
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
         """Return the (B, 18) outputs of a batch of units less what they should be."""
