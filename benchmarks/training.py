@@ -157,7 +157,7 @@ def stage_two(step: str, dataset: Dataset, rounds: int, epochs: int) -> dict[str
 
 
 @click.command()
-@click.option("--scenes", default=400, show_default=True, help="Simulated training scenes.")
+@click.option("--scenes", default=150, show_default=True, help="Simulated training scenes.")
 @click.option("--quick", is_flag=True, help="60 scenes, one seed, one round.")
 @results.json_option
 def main(scenes: int, quick: bool, file: Path | None) -> None:
