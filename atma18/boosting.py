@@ -214,8 +214,9 @@ def _checked(features: Features, targets: FloatArray, held_out: BoolArray | None
 
 def _numbers(features: Features, names: tuple[str, ...]) -> Float32Array:
     values = np.ascontiguousarray(features, dtype=np.float32)
-    infinite = [name for name, column in zip(names, values.T, strict=True) if np.isinf(column).any()]
-    _require(not infinite, "features that are finite or NaN", f"infinity in {first_few(infinite)}")
+    if np.isinf(values).any():
+        found = [name for name, column in zip(names, values.T, strict=True) if np.isinf(column).any()]
+        raise ValueError(f"expected features that are finite or NaN, found infinity in {first_few(found)}")
     return values
 
 

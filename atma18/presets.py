@@ -11,6 +11,8 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, get_type_hints
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual"]
+BoostedTarget = Literal["absolute", "residual", "stacked"]
+BOOSTED_TARGETS: tuple[BoostedTarget, ...] = ("absolute", "residual", "stacked")
 Engine = Literal["xgboost", "catboost"]
 Method = Literal["exact", "nelder-mead", "equal"]
 BLEND_METHODS: tuple[Method, ...] = ("exact", "nelder-mead", "equal")
@@ -186,8 +188,8 @@ class GbdtConfig:
     reg_lambda: float = 1.38
     subsample: float = 0.8
     colsample_bytree: float = 0.265
-    target: Target = "absolute"
-    """`residual` boosts the difference to constant velocity."""
+    target: BoostedTarget = "absolute"
+    """`residual` boosts the difference to constant velocity, `stacked` that to the mean of the nets' predictions."""
     noise_scale: float = 0.5
     """Share of the published noise added to the stacked predictions of training rows."""
     causal: bool = False
@@ -196,7 +198,7 @@ class GbdtConfig:
 
     def __post_init__(self) -> None:
         _require(self.engine in ("xgboost", "catboost"), "engine xgboost or catboost", self.engine)
-        _require(self.target in ("absolute", "residual"), "target absolute or residual", self.target)
+        _require(self.target in BOOSTED_TARGETS, f"target {', '.join(BOOSTED_TARGETS)}", self.target)
         _require(0 < self.learning_rate < inf, "a learning_rate above 0", self.learning_rate)
         _require(self.rounds >= 1, "rounds of at least 1", self.rounds)
         _require(self.max_depth >= 1, "max_depth of at least 1", self.max_depth)

@@ -42,7 +42,7 @@ class GbdtModel:
         stacked = {name: inputs.stacked(name, fold) for name in self.stack}
         table = self.table(fold, samples, inputs, stacked)
         values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
-        return values + _origin_m(self.config, samples)
+        return values + _origin_m(self.config, samples, stacked)
 
     def table(self, fold: int, samples: Samples, inputs: Inputs, stacked: Mapping[str, FloatArray]) -> pd.DataFrame:
         """Return the (N, F) features that one fold's boosters read."""
@@ -96,21 +96,27 @@ def fit(
         cells: cells of a frame's embedding.
         threads: CPU threads.
         on_target: called after every booster.
+
+    Raises:
+        ValueError: If boosting starts from the upstreams' predictions, and there are none.
     """
+    if config.target == "stacked" and not stack:
+        raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
     model = GbdtModel(config, tuple(stack), cells, ())
     fitted = []
     for k in range(int(folds.max()) + 1):
         rows = np.flatnonzero(folds != k)
         part, upstreams = samples.take(rows), inputs.take(rows)
+        stacked = {name: upstreams.stacked(name, k) for name in stack}
         noisy = {
-            name: upstreams.stacked(name, k) + stacking_noise(part.ids, name, config.seed, config.noise_scale)
-            for name in stack
+            name: predicted_m + stacking_noise(part.ids, name, config.seed, config.noise_scale)
+            for name, predicted_m in stacked.items()
         }
         fitted.append(
             boosting.fit_targets(
                 config,
                 model.table(k, part, upstreams, noisy),
-                targets_m[rows] - _origin_m(config, part),
+                targets_m[rows] - _origin_m(config, part, stacked),
                 held_out_scenes(part.scenes, config.seed),
                 seed=config.seed,
                 threads=threads,
@@ -120,8 +126,12 @@ def fit(
     return replace(model, folds=tuple(fitted))
 
 
-def _origin_m(config: GbdtConfig, samples: Samples) -> FloatArray:
-    """Return the (N, 18) metres that boosted values are added to."""
-    if config.target == "absolute":
-        return np.zeros((len(samples), len(TARGETS)))
-    return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
+def _origin_m(config: GbdtConfig, samples: Samples, stacked: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the (N, 18) metres that boosted values are added to; `stacked` are the upstreams' predictions."""
+    match config.target:
+        case "absolute":
+            return np.zeros((len(samples), len(TARGETS)))
+        case "residual":
+            return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
+        case "stacked":
+            return np.asarray(np.mean(list(stacked.values()), axis=0))

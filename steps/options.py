@@ -15,7 +15,7 @@ import click
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
-from atma18.presets import BLEND_METHODS, PRESETS, Groups, check_groups, scene_size_groups
+from atma18.presets import BLEND_METHODS, BOOSTED_TARGETS, PRESETS, Groups, check_groups, scene_size_groups
 from steps.messages import clear_messages
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -145,7 +145,9 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
     return _together(
         or_preset(f"{prefix}engine", click.Choice(["xgboost", "catboost"]), "Which library grows the trees."),
         or_preset(
-            f"{prefix}target", click.Choice(["absolute", "residual"]), "Metres, or difference to constant speed."
+            f"{prefix}target",
+            click.Choice(BOOSTED_TARGETS),
+            "Metres, or difference to constant speed, or to the mean of the nets.",
         ),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
         or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),

@@ -210,7 +210,7 @@ def test_other_texts_are_no_groups_of_scene_sizes(text):
         ),
         pytest.param(lambda: GbdtConfig(0.1, 0), "rounds of at least 1, found 0", id="rounds"),
         pytest.param(lambda: GbdtConfig(-0.1, 1), "learning_rate above 0, found -0.1", id="learning rate of trees"),
-        pytest.param(lambda: GbdtConfig(0.1, 1, target="speed"), "residual, found 'speed'", id="target of trees"),
+        pytest.param(lambda: GbdtConfig(0.1, 1, target="speed"), "stacked, found 'speed'", id="target of trees"),
         pytest.param(lambda: GbdtConfig(0.1, 1, max_depth=0), "max_depth of at least 1, found 0", id="depth"),
         pytest.param(lambda: GbdtConfig(0.1, 1, noise_scale=-1), "noise_scale of at least 0, found -1", id="noise"),
         pytest.param(lambda: replace(STAGE, learning_rate=float("inf")), "above 0, found inf", id="infinite"),

@@ -84,6 +84,28 @@ def spies(config=CONFIG, stack=("nn1", "nn2")):
     return GbdtModel(config, stack, CELLS, tuple(tuple(Spy(100.0 * k + t) for t in range(18)) for k in range(FOLDS)))
 
 
+@ENGINES
+def test_boosting_starts_from_the_mean_of_the_nets_and_learns_what_they_all_miss(drives, engine):
+    """Where the mean of the nets is off by one constant per target, a single step of full length mends it."""
+    samples, _, folds = drives
+    inputs, offset_m = make_inputs(len(samples)), np.linspace(-1, 1, 18)
+    mean_m = (inputs.stacked("nn1", 0) + inputs.stacked("nn2", 0)) / 2
+    same = StoredInputs(
+        {name: np.stack([inputs.stacked(name, 0)] * FOLDS) for name in ("nn1", "nn2")}, inputs.embeddings
+    )
+    config = replace(CONFIG, target="stacked", engine=engine, rounds=1, learning_rate=1.0, reg_lambda=0.0)
+
+    model = fit((samples, mean_m + offset_m, folds), same, config=config)
+
+    for k in range(FOLDS):
+        np.testing.assert_allclose(model.predict(k, samples, same), mean_m + offset_m, rtol=0, atol=1e-4)
+
+
+def test_without_nets_there_is_nothing_to_start_from(drives):
+    with pytest.raises(ValueError, match="expected a net to start from with target=stacked"):
+        fit(drives, stack=(), config=replace(CONFIG, target="stacked"))
+
+
 # Fitting
 
 
