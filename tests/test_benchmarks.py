@@ -1,0 +1,36 @@
+"""The measurements that are over in seconds run, and keep what they print."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from atma18.digests import PROJECT_FOLDER
+
+
+def figures(name, tmp_path):
+    file = tmp_path / "kept" / "figures.json"
+    words = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", str(file)]
+    done = subprocess.run(words, cwd=PROJECT_FOLDER, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(file.read_text())
+    assert set(kept.pop("made")) == {"date", "commit", "processor", "cores", "memory_gb", "system"}
+    return kept
+
+
+@pytest.mark.e2e
+def test_blending_is_never_above_the_search_and_says_how_far_it_may_be_from_the_least(tmp_path):
+    found = figures("blending", tmp_path)
+
+    assert set(found) == {"K4", "K8", "K16"}
+    for of_inputs in found.values():
+        assert of_inputs["mae_exact"] <= of_inputs["mae_nelder_mead"]
+        assert 0 <= of_inputs["relative_gap"] <= 1e-6
+        assert of_inputs["memory_ratio"] > 0
+        assert of_inputs["speed_ratio"] == of_inputs["seconds_nelder_mead"] / of_inputs["seconds_exact"]
+
+
+@pytest.mark.e2e
+def test_scene_features_are_those_of_a_function_that_sees_one_scene_at_a_time(tmp_path):
+    assert figures("features", tmp_path)["worst_difference"] == 0
