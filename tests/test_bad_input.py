@@ -1,7 +1,6 @@
 """Wrong input ends a step with one clear message and a FAILED run; nothing else has changed then."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from atma18.cache import Cache
 from atma18.digests import file_sha256
 from atma18.tracking.manifest import Manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
-from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, ran, refused, versions
+from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, put_back, ran, refused, versions
 
 pytestmark = pytest.mark.e2e
 
@@ -332,10 +331,6 @@ def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
         pytest.param(nn1, ["--num_epochs=0"], ["num_epochs of at least 1, found 0"], id="no epoch"),
         pytest.param(nn1, ["--learning_rate=-1"], ["a learning_rate above 0, found -1.0"], id="negative rate"),
         pytest.param(gbdt, ["--learning_rate=nan"], ["a learning_rate above 0, found nan"], id="no rate"),
-        pytest.param(
-            blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
-        ),
-        pytest.param(blend, ["--groups=few"], ["groups of scene sizes like 1-2,3+", "found 'few'"], id="no groups"),
         pytest.param(blend, ["--inputs=nn1,,nn2"], ["separated by single commas, found 'nn1,,nn2'"], id="empty input"),
         pytest.param(nn1, ["--stage=second"], ["expected init with stage=second", "--stage first"], id="no init"),
         pytest.param(nn1, ["--init=nn1"], ["found stage=both and init=nn1"], id="init without its stage"),
@@ -354,6 +349,11 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
         pytest.param(nn1, ["--stage=third"], ["'third' is not one of 'first', 'second', 'both'"], id="stage"),
         pytest.param(nn2, ["--causal=maybe"], ["'maybe' is not a valid boolean"], id="neither true nor false"),
         pytest.param(nn1, ["--epochs=3"], ["No such option '--epochs'"], id="unknown parameter"),
+        pytest.param(
+            blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
+        ),
+        pytest.param(blend, ["--groups=few"], ["groups of scene sizes like 1-2,3+", "found 'few'"], id="no groups"),
+        pytest.param(blend, ["--method=best"], ["'best' is not one of 'exact', 'nelder-mead'"], id="method"),
         pytest.param(blend, ["--out=."], ["'.' is a directory"], id="folder for a file"),
         pytest.param(blend, ["--out=main.csv/x.csv"], ["a place where a file can be written"], id="file for a folder"),
     ],
@@ -448,28 +448,23 @@ def model_file(run):
 def test_an_upstream_whose_files_were_touched_afterwards_is_refused(there, find, damage):
     run = first("nn1")
     path = find(run)
-    whole, stat = path.read_bytes(), path.stat()
-    path.unlink()
-    if damage == "changed":
-        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    try:
+    with put_back(path):
+        whole = path.read_bytes()
+        path.unlink()
+        if damage == "changed":
+            path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         said = [f"run {run.info.run_id}: expected the files", f"{path} ({damage})", "run nn1 again"]
         assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
-    finally:
-        path.write_bytes(whole)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def test_an_upstream_whose_manifest_was_rewritten_is_refused(there):
     run = first("gbdt")
     path = artifacts(run) / "manifest.json"
-    whole = path.read_text()
-    path.write_text(whole.replace(json.loads(whole)["artifacts"]["config.json"], "0" * 64))
-    try:
+    with put_back(path):
+        whole = path.read_text()
+        path.write_text(whole.replace(json.loads(whole)["artifacts"]["config.json"], "0" * 64))
         said = [f"run {run.info.run_id}: expected the manifest that the run was finished with"]
         assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
-    finally:
-        path.write_text(whole)
 
 
 def forge(run, change):
@@ -486,11 +481,8 @@ def forge(run, change):
 def forgeable(there):
     """A run whose predictions and manifest are put back afterwards."""
     run = first("nn1")
-    names = ("predictions/oof.parquet", "manifest.json")
-    kept = {artifacts(run) / name: (artifacts(run) / name).read_bytes() for name in names}
-    yield run
-    for path, content in kept.items():
-        path.write_bytes(content)
+    with put_back(artifacts(run) / "predictions" / "oof.parquet", artifacts(run) / "manifest.json"):
+        yield run
     MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", run.data.tags["atma18.manifest_sha256"])
 
 
@@ -534,16 +526,15 @@ def test_a_version_that_was_pointed_at_another_folder_is_refused(there, tmp_path
 
 def test_an_upstream_whose_model_was_removed_is_refused(there):
     run = first("gbdt")
-    manifest = Manifest.read(artifacts(run) / "manifest.json")
+    path = artifacts(run) / "manifest.json"
+    manifest = Manifest.read(path)
     gone = replace(manifest, model_id=f"m-{'0' * 32}")
-    gone.write(artifacts(run) / "manifest.json")
-    MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", gone.sha256)
-    try:
+    with put_back(path):
+        gone.write(path)
+        MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", gone.sha256)
         said = [f"run {run.info.run_id}: expected the model m-0000", "run gbdt again"]
         assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run.info.run_id}"], said)
-    finally:
-        manifest.write(artifacts(run) / "manifest.json")
-        MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", manifest.sha256)
+    MlflowClient().set_tag(run.info.run_id, "atma18.manifest_sha256", manifest.sha256)
 
 
 def test_a_version_without_a_run_is_refused(there, tmp_path):

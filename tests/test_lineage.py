@@ -10,7 +10,7 @@ from atma18.cache import Cache
 from atma18.tracking import as_tree, trace
 from atma18.tracking.lineage import Lineage, Node, Version
 from steps import lineage
-from tests.store import all_runs, artifacts, call, first, ran, refused, store_uri, version_of
+from tests.store import all_runs, artifacts, call, first, put_back, ran, refused, store_uri, version_of
 
 ANCESTRY = {
     "blend": {"nn1", "nn2", "gbdt"},
@@ -160,12 +160,10 @@ def test_a_deleted_upstream_is_shown_as_deleted(there):
 def test_a_changed_byte_of_an_upstream_is_shown_at_that_upstream(there):
     run = first("embed")
     path = artifacts(run) / "predictions" / "oof.parquet"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    try:
+    with put_back(path):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         origin = found(run_id_of("blend")).origin
-    finally:
-        path.write_bytes(whole)
 
     broken = {node.step: node.broken for node in origin.walk() if node.broken}
     assert list(broken) == ["embed"]

@@ -33,7 +33,14 @@ def store(tmp_path, monkeypatch):
 
 def start(step, data, store):
     words = [sys.executable, "-m", f"steps.{step}", f"--data={data}", *WORDS]
-    return subprocess.Popen(words, cwd=store, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        words, cwd=store, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_listen_to_ctrl_c
+    )
+
+
+def _listen_to_ctrl_c():
+    """As from a terminal: what a shell starts in the background, this test perhaps, is deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process):
