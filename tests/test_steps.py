@@ -86,6 +86,35 @@ def test_oof_scores_are_those_of_the_stored_predictions(there, step, tiny):
     assert first(step).data.metrics["oof/mae_m"] == pytest.approx(np.abs(stored.oof_m - tiny.targets_m).mean())
 
 
+def test_a_blend_stands_beside_each_input_part_by_part(there):
+    run, inputs = first("blend"), {name: first(name) for name in ("nn1", "nn2", "gbdt")}
+    board = pd.read_parquet(artifacts(run) / "leaderboard.parquet").set_index(["model", "by", "part"])
+
+    assert (artifacts(run) / "figures" / "leaderboard.png").is_file()
+    assert set(board.index.get_level_values("model")) == {"this blend", *inputs}
+    assert set(board.index.get_level_values("by")) == {"", "axis", "horizon", "size", "speed"}
+    for name, other in {"this blend": run, **inputs}.items():
+        row = board.loc[name, "", "testmix"]
+        assert row["mae_m"] == pytest.approx(other.data.metrics["oof/mae_m_testmix"])
+        assert row["run_id"] == other.info.run_id
+    for name, other in inputs.items():
+        gain_m = other.data.metrics["oof/mae_m"] - run.data.metrics["oof/mae_m"]
+        assert board.loc[name, "", "all"]["gain_m"] == pytest.approx(gain_m)
+        assert run.data.metrics[f"gain_over_{name}/mean_m"] == pytest.approx(gain_m)
+
+
+def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(there, tiny):
+    run, sizes = first("blend"), tiny.train.scene_sizes
+
+    assert (sizes <= 2).sum() < 50 <= (sizes > 2).sum()
+    for group in ("1_to_2", "3_or_more"):
+        assert 0 <= run.data.metrics[f"optimality/{group}_gap"] <= 1e-6
+        assert run.data.metrics[f"optimality/{group}_bound_m"] > 0
+    assert run.data.tags["atma18.few_samples_1_to_2"] == str((sizes <= 2).sum())
+    assert "atma18.few_samples_3_or_more" not in run.data.tags
+    assert there.stdout.count("fewer than 50: they get the weights of all samples") == 1
+
+
 def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
     blended = MlflowClient().get_run(first("blend").info.run_id)
 
