@@ -91,10 +91,10 @@ class Trainer:
         rows = self.rows if held_out is None else self.rows[~held_out]
         units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
         course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size))
-        views = self._views(rows, stage.num_epochs) if frozen and not course.is_over else None
-        judged = None if held_out is None else self._judged(self.rows[held_out], frozen)
         if saved is not None:
             course.restore(saved)
+        views = self._views(rows, stage.num_epochs) if frozen and not course.is_over else None
+        judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not course.is_over)
         while not course.is_over:
             train_mae_m = self._train_epoch(units, course, views)
             held_out_mae_m = None if judged is None else judged()
