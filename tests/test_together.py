@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from atma18.cache import Cache
 from atma18.tracking import admission, registry
+from atma18.tracking.upstream import open_run
 from steps import embed
 from tests.conftest import enter
 from tests.store import PROJECT, SHORT, STEPS, all_runs, call, ran, refused, store_uri, versions
@@ -47,7 +48,7 @@ def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_f
     for step in STEPS:
         candidate = MlflowClient().get_model_version_by_alias(f"atma18-{step}", "candidate")
         assert int(candidate.version) == max(int(version.version) for version in versions(step))
-        registry.open_run(candidate.run_id, Cache.open())  # whole
+        open_run(candidate.run_id, Cache.open())  # whole
     cache = Cache.open()
     assert cache.leftovers() == []
     kinds = [entry.kind for entry in cache.entries()]

@@ -1,9 +1,9 @@
 """Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
 
 `store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
-makes a result what it is, `registry` registers versions and resolves upstreams, `lifecycle` begins and ends
-runs, `runs` is what a step does meanwhile; `promotion` moves the champion, `rehearsal` asks a servable before,
-`lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
+makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names, `lifecycle`
+begins and ends runs, `runs` is what a step does meanwhile; `promotion` moves the champion, `rehearsal` asks a servable
+before, `lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
 """
 
 import os
@@ -19,7 +19,6 @@ from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import command_run
 from atma18.tracking.lineage import Lineage, trace
 from atma18.tracking.promotion import (
-    CHAMPION,
     PREVIOUS,
     BlendVersion,
     blend_version,
@@ -30,7 +29,7 @@ from atma18.tracking.promotion import (
     refuse,
     roll_back,
 )
-from atma18.tracking.registry import STEPS, Upstream, folds_of, named_run, resolve, reusable
+from atma18.tracking.registry import CHAMPION, folds_of, named_run, resolve, reusable
 from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
 from atma18.tracking.runs import (
     StepRun,
@@ -43,6 +42,7 @@ from atma18.tracking.runs import (
 )
 from atma18.tracking.store import command, empty_run_folders, ui_command
 from atma18.tracking.tree import as_tree
+from atma18.tracking.upstream import STEPS, Upstream
 
 __all__ = [
     "CHAMPION",

@@ -13,7 +13,8 @@ from atma18.cache import Cache
 from atma18.tracking import promotion, registry, store
 from atma18.tracking.identity import PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
-from atma18.tracking.registry import CANDIDATE, FIRST, MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, registered_name
+from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
+from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
 
 _DAY_MS = 24 * 3600 * 1000
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -52,7 +53,7 @@ class Examination:
         """Prove a run whole, or return what is wrong."""
         if run_id not in self.opened:
             try:
-                self.opened[run_id] = registry.open_run(run_id, self.cache)
+                self.opened[run_id] = open_run(run_id, self.cache)
             except ValueError as error:
                 self.opened[run_id] = str(error)
         return self.opened[run_id]
@@ -136,7 +137,7 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
         if isinstance(upstream, str):
             raise ValueError(upstream)
         registry.check_source(version, upstream)
-        registry.check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
+        check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
     except ValueError as error:
         found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
         return False
@@ -155,7 +156,7 @@ def _examine_alias(
     problem = f"points at version {number}, which is {'broken' if number in numbers else 'not there'}"
     if alias != CANDIDATE:
         rollback = "rollback with -e promote -P rollback=true, or promote another"
-        found.findings.append(Finding(name, problem, remedy=rollback if alias == promotion.CHAMPION else "move it"))
+        found.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
         return
     client = store.client()
     usable = [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
@@ -172,7 +173,7 @@ def _examine_alias(
 
 def _examine_record(found: Examination) -> None:
     """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
-    champion = promotion.holder(promotion.CHAMPION)
+    champion = promotion.holder(CHAMPION)
     moves = [
         run.data.tags[f"{PREFIX}to"]
         for run in promotion.verdict_runs()
@@ -183,7 +184,7 @@ def _examine_record(found: Examination) -> None:
     if expected != actual:
         problem = f"expected version {expected} by the record of promotions, found {actual}: moved by other means"
         found.findings.append(
-            Finding(f"models:/{registered_name('blend')}@{promotion.CHAMPION}", problem, remedy="promote the right one")
+            Finding(f"models:/{registered_name('blend')}@{CHAMPION}", problem, remedy="promote the right one")
         )
 
 

@@ -10,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 from atma18.cache import Cache
 from atma18.tracking import registry, store
 from atma18.tracking.identity import NO_GIT, PREFIX
-from atma18.tracking.registry import STEPS
+from atma18.tracking.upstream import STEPS, open_run
 
 _INPUT = f"{PREFIX}input."
 _PAGE = 1000
@@ -180,7 +180,7 @@ class _Seen:
             ended_well = node.status == "FINISHED"
             return () if ended_well else (f"run {node.run_id}: expected a finished run, found status {node.status}",)
         try:
-            upstream = registry.open_run(node.run_id, self.cache)
+            upstream = open_run(node.run_id, self.cache)
             for version in self.versions.get(node.run_id, []):
                 registry.check_source(version, upstream)
         except ValueError as error:

@@ -16,10 +16,11 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import Cache
 from atma18.tracking import store
 from atma18.tracking.identity import PREFIX
-from atma18.tracking.registry import Upstream, is_run_id, named_version, open_version, registered_name, versions_of
+from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
+from atma18.tracking.upstream import Upstream
 from atma18.verdict import Gain, Verdict
 
-CHAMPION, PREVIOUS = "champion", "previous"
+PREVIOUS = "previous"
 VERDICT_TAG = f"{PREFIX}verdict"
 PROMOTED, FORCED, REFUSED, ROLLED_BACK = "promoted", "forced", "refused", "rolled back"
 _BLEND = registered_name("blend")

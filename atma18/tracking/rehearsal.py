@@ -15,7 +15,7 @@ from atma18.requests import raw_rows
 from atma18.schema import TARGETS, IntArray, Samples, rows_of
 from atma18.tracking import store
 from atma18.tracking.lifecycle import PROCESS_TAG, Process
-from atma18.tracking.registry import Upstream
+from atma18.tracking.upstream import Upstream
 
 SCENES = 8
 TOLERANCE_M = 1e-4

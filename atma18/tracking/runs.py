@@ -27,7 +27,7 @@ from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.manifest import FILE, Manifest
-from atma18.tracking.registry import MANIFEST_TAG, Upstream
+from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
 
 
 @dataclass
@@ -183,7 +183,7 @@ def step_run(
             yield step
         step.close()
         lifecycle.end(run_id, "FINISHED")
-    step.finished = registry.open_run(run_id, experiment.cache)
+    step.finished = open_run(run_id, experiment.cache)
     registry.register(step.finished)
 
 

@@ -1,0 +1,151 @@
+"""Upstreams: finished runs that are proven whole, every byte and every tag as they were made."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from atma18.cache import Cache
+from atma18.experiment import Experiment
+from atma18.predictions import Predictions
+from atma18.schema import first_few
+from atma18.tracking import store
+from atma18.tracking.identity import PREFIX
+from atma18.tracking.manifest import FILE, Manifest
+
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+CONFIG = "config.json"
+MANIFEST_TAG = f"{PREFIX}manifest_sha256"
+STAGE_TAG = f"{PREFIX}stage"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A finished run whose every file is what its manifest says."""
+
+    run_id: str
+    started_ms: int
+    """Milliseconds since 1970."""
+    config: Mapping[str, Any]
+    """What the run has recorded of its making: parameters, the step's configuration, tags."""
+    manifest: Manifest
+    artifacts: Path
+    model: Path
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that the run was made with."""
+        return dict(self.config["tags"])
+
+    @property
+    def step(self) -> str:
+        """The step that it is a run of."""
+        return self.tags[f"{PREFIX}step"]
+
+    @property
+    def stage(self) -> str | None:
+        """The stages that a net was trained in; None for other steps."""
+        return self.tags.get(STAGE_TAG)
+
+    @property
+    def data_sha256(self) -> str:
+        """The digest of its data."""
+        return self.tags[f"{PREFIX}data_sha256"]
+
+    @property
+    def folds_sha256(self) -> str:
+        """The digest of its folds."""
+        return self.tags[f"{PREFIX}folds_sha256"]
+
+    @property
+    def causal(self) -> bool:
+        """Whether the step was told to look at no later sample of a scene, or never does."""
+        return self.step in ("embed", "nn1") or bool(self.config["config"].get("causal", False))
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the run's servable."""
+        return self.model / "artifacts" / "bundle"
+
+    @property
+    def stored_predictions(self) -> Predictions:
+        """The run's predictions in the order of their files."""
+        return Predictions.read(self.artifacts / "predictions")
+
+    def predictions(self, experiment: Experiment) -> Predictions:
+        """Return the run's predictions in the order of the experiment's samples, joined on ID."""
+        what = f"{self.step} (run {self.run_id})"
+        return self.stored_predictions.aligned(experiment.dataset.train.ids, experiment.dataset.test.ids, what)
+
+
+def open_run(run_id: str, cache: Cache) -> Upstream:
+    """Prove a run whole.
+
+    Raises:
+        ValueError: If there is no such run, or it is not FINISHED, was deleted, or a file differs from the manifest.
+    """
+    try:
+        run = store.client().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(
+            f"run {run_id}: expected a run of this ID, found none in {mlflow.get_tracking_uri()}: "
+            "check the ID, and MLFLOW_TRACKING_URI"
+        ) from error
+    tags, status = run.data.tags, run.info.status
+    if run.info.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"run {run_id}: expected a finished run, found a deleted one: name another, or restore it with "
+            f"mlflow runs restore --run-id {run_id}"
+        )
+    if status != "FINISHED":
+        raise ValueError(f"run {run_id}: expected a finished run, found status {status}: name another")
+    if f"{PREFIX}step" not in tags:
+        raise ValueError(
+            f"run {run_id}: expected a run of {', '.join(STEPS)}, found one of something else: name another"
+        )
+    try:
+        return _whole(run, cache)
+    except (ValueError, OSError, MlflowException) as error:
+        raise ValueError(f"run {run_id}: {error}: name another run, or run {tags[f'{PREFIX}step']} again") from error
+
+
+def _whole(run: Run, cache: Cache) -> Upstream:
+    """Compare a finished run with its manifest, and its tags with its files.
+
+    Raises:
+        ValueError: If the manifest is another, a file was changed or is missing, the model is gone, or a tag lies.
+        OSError: If a file cannot be read.
+        MlflowException: If a remote store does not hand its files over.
+    """
+    tags = run.data.tags
+    artifacts = store.artifacts_folder(run, cache)
+    manifest = Manifest.read(artifacts / FILE)
+    if manifest.sha256 != tags.get(MANIFEST_TAG):
+        raise ValueError("expected the manifest that the run was finished with, found another")
+    try:
+        model = store.model_folder(manifest.model_id, cache)
+    except MlflowException as error:
+        raise ValueError(f"expected the model {manifest.model_id}, found none ({error.message})") from error
+    manifest.check(artifacts, model)
+    config = json.loads((artifacts / CONFIG).read_text())
+    if "tags" not in config:
+        raise ValueError(f"expected a {CONFIG} with the tags of the run, found one without, of an earlier atma18")
+    check_tags(tags, config["tags"], CONFIG)
+    return Upstream(run.info.run_id, run.info.start_time, config, manifest, artifacts, model)
+
+
+def check_tags(found: Mapping[str, str], recorded: Mapping[str, str], by: str) -> None:
+    """Compare tags, which anybody can set, with those that a run has recorded of its making.
+
+    Raises:
+        ValueError: If one differs, is missing, or names an input that there was none of.
+    """
+    ours = {name for name in found if name.startswith(f"{PREFIX}input.")} | set(recorded)
+    wrong = [f"{name} = {found.get(name)}" for name in sorted(ours) if found.get(name) != recorded.get(name)]
+    if wrong:
+        raise ValueError(f"expected the tags that {by} has recorded, found {first_few(wrong)}")
