@@ -53,9 +53,14 @@ def autocast(device: str, enabled: bool) -> Iterator[None]:
         yield
 
 
-def images(frames: Tensor) -> Tensor:
+def images(pixels: Tensor) -> Tensor:
     """Turn (B, H, W, C) bytes into (B, C, H, W) floats in [0, 1], in channels-last memory."""
-    return frames.permute(0, 3, 1, 2).float().div_(255.0)
+    return pixels.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def single_images(frames: Tensor) -> Tensor:
+    """Turn (B, 3, H, W, 3) bytes into (B * 3, 3, H, W) floats in [0, 1], in channels-last memory."""
+    return images(_packed(frames, frame_dim=1).flatten(0, 1))
 
 
 def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
@@ -70,24 +75,31 @@ def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
 
 def stacked(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
     """Turn (B, 3, H, W, 3) bytes into (B, h, w, 9) bytes, resized, frame after frame in each pixel."""
-    sized = resized(frames.flatten(0, 1), size_px).reshape(*frames.shape[:2], *size_px, 3)
-    if sized.device.type != "cpu":
-        return sized.permute(0, 2, 3, 1, 4).flatten(3)
-    pixels = sized.contiguous().numpy().view("V3")[..., 0]  # numpy moves three bytes at once, torch one by one
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).view(np.uint8)).flatten(3)
+    return _packed(resized(frames, size_px).permute(0, 2, 3, 1, 4), frame_dim=3).flatten(3)
 
 
 def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Resize (B, H, W, 3) bytes to (B, h, w, 3) bytes by bicubic interpolation, as Pillow does it."""
-    if tuple(frames.shape[1:3]) == size_px:
+    """Resize (B, 3, H, W, 3) bytes to (B, 3, h, w, 3) bytes by bicubic interpolation, as Pillow does it."""
+    if tuple(frames.shape[2:4]) == size_px:
         return frames
-    planes = frames.permute(0, 3, 1, 2)
+    planes = _packed(frames, frame_dim=1).flatten(0, 1).permute(0, 3, 1, 2)
     if frames.device.type == "cpu":  # where torch interpolates bytes as they are, several times as fast
         found = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
     else:
         floats = F.interpolate(planes.float(), size_px, mode="bicubic", antialias=True)
         found = floats.round_().clamp_(0, 255).to(torch.uint8)
-    return found.permute(0, 2, 3, 1)
+    return found.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
+
+
+def _packed(values: Tensor, frame_dim: int) -> Tensor:
+    """Bring bytes into contiguous memory: three frames in one of their five dimensions, three colours in the last."""
+    if values.device.type != "cpu" or values.is_contiguous():
+        return values.contiguous()
+    packed = torch.empty(values.shape, dtype=values.dtype)
+    source, target = (np.moveaxis(tensor.numpy(), frame_dim, -2) for tensor in (values, packed))
+    for frame, colour in np.ndindex(target.shape[-2:]):  # nine long strides are much faster than many copies of three
+        target[..., frame, colour] = source[..., frame, colour]
+    return packed
 
 
 def run_padded(
@@ -117,6 +129,8 @@ def run_padded(
 
 
 def _padded(chunk: NDArray[Any], batch: int) -> NDArray[Any]:
+    if len(chunk) == batch:
+        return chunk
     padded = np.zeros((batch, *chunk.shape[1:]), chunk.dtype)
     padded[: len(chunk)] = chunk
     return padded

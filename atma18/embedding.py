@@ -114,7 +114,7 @@ def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, devi
     """
 
     def forward(batch: Tensor) -> Tensor:
-        images = compute.images(batch.flatten(0, 1))  # (B, 3, H, W, C) -> (B * 3, C, H, W)
+        images = compute.single_images(batch)
         with compute.autocast(device, config.autocast):
             maps: Tensor = backbone(images)
         cells = maps.float().flatten(2).transpose(1, 2)  # (B * 3, cells, channels)

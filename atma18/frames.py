@@ -12,9 +12,19 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from atma18.cache import Cache
-from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_SHAPE, FRAME_WIDTH_PX, StrArray, UInt8Array, first_few
+from atma18.schema import (
+    FRAME_FILES,
+    FRAME_HEIGHT_PX,
+    FRAME_WIDTH_PX,
+    FrameRows,
+    StrArray,
+    UInt8Array,
+    first_few,
+)
 
 _SAMPLES_PER_TASK = 64
+_LAYOUT = b"pixel, frame, colour"
+"""How frames lie in the store: as nets read them, so that a batch is a copy of whole rows. Part of every key."""
 _EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
 
 
@@ -23,7 +33,7 @@ class FrameStore:
     """The decoded frames of N samples."""
 
     frames: UInt8Array
-    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s, memory-mapped read-only."""
+    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s, memory-mapped read-only; in memory, frames lie inside pixels."""
     sha256: UInt8Array
     """(N, 3, 32) digest of each frame's RGB bytes."""
 
@@ -81,12 +91,13 @@ def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = Fals
             )
 
     folder = cache.get("frames", content_key, decode_again)
-    return FrameStore(np.load(folder / "frames.npy", mmap_mode="r"), np.load(folder / "sha256.npy"))
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    return FrameStore(FrameRows.frames_first(pixels), np.load(folder / "sha256.npy"))
 
 
 def _stat_key(images: Path, ids: StrArray) -> str:
     """Digest what the file system says of every frame; a missing file is an error."""
-    digest = hashlib.sha256(str(images.resolve()).encode())
+    digest = hashlib.sha256(_LAYOUT + str(images.resolve()).encode())
     missing: list[str] = []
     for sample_id in ids.tolist():
         for name in FRAME_FILES:
@@ -116,8 +127,8 @@ def _decode_and_keep(images: Path, ids: StrArray, cache: Cache, *, replace: bool
 def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
     """Decode every frame into a new folder and return the content's key."""
     folder.mkdir()
-    shape = (len(ids), *FRAME_SHAPE)
-    store = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
+    shape = (len(ids), FRAME_HEIGHT_PX, FRAME_WIDTH_PX, len(FRAME_FILES), 3)
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     sha256 = np.zeros((len(ids), len(FRAME_FILES), hashlib.sha256().digest_size), np.uint8)
 
     def decode_rows(start: int) -> list[str]:
@@ -130,7 +141,7 @@ def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
                 except ValueError as error:
                     refused.append(str(error))
                     continue
-                store[row, column] = frame
+                pixels[row, :, :, column] = frame
                 sha256[row, column] = np.frombuffer(hashlib.sha256(frame.tobytes()).digest(), np.uint8)
         return refused
 
@@ -146,6 +157,6 @@ def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
             bar.update(min(_SAMPLES_PER_TASK, len(ids) - start))
     if refused:
         raise ValueError(f"{first_few(refused)}: replace these files")
-    store.flush()
+    pixels.flush()
     np.save(folder / "sha256.npy", sha256)
-    return hashlib.sha256(sha256.tobytes()).hexdigest()
+    return hashlib.sha256(_LAYOUT + sha256.tobytes()).hexdigest()

@@ -120,7 +120,17 @@ class FrameRows:
         return len(self.rows)
 
     def __getitem__(self, index: slice | IntArray) -> UInt8Array:
-        return self.store[self.rows[index]]
+        return self.frames_first(self.pixels_first(self.store)[self.rows[index]])  # whole rows, as they lie
+
+    @staticmethod
+    def pixels_first(frames: UInt8Array) -> UInt8Array:
+        """Look at (…, 3, H, W, 3) frames as (…, H, W, 3, 3): the colours of three frames inside each pixel."""
+        return np.moveaxis(frames, -4, -2)
+
+    @staticmethod
+    def frames_first(pixels: UInt8Array) -> UInt8Array:
+        """Look at (…, H, W, 3, 3) as (…, 3, H, W, 3)."""
+        return np.moveaxis(pixels, -2, -4)
 
     def take(self, rows: IntArray) -> Self:
         """Return the frames of these samples, still unread."""

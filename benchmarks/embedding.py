@@ -20,7 +20,7 @@ from atma18.backbones import Backbone
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.presets import EmbedConfig
-from atma18.schema import FRAME_SHAPE, FrameRows, Samples
+from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, Samples
 from benchmarks import results
 from benchmarks.features import make_samples
 
@@ -56,19 +56,19 @@ def anonymous_bytes() -> int:
 
 def frames_on_disk(folder: Path, rows: int) -> FrameRows:
     """Write random frames as the frame store has them."""
-    shape = (rows, *FRAME_SHAPE)
-    store = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pixel = FRAME_HEIGHT_PX, FRAME_WIDTH_PX, len(FRAME_FILES), 3
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(rows, *pixel))
     rng = np.random.default_rng(0)
     for start in range(0, rows, 1000):
-        store[start : start + 1000] = rng.integers(0, 256, (min(1000, rows - start), *FRAME_SHAPE), dtype=np.uint8)
-    store.flush()
-    return FrameRows.of(np.load(folder / "frames.npy", mmap_mode="r"))
+        pixels[start : start + 1000] = rng.integers(0, 256, (min(1000, rows - start), *pixel), dtype=np.uint8)
+    pixels.flush()
+    return FrameRows.of(FrameRows.frames_first(np.load(folder / "pixels.npy", mmap_mode="r")))
 
 
 def bare_samples_per_s(backbone: Backbone, config: EmbedConfig, samples: Samples) -> float:
     """Run the backbone over the same batch again and again."""
     frames = torch.from_numpy(samples.frames[: config.inference_batch])
-    images = compute.images(frames.flatten(0, 1))
+    images = compute.single_images(frames)
     seconds = []
     with torch.inference_mode(), compute.autocast("cpu", config.autocast):
         for _ in range(BARE_BATCHES):

@@ -53,10 +53,22 @@ def test_colour_c_of_frame_f_is_channel_3f_plus_c():
                 np.testing.assert_allclose(images[b, 3 * frame + colour].numpy(), plane, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("size_px", [(4, 5), (8, 8)], ids=["as they are", "resized"])
+def test_frames_give_the_same_images_however_they_lie_in_memory(size_px):
+    frames = torch.randint(0, 256, (2, 3, 4, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels_first = frames.permute(0, 2, 3, 1, 4).contiguous().permute(0, 3, 1, 2, 4)
+
+    assert not pixels_first.is_contiguous()
+    torch.testing.assert_close(compute.single_images(pixels_first), compute.images(frames.flatten(0, 1)))
+    stacked = compute.stacked_images(frames, size_px)
+    torch.testing.assert_close(compute.stacked_images(pixels_first, size_px), stacked, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("convert", "shape"),
     [
         pytest.param(compute.images, (2, 4, 5, 3), id="one frame"),
+        pytest.param(compute.single_images, (2, 3, 4, 5, 3), id="frame after frame"),
         pytest.param(lambda frames: compute.stacked_images(frames, (4, 5)), (2, 3, 4, 5, 3), id="three frames"),
         pytest.param(lambda frames: compute.stacked_images(frames, (8, 8)), (2, 3, 4, 5, 3), id="resized"),
     ],
@@ -85,7 +97,7 @@ def test_frames_are_resized_as_pillow_does_it(tiny, size_px):
 
 
 def test_what_has_the_size_already_is_not_touched():
-    frames = torch.zeros(2, 4, 5, 3, dtype=torch.uint8)
+    frames = torch.zeros(2, 3, 4, 5, 3, dtype=torch.uint8)
 
     assert compute.resized(frames, (4, 5)) is frames
 

@@ -289,7 +289,7 @@ def test_verifying_what_is_unchanged_changes_nothing(images, cache, decoded):
 def test_verifying_replaces_frames_that_were_changed_in_the_cache(images, cache):
     open_store(images, IDS, cache)
     [key] = stores_in(cache)
-    np.load(cache.root / "frames" / key / "frames.npy", mmap_mode="r+")[:] = 0  # the same size, and known files
+    np.load(cache.root / "frames" / key / "pixels.npy", mmap_mode="r+")[:] = 0  # the same size, and known files
 
     np.testing.assert_array_equal(open_store(images, IDS, cache, verify=True).frames[2, 0], random_pixels(6))
 

@@ -1,5 +1,6 @@
 """What goes into a batch: rows of whole units, and views of frames that are changed at random."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from atma18 import compute
-from atma18.schema import FrameRows, IntArray
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray
 
-_CPU_BLOCK = 16
-"""Samples."""
+_CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
+"""So many pixels' numbers stay in a CPU's caches from one operation to the next."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Feed:
 
     def __init__(self, frames: FrameRows, size_px: tuple[int, int], device: str) -> None:
         self.frames, self.size_px, self.device = frames, size_px, device
-        self.block = _CPU_BLOCK if device == "cpu" else None
+        self.block = max(2, _CPU_BLOCK_PX // math.prod(size_px)) if device == "cpu" else None
         self.memory = torch.empty(0, *size_px, 9, device=device)
 
     def batch(self, rows: IntArray, changes: Changes) -> Tensor:
