@@ -141,18 +141,29 @@ class Folds:
         return cls(table["ID"].to_numpy(dtype=np.str_), table["fold"].to_numpy(np.int64))
 
 
-def held_out_scenes(scenes: StrArray, seed: int) -> NDArray[np.bool_] | None:
-    """Choose whole scenes of a training part to stop early on: a tenth, at least 2.
+def held_out_scenes(scenes: StrArray, seed: int, part: int = 0, parts: int = 1) -> NDArray[np.bool_] | None:
+    """Choose whole scenes of a training part to stop early on: a tenth, or one of more parts, but at least 2.
 
     Args:
         scenes: (N,) the scene of each training sample.
         seed: of the choice, which depends on the set of scenes, not on the order of rows.
+        part: which one of the parts; no scene is in two of them.
+        parts: how many are needed.
 
     Returns:
         (N,) True for held-out samples; None below 6 scenes, where there is none to spare.
+
+    Raises:
+        ValueError: If there are too few scenes for so many parts.
     """
     names = np.unique(scenes)
     if len(names) < MIN_SCENES_FOR_HOLDOUT:
         return None
-    chosen = np.random.default_rng(seed).choice(names, size=max(2, len(names) // 10), replace=False)
+    size = max(2, len(names) // max(10, parts))
+    if parts * size > len(names):
+        raise ValueError(
+            f"expected at most {len(names) // size} parts of {len(names)} training scenes, found {parts}: "
+            "ask for fewer bags or add drives"
+        )
+    chosen = np.random.default_rng(seed).permutation(names)[part * size : (part + 1) * size]
     return np.isin(scenes, chosen)

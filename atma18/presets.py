@@ -13,7 +13,8 @@ Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual"]
 BoostedTarget = Literal["absolute", "residual", "stacked"]
 BOOSTED_TARGETS: tuple[BoostedTarget, ...] = ("absolute", "residual", "stacked")
-Engine = Literal["xgboost", "catboost"]
+Engine = Literal["xgboost", "catboost", "catboost-multi"]
+ENGINES: tuple[Engine, ...] = ("xgboost", "catboost", "catboost-multi")
 Method = Literal["exact", "nelder-mead", "equal"]
 BLEND_METHODS: tuple[Method, ...] = ("exact", "nelder-mead", "equal")
 
@@ -173,14 +174,17 @@ class NetConfig:
 
 @dataclass(frozen=True)
 class GbdtConfig:
-    """Gradient-boosted trees: one model per target and fold. Names follow XGBoost."""
+    """Gradient-boosted trees for each fold. Names follow XGBoost."""
 
     learning_rate: float
     rounds: int
     """Most rounds of boosting."""
     engine: Engine = "xgboost"
+    """`catboost-multi` fits all targets with the same trees."""
     early_stopping_rounds: int = 100
     """Rounds without a better MAE on held-out scenes of the training part."""
+    bags: int = 1
+    """Boosters per target, each stopped early on other scenes; their mean is predicted."""
     max_depth: int = 11
     min_child_weight: float = 9.0
     gamma: float = 0.15
@@ -197,10 +201,11 @@ class GbdtConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.engine in ("xgboost", "catboost"), "engine xgboost or catboost", self.engine)
+        _require(self.engine in ENGINES, f"engine {', '.join(ENGINES)}", self.engine)
         _require(self.target in BOOSTED_TARGETS, f"target {', '.join(BOOSTED_TARGETS)}", self.target)
         _require(0 < self.learning_rate < inf, "a learning_rate above 0", self.learning_rate)
         _require(self.rounds >= 1, "rounds of at least 1", self.rounds)
+        _require(self.bags >= 1, "bags of at least 1", self.bags)
         _require(self.max_depth >= 1, "max_depth of at least 1", self.max_depth)
         _require(0 <= self.noise_scale < inf, "a noise_scale of at least 0", self.noise_scale)
 

@@ -30,7 +30,7 @@ class GbdtModel:
     cells: int
     """Cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
-    """Per fold one booster per target."""
+    """Per fold, bag after bag, a booster for each target or one for all."""
 
     @property
     def causal(self) -> bool:
@@ -42,7 +42,8 @@ class GbdtModel:
         stacked = {name: inputs.stacked(name, fold) for name in self.stack}
         table = self.table(fold, samples, inputs, stacked)
         values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
-        return values + _origin_m(self.config, samples, stacked)
+        of_bags = values.reshape(len(samples), self.config.bags, len(TARGETS))
+        return np.asarray(of_bags.mean(axis=1) + _origin_m(self.config, samples, stacked))
 
     def table(self, fold: int, samples: Samples, inputs: Inputs, stacked: Mapping[str, FloatArray]) -> pd.DataFrame:
         """Return the (N, F) features that one fold's boosters read."""
@@ -57,20 +58,26 @@ class GbdtModel:
         return pd.concat(gains, axis=1).fillna(0.0).mean(axis=1).sort_values(ascending=False)
 
     def save(self, folder: Path) -> None:
-        """Write one file per fold and target, in the engine's own format."""
+        """Write one file per booster, in the engine's own format."""
         for k, boosters in enumerate(self.folds):
-            for target, booster in zip(TARGETS, boosters, strict=True):
-                booster.save(folder / f"fold{k}_{target}{booster.suffix}")
+            for name, booster in zip(booster_names(self.config), boosters, strict=True):
+                booster.save(folder / f"fold{k}_{name}{booster.suffix}")
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
         """Read what `save` wrote."""
-        suffix = next(iter(files.values())).suffix
+        suffix, names = next(iter(files.values())).suffix, booster_names(config)
         folds = tuple(
-            tuple(Booster.load(files[f"fold{k}_{target}{suffix}"]) for target in TARGETS)
-            for k in range(len(files) // len(TARGETS))
+            tuple(Booster.load(files[f"fold{k}_{name}{suffix}"]) for name in names)
+            for k in range(len(files) // len(names))
         )
         return cls(config, tuple(stack), cells, folds)
+
+
+def booster_names(config: GbdtConfig) -> list[str]:
+    """Name the boosters of one fold in their order: a bag's, then the next one's."""
+    of_a_bag = ("all",) if config.engine == "catboost-multi" else TARGETS
+    return [f"bag{bag}_{name}" for bag in range(config.bags) for name in of_a_bag]
 
 
 def fit(
@@ -82,7 +89,7 @@ def fit(
     stack: Sequence[str],
     cells: int,
     threads: int,
-    on_target: Callable[[int], object] = lambda target: None,
+    on_booster: Callable[[int], object] = lambda booster: None,
 ) -> GbdtModel:
     """Fit the boosters of every fold on the samples outside it.
 
@@ -95,10 +102,11 @@ def fit(
         stack: upstreams whose predictions are features; each gets noise of its own, on training rows alone.
         cells: cells of a frame's embedding.
         threads: CPU threads.
-        on_target: called after every booster.
+        on_booster: called after every booster.
 
     Raises:
-        ValueError: If boosting starts from the upstreams' predictions, and there are none.
+        ValueError: If boosting starts from the upstreams' predictions, and there are none, or if there are too few
+            scenes for so many bags.
     """
     if config.target == "stacked" and not stack:
         raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
@@ -112,17 +120,20 @@ def fit(
             name: predicted_m + stacking_noise(part.ids, name, config.seed, config.noise_scale)
             for name, predicted_m in stacked.items()
         }
-        fitted.append(
+        table, values = model.table(k, part, upstreams, noisy), targets_m[rows] - _origin_m(config, part, stacked)
+        bags = [
             boosting.fit_targets(
                 config,
-                model.table(k, part, upstreams, noisy),
-                targets_m[rows] - _origin_m(config, part, stacked),
-                held_out_scenes(part.scenes, config.seed),
-                seed=config.seed,
+                table,
+                values,
+                held_out_scenes(part.scenes, config.seed, bag, config.bags),
+                seed=config.seed + bag,
                 threads=threads,
-                on_target=on_target,
+                on_booster=on_booster,
             )
-        )
+            for bag in range(config.bags)
+        ]
+        fitted.append(tuple(booster for boosters in bags for booster in boosters))
     return replace(model, folds=tuple(fitted))
 
 

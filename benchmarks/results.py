@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import subprocess
 import time
 from collections.abc import Mapping
@@ -18,10 +19,12 @@ json_option = click.option("--json", "file", type=click.Path(path_type=Path), he
 
 
 def keep(file: Path | None, figures: Mapping[str, Any]) -> None:
-    """Write figures and where they come from as JSON, if there is a place for them."""
+    """Print the most memory that this process held; write figures and where they come from, if there is a place."""
+    most_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    click.echo(f"peak memory of this process: {most_gb:.2f} GB")
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**figures, "made": _made()}, indent=1) + "\n")
+        file.write_text(json.dumps({**figures, "made": _made() | {"peak_memory_gb": most_gb}}, indent=1) + "\n")
 
 
 def _made() -> dict[str, Any]:

@@ -15,7 +15,7 @@ import click
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
-from atma18.presets import BLEND_METHODS, BOOSTED_TARGETS, PRESETS, Groups, check_groups, scene_size_groups
+from atma18.presets import BLEND_METHODS, BOOSTED_TARGETS, ENGINES, PRESETS, Groups, check_groups, scene_size_groups
 from steps.messages import clear_messages
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -144,7 +144,7 @@ def stages(command: Command) -> Command:
 def boosting(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of gbdt that an experiment varies."""
     return _together(
-        or_preset(f"{prefix}engine", click.Choice(["xgboost", "catboost"]), "Which library grows the trees."),
+        or_preset(f"{prefix}engine", click.Choice(ENGINES), "What grows trees; catboost-multi: one for all targets."),
         or_preset(
             f"{prefix}target",
             click.Choice(BOOSTED_TARGETS),
@@ -152,6 +152,8 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
         ),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
         or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),
+        or_preset(f"{prefix}max_depth", click.INT, "Most splits from the root of a tree to a leaf."),
+        or_preset(f"{prefix}bags", click.INT, "Boosters per target, each stopped early on other scenes."),
     )
 
 

@@ -344,7 +344,12 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
     ("command", "words", "said"),
     [
         pytest.param(embed, ["--preset=fast"], ["'fast' is not one of 'quick', 'seed', 'seed-small'"], id="preset"),
-        pytest.param(gbdt, ["--engine=lightgbm"], ["'lightgbm' is not one of 'xgboost', 'catboost'"], id="engine"),
+        pytest.param(
+            gbdt,
+            ["--engine=lightgbm"],
+            ["'lightgbm' is not one of 'xgboost', 'catboost', 'catboost-multi'"],
+            id="engine",
+        ),
         pytest.param(nn1, ["--num_epochs=few"], ["'few' is not a valid integer"], id="no number"),
         pytest.param(nn1, ["--stage=third"], ["'third' is not one of 'first', 'second', 'both'"], id="stage"),
         pytest.param(nn2, ["--causal=maybe"], ["'maybe' is not a valid boolean"], id="neither true nor false"),

@@ -15,7 +15,9 @@ def figures(name, tmp_path):
     done = subprocess.run(words, cwd=PROJECT_FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kept = json.loads(file.read_text())
-    assert set(kept.pop("made")) == {"date", "commit", "processor", "cores", "memory_gb", "system"}
+    made = kept.pop("made")
+    assert set(made) == {"date", "commit", "processor", "cores", "memory_gb", "system", "peak_memory_gb"}
+    assert f"peak memory of this process: {made['peak_memory_gb']:.2f} GB" in done.stdout
     return kept
 
 

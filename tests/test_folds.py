@@ -199,6 +199,21 @@ def test_a_tenth_of_the_scenes_is_held_out_whole(scene_count, expected):
     assert not set(scenes[held_out]) & set(scenes[~held_out])
 
 
+@pytest.mark.parametrize(("scenes", "parts", "size"), [(60, 3, 6), (60, 20, 3), (12, 6, 2)])
+def test_parts_of_held_out_scenes_have_none_in_common(scenes, parts, size):
+    scenes = np.repeat([f"s{i:02}" for i in range(scenes)], 2)
+
+    held_out = [set(scenes[held_out_scenes(scenes, 0, part, parts)]) for part in range(parts)]
+
+    assert [len(part) for part in held_out] == [size] * parts
+    assert len(set.union(*held_out)) == size * parts
+
+
+def test_more_parts_than_there_are_pairs_of_scenes_are_refused():
+    with pytest.raises(ValueError, match="expected at most 6 parts of 12 training scenes, found 7"):
+        held_out_scenes(np.repeat([*"abcdefghijkl"], 2), 0, 0, 7)
+
+
 def test_held_out_scenes_depend_on_the_seed_not_on_the_order_of_rows():
     scenes = np.repeat([f"{s:03d}" for s in range(50)], 2)
     order = np.random.default_rng(0).permutation(100)

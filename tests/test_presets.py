@@ -66,6 +66,7 @@ def test_the_trees_of_seed_are_grown_as_published():
         "subsample": 0.8,
         "colsample_bytree": 0.265,
         "target": "absolute",
+        "bags": 1,
         "noise_scale": 0.5,
         "causal": False,
     }
@@ -206,8 +207,11 @@ def test_other_texts_are_no_groups_of_scene_sizes(text):
         pytest.param(lambda: replace(NET, num_layers=0), "num_layers of at least 1, found 0", id="layers"),
         pytest.param(lambda: NET.with_given({"num_epochs": -1}), "num_epochs .* found -1", id="given for both stages"),
         pytest.param(
-            lambda: GbdtConfig(0.1, 10, engine="lightgbm"), "xgboost or catboost, found 'lightgbm'", id="engine"
+            lambda: GbdtConfig(0.1, 10, engine="lightgbm"),
+            "xgboost, catboost, catboost-multi, found 'lightgbm'",
+            id="engine",
         ),
+        pytest.param(lambda: GbdtConfig(0.1, 1, bags=0), "bags of at least 1, found 0", id="bags"),
         pytest.param(lambda: GbdtConfig(0.1, 0), "rounds of at least 1, found 0", id="rounds"),
         pytest.param(lambda: GbdtConfig(-0.1, 1), "learning_rate above 0, found -0.1", id="learning rate of trees"),
         pytest.param(lambda: GbdtConfig(0.1, 1, target="speed"), "stacked, found 'speed'", id="target of trees"),

@@ -22,7 +22,7 @@ CELLS, FOLDS = 2, 3
 CONFIG = GbdtConfig(
     learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0
 )
-ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
+ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost", "catboost-multi"])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def fitted(monkeypatch):
     """What `fit` gives to the boosters, fold by fold; none are fitted."""
     calls = []
 
-    def record(config, features, targets, held_out, *, seed, threads, on_target):
+    def record(config, features, targets, held_out, *, seed, threads, on_booster):
         calls.append({"features": features, "targets": targets, "held_out": held_out, "seed": seed})
         return ()
 
@@ -170,6 +170,35 @@ def test_rounds_are_chosen_on_whole_scenes_of_the_training_part(drives, fitted):
         assert fitted[k]["seed"] == 4
 
 
+def test_each_bag_is_stopped_on_other_scenes_of_the_training_part(drives, fitted):
+    samples, _, folds = drives
+
+    fit(drives, config=replace(CONFIG, seed=4, bags=3))
+
+    assert len(fitted) == FOLDS * 3
+    for k in range(FOLDS):
+        scenes = samples.scenes[folds != k]
+        bags = fitted[3 * k : 3 * k + 3]
+        held_out = [set(scenes[bag["held_out"]]) for bag in bags]
+        assert all(held_out) and sum(map(len, held_out)) == len(set.union(*held_out))
+        assert [bag["seed"] for bag in bags] == [4, 5, 6]
+
+
+def test_more_bags_than_scenes_are_refused(drives):
+    with pytest.raises(ValueError, match=r"expected at most \d+ parts of \d+ training scenes, found 60: ask for fewer"):
+        fit(drives, config=replace(CONFIG, bags=60))
+
+
+def test_the_mean_over_bags_is_predicted(drives):
+    samples = drives[0]
+    boosters = tuple(Spy(value) for value in (*range(18), *range(100, 118)))
+    model = GbdtModel(replace(CONFIG, bags=2), (), CELLS, (boosters,) * FOLDS)
+
+    predicted_m = model.predict(1, samples, make_inputs(len(samples)))
+
+    np.testing.assert_array_equal(predicted_m, np.tile(np.arange(18) + 50.0, (len(samples), 1)))
+
+
 def test_a_model_without_upstream_predictions_has_no_column_of_them(drives, fitted):
     fit(drives, stack=("nn2",))
 
@@ -206,7 +235,7 @@ def test_a_folds_boosters_see_nothing_of_its_rows(drives, engine):
 def test_each_booster_is_reported(drives):
     reported = []
 
-    model = fit(drives, config=replace(CONFIG, rounds=1), on_target=reported.append)
+    model = fit(drives, config=replace(CONFIG, rounds=1), on_booster=reported.append)
 
     assert reported == [*range(18)] * FOLDS
     assert [len(fold) for fold in model.folds] == [18] * FOLDS
@@ -295,16 +324,28 @@ def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
     for k in range(FOLDS):
         found_m, expected_m = (m.predict(k, samples, inputs) for m in (read, model))
         np.testing.assert_array_equal(found_m, expected_m)
-    suffix = {"xgboost": ".ubj", "catboost": ".cbm"}[engine]
-    names = {f"fold{k}_{target}{suffix}" for k in range(FOLDS) for target in TARGETS}
+    suffix = ".ubj" if engine == "xgboost" else ".cbm"
+    of_a_fold = ["all"] if engine == "catboost-multi" else TARGETS
+    names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in of_a_fold}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):
     spies().save(tmp_path)
 
-    assert float((tmp_path / "fold2_z_5.ubj").read_text()) == 217
-    assert float((tmp_path / "fold0_y_0.ubj").read_text()) == 1
+    assert float((tmp_path / "fold2_bag0_z_5.ubj").read_text()) == 217
+    assert float((tmp_path / "fold0_bag0_y_0.ubj").read_text()) == 1
+
+
+def test_bags_are_files_of_their_own_and_come_back_in_order(drives, tmp_path):
+    samples, config = drives[0], replace(CONFIG, bags=2, rounds=2)
+    inputs, model = make_inputs(len(samples)), fit(drives, config=config)
+    model.save(tmp_path)
+
+    read = GbdtModel.load(config, model.stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
+
+    assert len(list(tmp_path.iterdir())) == FOLDS * 2 * 18
+    np.testing.assert_array_equal(read.predict(1, samples, inputs), model.predict(1, samples, inputs))
 
 
 def test_importance_is_averaged_over_folds_and_targets_largest_first():

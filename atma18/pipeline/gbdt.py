@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from atma18 import stacking, tracking
+from atma18 import boosting, stacking, tracking
 from atma18.embedding import EmbeddingTables
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Step, run_ids
 from atma18.presets import GbdtConfig
-from atma18.schema import TARGETS
 from atma18.servable import predict_all
+from atma18.stacking import GbdtModel
+from atma18.stopwatch import Phase
 from atma18.tracking import Identity, StepRun
 
 STACKED = ("nn1", "nn2")
@@ -41,9 +42,9 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
         tables = EmbeddingTables.read(upstreams[stacking.EMBEDDING].artifacts / "features")
         train = StoredInputs.of_train(predictions, {stacking.EMBEDDING: tables.of(dataset.train.ids)})
         test = StoredInputs.of_test(predictions, {stacking.EMBEDDING: tables.of(dataset.test.ids)})
-        boosters = experiment.folds.count * len(TARGETS)
+        boosters = experiment.folds.count * len(stacking.booster_names(config))
         with (
-            run.phase("train", len(dataset.train) * (experiment.folds.count - 1)),
+            run.phase("train", len(dataset.train) * (experiment.folds.count - 1)) as phase,
             tqdm(total=boosters, desc="train gbdt", unit="booster", disable=None) as bar,
         ):
             model = stacking.fit(
@@ -55,8 +56,9 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
                 stack,
                 tables.cells,
                 machine.threads,
-                on_target=lambda _: bar.update(),
+                on_booster=lambda _: bar.update(),
             )
+        print(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
         with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)
@@ -67,3 +69,13 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
         run.keep_servable(model, upstreams)
 
     return Step(Identity.of("gbdt", experiment, config, run_ids(upstreams)), experiment, config, upstreams, work)
+
+
+def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase) -> str:
+    """Say how much memory training took, beside what the boosters may take at most."""
+    features = len(model.folds[0][0].feature_names)
+    most_gb = boosting.most_bytes(config, samples, features) / 1e9
+    return (
+        f"{features} features of {samples} samples took {phase.figures['train/peak_memory_gb']:.1f} GB in all, "
+        f"of which {config.engine} may take {most_gb:.1f} GB"
+    )

@@ -1,0 +1,210 @@
+"""XGBoost and CatBoost: how each is trained, asked and stored."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import catboost
+import numpy as np
+import xgboost
+
+from atma18.boosting.table import BoolArray, Table
+from atma18.presets import Engine, GbdtConfig
+from atma18.schema import Float32Array, FloatArray
+
+CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them
+XGBOOST_BINS = 256
+_HISTOGRAMS_BYTES = 2**28
+"""XGBoost keeps at most so many bytes of histograms for later: the default, without a limit in practice, took 2.5 GB
+for trees of depth 11 on 43,371 x 400 numbers, and twice the time, for the same trees."""
+_CATBOOST_GB = 4
+_SCALE = "atma18.scale"
+
+
+@dataclass(frozen=True)
+class XgboostModel:
+    """One target's trees."""
+
+    suffix: ClassVar[str] = ".ubj"
+    booster: Any
+
+    @property
+    def rounds(self) -> int:
+        """The number of trees."""
+        return int(self.booster.num_boosted_rounds())
+
+    def predict(self, features: Float32Array) -> FloatArray:
+        """Predict (N,)."""
+        return np.asarray(self.booster.inplace_predict(features), dtype=np.float64)
+
+    def gain(self) -> FloatArray:
+        """Return the loss reduction of each feature's splits, (F,)."""
+        found = self.booster.get_score(importance_type="total_gain")
+        return np.array([found.get(name, 0.0) for name in self.booster.feature_names], dtype=np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the trees in the engine's own format."""
+        self.booster.save_model(path)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
+        """Read what `save` wrote, and the names of the features."""
+        booster = xgboost.Booster(model_file=path)
+        return cls(booster), tuple(booster.feature_names or ())
+
+
+@dataclass(frozen=True)
+class CatboostModel:
+    """The trees of one target, or of several at once."""
+
+    suffix: ClassVar[str] = ".cbm"
+    regressor: Any
+
+    @property
+    def rounds(self) -> int:
+        """The number of trees."""
+        return int(self.regressor.tree_count_)
+
+    def predict(self, features: Float32Array) -> FloatArray:
+        """Predict (N,), or (N, T) where T targets were fitted at once."""
+        predicted = np.asarray(self.regressor.predict(features), dtype=np.float64)
+        scale = self.regressor.get_metadata().get(_SCALE)
+        return predicted if scale is None else predicted * np.array(json.loads(scale))
+
+    def gain(self) -> FloatArray:
+        """Return how far each feature moves the prediction, (F,)."""
+        return np.asarray(self.regressor.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the trees in the engine's own format."""
+        self.regressor.save_model(str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
+        """Read what `save` wrote, and the names of the features."""
+        regressor = catboost.CatBoostRegressor().load_model(str(path))
+        return cls(regressor), tuple(regressor.feature_names_)
+
+
+Model = XgboostModel | CatboostModel
+MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}
+
+
+def most_bytes(config: GbdtConfig, rows: int, features: int) -> int:
+    """Estimate the most memory that fitting (rows, features) takes beyond these numbers themselves.
+
+    XGBoost: a byte for each number, and the histograms that it keeps or those of half of the deepest nodes, whichever
+    are more; the other half is worked out from the parents'. CatBoost: the limit that it is given.
+    """
+    if config.engine != "xgboost":
+        return _CATBOOST_GB * 10**9
+    built = min(1 << max(0, config.max_depth - 2), rows)
+    return rows * features + max(_HISTOGRAMS_BYTES, built * _histogram_bytes(features))
+
+
+def _histogram_bytes(features: int) -> int:
+    return features * XGBOOST_BINS * 16  # two float64 for each bin of each feature
+
+
+def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
+    """Bin the features once; each target only swaps the labels."""
+    parameters = {
+        "objective": "reg:squarederror",
+        "eval_metric": "mae",
+        "tree_method": "hist",
+        "max_bin": XGBOOST_BINS,
+        "max_cached_hist_node": max(1, _HISTOGRAMS_BYTES // _histogram_bytes(table.features.shape[1])),
+        "learning_rate": config.learning_rate,
+        "max_depth": config.max_depth,
+        "min_child_weight": config.min_child_weight,
+        "gamma": config.gamma,
+        "reg_alpha": config.reg_alpha,
+        "reg_lambda": config.reg_lambda,
+        "subsample": config.subsample,
+        "colsample_bytree": config.colsample_bytree,
+        "seed": seed,
+        "nthread": threads,
+    }
+    names = list(table.names)
+    fitted = xgboost.QuantileDMatrix(
+        table.features[table.fitted], feature_names=names, nthread=threads, max_bin=XGBOOST_BINS
+    )
+    watched = None
+    if table.held_out is not None:
+        rows = table.features[table.held_out]
+        watched = xgboost.QuantileDMatrix(rows, feature_names=names, nthread=threads, max_bin=XGBOOST_BINS, ref=fitted)
+    for target in table.targets.T:
+        fitted.set_label(target[table.fitted])
+        if watched is None:
+            yield XgboostModel(xgboost.train(parameters, fitted, config.rounds))
+            continue
+        watched.set_label(target[table.held_out])
+        booster = xgboost.train(
+            parameters,
+            fitted,
+            config.rounds,
+            evals=[(watched, "held_out")],
+            early_stopping_rounds=config.early_stopping_rounds,
+            verbose_eval=False,
+        )
+        yield XgboostModel(booster[: booster.best_iteration + 1])
+
+
+def _catboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
+    for target in table.targets.T:
+        yield CatboostModel(_fit_catboost(config, table, target, ("RMSE", "MAE"), seed, threads))
+
+
+def _catboost_multi(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
+    """Fit all targets with the same trees, each divided by its standard deviation so that none drowns the others."""
+    spread = table.targets[table.fitted].std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    regressor = _fit_catboost(config, table, table.targets / scale, ("MultiRMSE", "MultiRMSE"), seed, threads)
+    regressor.get_metadata()[_SCALE] = json.dumps(scale.tolist())
+    yield CatboostModel(regressor)
+
+
+def _fit_catboost(
+    config: GbdtConfig, table: Table, targets: FloatArray, losses: tuple[str, str], seed: int, threads: int
+) -> catboost.CatBoostRegressor:
+    """Fit (N,) or (N, T) targets by the first loss; the second one is watched."""
+    loss, watched_loss = losses
+    regressor = catboost.CatBoostRegressor(
+        loss_function=loss,
+        eval_metric=watched_loss,
+        iterations=config.rounds,
+        learning_rate=config.learning_rate,
+        depth=min(config.max_depth, CATBOOST_MAX_DEPTH),
+        l2_leaf_reg=config.reg_lambda,
+        rsm=config.colsample_bytree,
+        bootstrap_type="Bernoulli",
+        subsample=config.subsample,
+        random_seed=seed,
+        thread_count=threads,
+        used_ram_limit=f"{_CATBOOST_GB}gb",
+        allow_const_label=True,  # a target may be the same in all rows: z on a flat road
+        allow_writing_files=False,
+        logging_level="Silent",
+    )
+
+    def pool(rows: BoolArray) -> catboost.Pool:
+        return catboost.Pool(table.features[rows], targets[rows], feature_names=list(table.names))
+
+    if table.held_out is None:
+        return regressor.fit(pool(table.fitted))
+    return regressor.fit(
+        pool(table.fitted),
+        eval_set=pool(table.held_out),
+        early_stopping_rounds=config.early_stopping_rounds,
+        use_best_model=True,
+    )
+
+
+TRAINERS: dict[Engine, Callable[[GbdtConfig, Table, int, int], Iterator[Model]]] = {
+    "xgboost": _xgboost,
+    "catboost": _catboost,
+    "catboost-multi": _catboost_multi,
+}
+"""Each yields its models in the order of the targets: one for each target, or one for all."""
