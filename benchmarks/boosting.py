@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from xgboost import XGBRegressor
 
-from atma18 import backbones, boosting, embedding, simulate, training
+from atma18 import backbones, boosting, embedding, precision, simulate, training
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.dataset import Dataset
@@ -60,7 +60,7 @@ def make_problem(folder: Path, scenes: int, epochs: int) -> Problem:
     cache, machine, preset = Cache.open(folder / "cache"), Compute.choose(), PRESETS["quick"]
     dataset = Dataset.open(str(folder / "drives"), cache)
     train, folds = dataset.train, cached_folds(dataset, FOLDS, 0, cache).of(dataset.train.ids)
-    config = replace(preset.embed, autocast=machine.bfloat16)
+    config = replace(preset.embed, autocast=precision.of_embed(preset.embed, machine, cache).bfloat16)
     backbone = backbones.build(config.backbone, seed=SEED).freeze()
     cells = embedding.cached_cells(train, dataset.sha256, backbone, config, machine.device, machine.threads, cache)
     bases = [
@@ -71,7 +71,7 @@ def make_problem(folder: Path, scenes: int, epochs: int) -> Problem:
     for step in NETS:
         net: NetConfig = getattr(preset, step)
         first = replace(net.first, num_epochs=epochs)
-        net = replace(net, stage="first", first=first, autocast=machine.bfloat16)
+        net = replace(net, stage="first", first=first)
         model = training.train(step, net, train, dataset.targets_m, folds, machine)
         oof_m[step] = predict_all(model, train, folds, dataset.test, NO_INPUTS, machine.device).oof_m
     noise_scale = OURS.noise_scale

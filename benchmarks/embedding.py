@@ -15,7 +15,7 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, compute, embedding
+from atma18 import backbones, compute, embedding, precision
 from atma18.backbones import Backbone
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -82,10 +82,11 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     """Embed all rows, between two measurements of the bare rate."""
     samples = make_samples(rows)
     samples = Samples(samples.ids, samples.signals, None, None, frames_on_disk(folder, len(samples)))
-    config = EmbedConfig(autocast=Compute.choose().bfloat16)
+    cache = Cache.open(folder / "cache")
+    config = EmbedConfig(autocast=precision.of_embed(EmbedConfig(), Compute.choose(), cache).bfloat16)
     backbone = backbones.build(config.backbone).freeze().eval()
     before = bare_samples_per_s(backbone, config, samples)
-    memory, cache = AnonymousMemory(), Cache.open(folder / "cache")
+    memory = AnonymousMemory()
     memory.start()
     started_s = time.perf_counter()
     threads = torch.get_num_threads()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute, metrics, simulate, training
+from atma18 import compute, metrics, precision, simulate, training
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.dataset import Dataset
@@ -41,7 +41,8 @@ VIEWS = (1, 4)
 def config_of(step: str, **changed: object) -> NetConfig:
     """Return the published net on the bundled backbone at native size."""
     published: NetConfig = getattr(PRESETS["seed-small"], step)
-    return replace(published, autocast=Compute.choose().bfloat16, **changed)  # type: ignore[arg-type]
+    chosen = precision.of_net(published, Compute.choose(), Cache.open())
+    return replace(published, autocast=chosen.bfloat16, **changed)  # type: ignore[arg-type]
 
 
 def two_parts(dataset: Dataset) -> IntArray:

@@ -16,7 +16,7 @@ from atma18.folds import held_out_scenes
 from atma18.nets import FrameEncoder
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import FrameRows
-from atma18.training import Epoch, course
+from atma18.training import Epoch, batches, course
 from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Best, warm_cosine
 from atma18.training.trainer import Trainer
@@ -137,7 +137,7 @@ def gray(n=400, low=LOW, high=HIGH):
 def augmented(frames, probability, strength=0.2, seed=0):
     """All frames, changed at random: (n, 9, 2, 2)."""
     changes = Changes.draw(len(frames), probability, strength, torch.Generator().manual_seed(seed))
-    return Feed(frames, (2, 2), "cpu").batch(np.arange(len(frames)), changes)
+    return Feed((2, 2), "cpu").batch(frames, changes)
 
 
 def unchanged(n=400):
@@ -195,17 +195,42 @@ def test_the_generator_decides_the_change():
 
 def test_a_batch_is_the_frames_of_its_rows_in_the_memory_of_the_one_before(drives):
     frames, still = drives[0].frames, Changes(torch.ones(40, 1, 1, 1), torch.zeros(40, 1, 1, 1))
-    feed = Feed(frames, (64, 128), "cpu")
+    feed = Feed((64, 128), "cpu")
     rows = np.random.default_rng(0).permutation(len(frames))[:40]
 
-    batch = feed.batch(rows, still)
+    batch = feed.batch(frames.take(rows), still)
 
     expected = np.concatenate([frames[rows][:, f] for f in range(3)], axis=3).transpose(0, 3, 1, 2) / 255
     np.testing.assert_allclose(batch.numpy(), expected, rtol=0, atol=1e-6)
     assert batch.is_contiguous(memory_format=torch.channels_last)
-    fewer = feed.batch(rows[:5], Changes(still.contrast[:5], still.brightness[:5]))
+    fewer = feed.batch(frames.take(rows[:5]), Changes(still.contrast[:5], still.brightness[:5]))
     assert fewer.data_ptr() == batch.data_ptr()
     assert len(fewer) == 5
+
+
+@pytest.mark.parametrize("parts", [0, 1, 4])
+def test_frames_that_are_read_ahead_are_those_of_their_part(drives, parts):
+    frames, rows = drives[0].frames, np.random.default_rng(0).permutation(40)
+    split = np.array_split(rows, parts) if parts else []
+
+    ahead = list(Feed((64, 128), "cpu", read_ahead=True).ahead(frames, split))
+
+    assert len(ahead) == parts
+    for found, part in zip(ahead, split, strict=True):
+        np.testing.assert_array_equal(found.numpy(), frames[part])
+
+
+def test_a_net_that_is_fed_ahead_is_the_same_to_the_bit(drives, monkeypatch):
+    config, usual = replace(CONFIG, stage="both"), batches.Feed.__init__
+    expected = train(config, two_folds(drives))
+    ahead = lambda feed, size_px, device: usual(feed, size_px, device, read_ahead=True)  # noqa: E731
+    monkeypatch.setattr(batches.Feed, "__init__", ahead)
+
+    found = train(config, two_folds(drives))
+
+    for fold, other in zip(found.folds, expected.folds, strict=True):
+        for name, value in fold.net.state_dict().items():
+            assert torch.equal(value, other.net.state_dict()[name]), name
 
 
 # Seeds and folds

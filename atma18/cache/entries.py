@@ -17,6 +17,9 @@ from atma18.cache.settings import PLACE, default_limit_bytes, default_root
 FOLDS = "folds"
 """A kind that never makes room: made again after an upgrade of a library, folds could come out otherwise."""
 
+PRECISION = "precision"
+"""A kind that never makes room: measured again, a choice could come out otherwise."""
+
 CHECKPOINTS = "checkpoints"
 """A kind that is of use only until somebody has gone on from it."""
 
@@ -38,7 +41,7 @@ class Entry:
 
 
 def unused_since(entries: Iterable[Entry], time_s: float) -> list[Entry]:
-    """Return the entries that nobody holds nor has asked for since then; folds are always of use."""
+    """Return the entries that nobody holds nor has asked for since then; some kinds are always of use."""
     return [entry for entry in entries if _may_go(entry) and entry.used_s < time_s]
 
 
@@ -56,7 +59,7 @@ def surplus(entries: Iterable[Entry], limit_bytes: int) -> list[Entry]:
 
 
 def _may_go(entry: Entry) -> bool:
-    return entry.holder is None and entry.kind != FOLDS
+    return entry.holder is None and entry.kind not in (FOLDS, PRECISION)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from atma18 import backbones, embedding, stacking
+from atma18 import backbones, embedding, precision, stacking
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
@@ -19,10 +19,13 @@ from atma18.tracking import Identity, StepRun
 def embed(experiment: Experiment, config: EmbedConfig) -> Step:
     """Embed all frames with a frozen backbone; keep SVDs, similarities and a ridge probe."""
     machine, dataset = experiment.machine, experiment.dataset
-    config = replace(config, seed=experiment.seed, autocast=machine.bfloat16)
+    measured = precision.of_embed(config, machine, experiment.cache)
+    config = replace(config, seed=experiment.seed, autocast=measured.bfloat16)
     weights = embedding.weights_sha256(config)
 
     def work(run: StepRun) -> None:
+        print(f"embed: {measured}")
+        run.note(precision=str(measured))
         backbone = backbones.build(config.backbone, seed=config.seed).to(machine.device).freeze()
         samples = {"train": dataset.train, "test": dataset.test}
         with run.phase("embed", sum(map(len, samples.values()))):

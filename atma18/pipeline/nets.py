@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from atma18 import backbones, plots, servable, tracking, training
+from atma18 import backbones, plots, precision, servable, tracking, training
 from atma18.checkpoints import Checkpoints
 from atma18.experiment import Experiment
 from atma18.netmodel import NetModel
@@ -32,7 +32,8 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         ValueError: If `init` and the stage do not go together.
     """
     machine, dataset = experiment.machine, experiment.dataset
-    config = replace(config, seed=experiment.seed, autocast=machine.bfloat16)
+    measured = precision.of_net(config, machine, experiment.cache)
+    config = replace(config, seed=experiment.seed, autocast=measured.bfloat16)
     if (config.stage == "second") != (init is not None):
         raise ValueError(
             f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
@@ -46,7 +47,8 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         folds = experiment.folds.of(dataset.train.ids)
         note = training.early_stopping(config, dataset.train, folds)
         print(f"{step}: early stopping is {note}")
-        run.note(early_stopping=note)
+        print(f"{step}: {measured}")
+        run.note(early_stopping=note, precision=str(measured))
         model, epochs = _train(run, experiment, config, start)
         with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
             predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device)

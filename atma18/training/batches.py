@@ -1,6 +1,8 @@
 """What goes into a batch: rows of whole units, and views of frames that are changed at random."""
 
 import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atma18 import compute
-from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
 
 _CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
 """So many pixels' numbers stay in a CPU's caches from one operation to the next."""
@@ -81,25 +83,47 @@ class Changes:
 
 
 class Feed:
-    """Frames of chosen samples as batches on a device, each in the memory of the one before.
+    """Frames as batches on a device, each in the memory of the one before.
 
     Fresh memory for every batch would cost a CPU more than all the work that is done in it, and work on a few samples
-    at a time stays in its caches.
+    at a time stays in its caches. A GPU gets a batch's bytes from pinned memory, read while it works on the one before.
     """
 
-    def __init__(self, frames: FrameRows, size_px: tuple[int, int], device: str) -> None:
-        self.frames, self.size_px, self.device = frames, size_px, device
+    def __init__(self, size_px: tuple[int, int], device: str, *, read_ahead: bool | None = None) -> None:
+        self.size_px, self.device = size_px, device
+        self.read_ahead = device != "cpu" if read_ahead is None else read_ahead
         self.block = max(2, _CPU_BLOCK_PX // math.prod(size_px)) if device == "cpu" else None
         self.memory = torch.empty(0, *size_px, 9, device=device)
 
-    def batch(self, rows: IntArray, changes: Changes) -> Tensor:
+    def ahead(self, frames: FrameRows, parts: Iterable[IntArray]) -> Iterator[FrameRows | Tensor]:
+        """Yield the frames of each part's rows: still unread, or read while the part before was in use."""
+        if not self.read_ahead:
+            yield from map(frames.take, parts)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            before: Future[Tensor] | None = None
+            for rows in parts:
+                coming = reader.submit(lambda rows: self._on_device(frames[rows]), rows)
+                if before is not None:
+                    yield before.result()
+                before = coming
+            if before is not None:
+                yield before.result()
+
+    def batch(self, frames: FrameRows | Tensor, changes: Changes) -> Tensor:
         """Return the (B, 9, h, w) frames of B samples in [0, 1], changed; they are good until the next call."""
-        if len(rows) > len(self.memory):
-            self.memory = torch.empty(len(rows), *self.size_px, 9, device=self.device)
+        if len(frames) > len(self.memory):
+            self.memory = torch.empty(len(frames), *self.size_px, 9, device=self.device)
         contrast, brightness = (change.to(self.device) for change in (changes.contrast / 255, changes.brightness))
-        block = self.block or len(rows)
-        for start in range(0, len(rows), block):
-            part = slice(start, min(start + block, len(rows)))
-            pixels = compute.stacked(torch.from_numpy(self.frames[rows[part]]).to(self.device), self.size_px)
+        block = self.block or len(frames)
+        for start in range(0, len(frames), block):
+            part = slice(start, min(start + block, len(frames)))
+            pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
-        return self.memory[: len(rows)].permute(0, 3, 1, 2)
+        return self.memory[: len(frames)].permute(0, 3, 1, 2)
+
+    def _on_device(self, frames: UInt8Array | Tensor) -> Tensor:
+        if isinstance(frames, Tensor):
+            return frames
+        found = torch.from_numpy(frames)
+        return found if self.device == "cpu" else found.pin_memory().to(self.device, non_blocking=True)

@@ -16,7 +16,7 @@ from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import SceneLayout
 from atma18.presets import NetConfig, StageConfig
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples
+from atma18.schema import TARGETS, FloatArray, FrameRows, IntArray, Samples
 from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Course, stages
 
@@ -62,7 +62,7 @@ class Trainer:
         self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
         self.checkpoints = checkpoints
         self.net, scaling = model.net.to(device), model.scaling
-        self.feed = Feed(samples.frames, config.size_px, device)
+        self.feed = Feed(config.size_px, device)
         self.signals = torch.from_numpy(scaling.inputs(samples)).to(device)
         self.outputs = torch.from_numpy(scaling.outputs(samples, targets_m)).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
@@ -136,9 +136,10 @@ class Trainer:
         """Go once through all units in random order, in batches of nearly equal size; return the MAE in metres."""
         self.net.train()
         error_m = torch.zeros((), device=self.device)
-        for chosen in np.array_split(self.order.permutation(len(units)), course.batches):
-            rows, lengths = units.take(chosen)
-            seen = self._look(rows, self.noise) if views is None else views.of(rows, course.epochs)
+        parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), course.batches)]
+        frames = self.feed.ahead(self.samples.frames, [rows for rows, _ in parts])
+        for rows, lengths in parts:
+            seen = self._look(next(frames), self.noise) if views is None else views.of(rows, course.epochs)
             difference = self._difference(seen, rows, lengths)
             loss = difference.abs().mean()
             if not torch.isfinite(loss):
@@ -153,10 +154,10 @@ class Trainer:
             error_m += (difference.detach().abs() * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
-    def _look(self, rows: IntArray, noise: torch.Generator) -> Tensor:
-        """Return what the backbone sees in (B,) rows' frames, changed at random: (B, channels)."""
+    def _look(self, frames: FrameRows | Tensor, noise: torch.Generator) -> Tensor:
+        """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
-        images = self.feed.batch(rows, Changes.draw(len(rows), probability, strength, noise))
+        images = self.feed.batch(frames, Changes.draw(len(frames), probability, strength, noise))
         return self.net.encoder.look(images)
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
@@ -172,11 +173,12 @@ class Trainer:
         self.net.eval()
         seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
         batch = self.config.inference_batch
+        parts = [slice(start, start + batch) for start in range(0, len(rows), batch)]
         with torch.no_grad():
             for view in range(count):
-                for start in range(0, len(rows), batch):
-                    part = slice(start, start + batch)
-                    seen[view, part] = self._look(rows[part], noise)
+                frames = self.feed.ahead(self.samples.frames, [rows[part] for part in parts])
+                for part in parts:
+                    seen[view, part] = self._look(next(frames), noise)
         first = np.random.default_rng([self.config.seed, self.fold, 1]).integers(count, size=len(rows))
         return Views(seen, rows, first)
 

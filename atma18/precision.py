@@ -1,0 +1,103 @@
+"""Whether a backbone runs in bfloat16: measured once on a machine, then kept."""
+
+import json
+import platform
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from atma18 import backbones, compute, digests
+from atma18.cache import PRECISION, Cache
+from atma18.compute import Compute
+from atma18.presets import EmbedConfig, NetConfig
+from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+
+WORTH_IT = 1.1
+"""Bfloat16 rounds to 3 digits: it must be so many times as fast as float32, and not by chance."""
+_BATCH, _TIMES = 16, 3
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What was measured, and what follows."""
+
+    speedup: float | None
+    """How many times as fast as float32 bfloat16 is; None where the hardware has no such multiplication."""
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether it is worth it."""
+        return self.speedup is not None and self.speedup >= WORTH_IT
+
+    def __str__(self) -> str:
+        if self.speedup is None:
+            return "float32: this machine has no fast bfloat16"
+        chosen = "bfloat16" if self.bfloat16 else "float32"
+        return f"{chosen}: bfloat16 was {self.speedup:.2f} times as fast as float32 when it was measured here"
+
+
+def of_net(config: NetConfig, machine: Compute, cache: Cache) -> Precision:
+    """Return the precision of a net's backbone, which sees three frames and is trained."""
+    frames = len(FRAME_FILES)
+    return choose(machine, cache, config.backbone, config.size_px, in_frames=frames, trained=True)
+
+
+def of_embed(config: EmbedConfig, machine: Compute, cache: Cache) -> Precision:
+    """Return the precision of a frozen backbone that sees single frames."""
+    size_px = FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+    return choose(machine, cache, config.backbone, size_px, in_frames=1, trained=False)
+
+
+def choose(
+    machine: Compute, cache: Cache, backbone: str, size_px: tuple[int, int], *, in_frames: int, trained: bool
+) -> Precision:
+    """Return the precision of a backbone's work on this machine, measured now if it never was.
+
+    What was chosen once stays, for it is part of a step's configuration.
+
+    Args:
+        machine: where the work is done.
+        cache: keeps the answer.
+        backbone: a name that `backbones.build` knows.
+        size_px: height and width of its input.
+        in_frames: frames per input.
+        trained: whether gradients are computed too.
+    """
+    if not machine.bfloat16:
+        return Precision(None)
+    work = [backbone, size_px, in_frames, trained, machine.device, machine.threads]
+    key = digests.sha256_of_records([[digests.canonical_json([*work, torch.__version__, platform.node()])]])
+
+    def measure(path: Path) -> None:
+        speedup = _speedup(machine.device, machine.threads, backbone, size_px, in_frames, trained)
+        path.write_text(json.dumps({"speedup": speedup, "work": work}))
+
+    return Precision(json.loads(cache.get(PRECISION, f"{key}.json", measure).read_text())["speedup"])
+
+
+@lru_cache
+def _speedup(
+    device: str, threads: int, backbone: str, size_px: tuple[int, int], in_frames: int, trained: bool
+) -> float:
+    """Do the same work both ways, in turn, with the process's `threads`; compare the fastest of each."""
+    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
+        net = backbones.build(backbone, in_frames=in_frames, pretrained=False)
+    net = net.to(device).to(memory_format=torch.channels_last).train(trained)
+    images = torch.zeros(_BATCH, 3 * in_frames, *size_px, device=device).to(memory_format=torch.channels_last)
+
+    def seconds(bfloat16: bool) -> float:
+        started_s = time.perf_counter()
+        with torch.set_grad_enabled(trained), compute.autocast(device, bfloat16):
+            seen = net(images).float().mean()
+        if trained:
+            seen.backward()
+        seen.item()  # waits for a GPU
+        return time.perf_counter() - started_s
+
+    for bfloat16 in (False, True):
+        seconds(bfloat16)  # loads what is needed
+    measured = [(seconds(False), seconds(True)) for _ in range(_TIMES)]
+    return min(plain for plain, _ in measured) / min(coarse for _, coarse in measured)
