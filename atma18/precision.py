@@ -34,9 +34,10 @@ class Precision:
 
     def __str__(self) -> str:
         if self.speedup is None:
-            return "float32: this machine has no fast bfloat16"
-        chosen = "bfloat16" if self.bfloat16 else "float32"
-        return f"{chosen}: bfloat16 was {self.speedup:.2f} times as fast as float32 when it was measured here"
+            return "the backbone runs in float32, for this machine has no fast bfloat16"
+        if self.bfloat16:
+            return f"the backbone runs in bfloat16, {self.speedup:.2f} times as fast as float32 when measured here"
+        return f"the backbone runs in float32, for bfloat16 was {self.speedup:.2f} times as fast when measured here"
 
 
 def of_net(config: NetConfig, machine: Compute, cache: Cache) -> Precision:

@@ -32,10 +32,19 @@ def measured(monkeypatch):
 @pytest.mark.parametrize(
     ("speedup", "bfloat16", "words"),
     [
-        pytest.param(None, False, "float32: this machine has no fast bfloat16", id="not there"),
-        pytest.param(0.8, False, "float32: bfloat16 was 0.80 times as fast as float32", id="slower"),
-        pytest.param(1.09, False, "float32: bfloat16 was 1.09 times", id="hardly faster"),
-        pytest.param(1.9, True, "bfloat16: bfloat16 was 1.90 times", id="faster"),
+        pytest.param(
+            None, False, "the backbone runs in float32, for this machine has no fast bfloat16", id="not there"
+        ),
+        pytest.param(
+            0.8,
+            False,
+            "the backbone runs in float32, for bfloat16 was 0.80 times as fast when measured here",
+            id="slower",
+        ),
+        pytest.param(
+            1.09, False, "the backbone runs in float32, for bfloat16 was 1.09 times as fast", id="hardly faster"
+        ),
+        pytest.param(1.9, True, "the backbone runs in bfloat16, 1.90 times as fast as float32", id="faster"),
     ],
 )
 def test_bfloat16_is_chosen_where_it_is_clearly_faster(speedup, bfloat16, words):
