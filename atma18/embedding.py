@@ -230,6 +230,25 @@ def fit_fold(
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_)
 
 
+def explained_variance(cells: Float16Array, components: Float32Array) -> FloatArray:
+    """Return the share of each cell's variance, in the frame at t, that each component of its SVD explains.
+
+    Args:
+        cells: (N, 3, cells, channels).
+        components: (cells, components, channels).
+
+    Returns:
+        (cells, components); zeros for a cell that never changes.
+    """
+    shares = np.zeros(components.shape[:2])
+    for cell, basis in enumerate(components):
+        current = cells[:, 0, cell].astype(np.float64)
+        whole = current.var(axis=0).sum()
+        if whole > 0:
+            shares[cell] = (current @ basis.T.astype(np.float64)).var(axis=0) / whole
+    return shares
+
+
 def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
     """Return (N, cells * components) of the frame at t, cell after cell."""
     # Float64 inside, so that a row's result does not depend on how many rows BLAS gets at once.

@@ -61,6 +61,13 @@ def scene_size_groups(text: str) -> Groups:
     return tuple(groups)
 
 
+def groups_as_text(groups: Groups) -> str:
+    """Write groups as `scene_size_groups` reads them."""
+    return ",".join(
+        f"{first}+" if last is None else str(first) if first == last else f"{first}-{last}" for first, last in groups
+    )
+
+
 def check_groups(groups: Groups) -> None:
     """Refuse groups that leave a scene size out, or have it twice."""
     next_size: int | None = 1
@@ -146,7 +153,7 @@ class NetConfig:
     """Largest relative change of contrast, and of brightness as a share of full scale."""
     views: int = 4
     """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
-    computed once. The second stage draws anew every time."""
+    computed once. A single one is the frames as they are. The second stage draws anew every time."""
     causal: bool = False
     """nn2 looks at earlier samples of the scene only (a one-directional LSTM)."""
     autocast: bool = False

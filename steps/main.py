@@ -1,7 +1,7 @@
 """Run all five steps as nested runs of one parent, reusing what is already there.
 
 Reads   the dataset
-Writes  the five runs and versions, submission.csv, a leaderboard
+Writes  the five runs and versions, submission.csv; a leaderboard and report.html on its own run
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from atma18 import leaderboard, pipeline, tracking
+from atma18 import pipeline, report, tracking
 from steps import options
 
 
@@ -31,10 +31,7 @@ def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None
         tracking.describe_parent(parent, experiment)
         done = pipeline.run_all(experiment, configs, reuse=reuse)
         pipeline.deliver(done["blend"], out)
-        board = leaderboard.of_runs(done)
-        tracking.finish_parent(
-            parent, board.table, {name: result.upstream.run_id for name, result in done.items()}, board.markdown
-        )
+        board = report.keep(parent, experiment, done, options.as_typed(options.given(**given)))
     click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 
 

@@ -15,7 +15,16 @@ import click
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
-from atma18.presets import BLEND_METHODS, BOOSTED_TARGETS, ENGINES, PRESETS, Groups, check_groups, scene_size_groups
+from atma18.presets import (
+    BLEND_METHODS,
+    BOOSTED_TARGETS,
+    ENGINES,
+    PRESETS,
+    Groups,
+    check_groups,
+    groups_as_text,
+    scene_size_groups,
+)
 from steps.messages import clear_messages
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -225,6 +234,17 @@ def backbone(command: Command) -> Command:
 def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the values that were given, without those left to the preset."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def as_typed(given: dict[str, Any]) -> dict[str, str]:
+    """Return given values as a person types them."""
+
+    def typed(value: Any) -> str:  # noqa: ANN401 - any option's value
+        if isinstance(value, tuple):
+            return groups_as_text(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return {name: typed(value) for name, value in given.items()}
 
 
 @contextmanager

@@ -436,3 +436,15 @@ def test_a_cell_that_never_changes_and_a_single_training_sample_can_be_fitted():
     for rows in (np.arange(20), np.array([3])):
         fold = embedding.fit_fold(cells, np.ones((20, 18)), rows, scenes, EmbedConfig(svd_components=2))
         np.testing.assert_allclose(fold.probe(fold.features(cells)), 1.0)
+
+
+def test_what_components_explain_adds_up_to_all_where_there_are_as_many_as_channels():
+    """Two channels with variances 4 and 1 that do not go together: their axes explain 4/5 and 1/5."""
+    values = np.array([[2, 1], [2, -1], [-2, 1], [-2, -1]], np.float16)
+    cells = np.zeros((4, 3, 2, 2), np.float16)
+    cells[:, 0, 0] = values
+    components = np.stack([np.eye(2), np.eye(2)]).astype(np.float32)
+
+    shares = embedding.explained_variance(cells, components)
+
+    np.testing.assert_allclose(shares, [[0.8, 0.2], [0, 0]], atol=1e-6)

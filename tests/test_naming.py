@@ -3,7 +3,7 @@
 import pytest
 from mlflow import MlflowClient
 
-from steps import blend, gbdt, nn1, nn2
+from steps import blend, embed, gbdt, nn1, nn2
 from tests.store import all_runs, call, first, newest, ran, refused, version_of
 
 pytestmark = pytest.mark.e2e
@@ -141,3 +141,22 @@ def test_a_name_that_leads_nowhere_ends_the_step_before_any_work(there):
 
     [run] = all_runs()[before:]
     assert "atma18.data_sha256" not in run.data.tags  # it had not even said what it would do
+
+
+def test_models_and_versions_say_what_they_are_in_the_ui(there):
+    for step in ("embed", "nn1", "nn2", "gbdt", "blend"):
+        model, run = MlflowClient().get_registered_model(f"atma18-{step}"), first(step)
+        assert "x forward, y left, z vertical" in model.description
+        version = MlflowClient().get_model_version(f"atma18-{step}", version_of(step, run))
+        assert version.description.startswith(f"Run {run.info.run_id}. OOF MAE {run.data.metrics['oof/mae_m']:.4f} m")
+
+
+def test_a_persons_own_words_on_a_model_stay(there, tiny_folder):
+    client, name = MlflowClient(), "atma18-embed"
+    before = client.get_registered_model(name).description
+    client.update_registered_model(name, "our words")
+
+    ran(call(embed, f"--data={tiny_folder}", "--seed=77"))
+
+    assert client.get_registered_model(name).description == "our words"
+    client.update_registered_model(name, before)

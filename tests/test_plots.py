@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from atma18 import plots
 from atma18.camera import COMPETITION_CAMERA, Camera
 from atma18.schema import TARGETS, WAYPOINT_TIMES_S
+from atma18.scores import Part, Score
 
 LEFT_TURN_M = np.stack([4 * np.arange(1, 7), 0.2 * np.arange(1, 7) ** 2, np.zeros(6)], axis=-1).reshape(1, 18)
 FRAME = np.random.default_rng(0).integers(0, 255, (1, 64, 128, 3)).astype(np.uint8)
@@ -22,6 +23,17 @@ def some_targets(n=30):
     return truth_m + np.tile([0.3, -0.2, 0.1], 6) * np.repeat(np.arange(1, 7), 3), truth_m
 
 
+def some_scores():
+    """Two sizes and a band of speed, whose errors are 0.1, 0.2, 0.3 m give or take 0.05."""
+    parts = [("size", "1"), ("size", "6+"), ("speed", "0-1"), ("axis", "x")]
+    return [
+        Score(Part(by, name, np.ones(7), np.arange(18)), 0.1 * i, 0.1 * i - 0.05, 0.1 * i + 0.05)
+        for i, (by, name) in enumerate(parts, start=1)
+    ]
+
+
+GAIN = pd.Series({"nn1/x_5": 0.5, "can/vEgo": 0.3, "nn1/y_5": 0.2})
+
 FIGURES = {
     "mae_by_horizon": lambda: plots.mae_by_horizon(*some_targets()),
     "oof_against_target": lambda: plots.oof_against_target(*some_targets()),
@@ -29,7 +41,16 @@ FIGURES = {
     "contact_sheet": lambda: plots.contact_sheet(THREE, LEFT_TURN_M, [BOX_PX], COMPETITION_CAMERA, ["a_20"]),
     "learning_curves": lambda: plots.learning_curves([np.array([2.0, 1.0])], [np.array([2.5, 1.5])]),
     "blend_weights": lambda: plots.blend_weights(np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"]),
+    "mae_by_part": lambda: plots.mae_by_part(some_scores()),
+    "residuals": lambda: plots.residuals(*some_targets()),
+    "scene_by_scene": lambda: plots.scene_by_scene(np.ones(4), np.ones(4), np.array([*"aabb"]), ("blend", "gbdt")),
+    "feature_importance": lambda: plots.feature_importance(GAIN),
+    "error_correlation": lambda: plots.error_correlation(np.stack(some_targets()), ["nn1", "nn2"]),
+    "explained_variance": lambda: plots.explained_variance(np.full((8, 3), 0.2), 4),
+    "similarity_by_speed": lambda: plots.similarity_by_speed(np.full((5, 2), 0.9), np.arange(5) * 8.0),
 }
+UNITS = ("(m)", "(s)", "(px)", "(share of 1)", "(samples)", "(m/s)")
+COUNTED = ("epoch", "component", "feature", "input")
 
 
 @pytest.mark.parametrize("draw", list(FIGURES.values()), ids=list(FIGURES))
@@ -38,9 +59,9 @@ def test_every_panel_names_what_its_axes_show_and_can_be_saved(draw):
 
     assert isinstance(figure, Figure)
     for axes in figure.axes:
-        assert axes.get_title()
+        assert axes.get_title() or axes.get_label() == "<colorbar>"
         for label in (axes.get_xlabel(), axes.get_ylabel()):
-            assert label == "epoch" or label.endswith(("(m)", "(s)", "(px)", "(share of 1)", "(samples)")), label
+            assert label in COUNTED or label.endswith(UNITS) or axes.get_label() == "<colorbar>", label
     figure.savefig(BytesIO(), format="png")
 
 
@@ -235,3 +256,96 @@ def test_the_leaderboard_shows_every_interval_where_its_part_is():
     assert drawn == [[0.1, 0.2]]  # the blend is not compared with itself
     [intervals] = gains.collections
     np.testing.assert_allclose([s[:, 0] for s in intervals.get_segments()], [[-0.05, 0.2], [0.1, 0.3]])
+
+
+def test_errors_by_part_are_drawn_with_their_intervals_sizes_beside_speeds():
+    sizes, speeds = plots.mae_by_part(some_scores()).axes
+
+    assert [label.get_text() for label in sizes.get_xticklabels()] == ["1\n7", "6+\n7"]
+    assert [label.get_text() for label in speeds.get_xticklabels()] == ["0-1\n7"]
+    np.testing.assert_allclose(sizes.lines[0].get_ydata(), [0.1, 0.2])
+    np.testing.assert_allclose([s[:, 1] for s in sizes.collections[0].get_segments()], [[0.05, 0.15], [0.15, 0.25]])
+    np.testing.assert_allclose(speeds.get_ylim(), plots.MAE_RANGE_M)
+
+
+def test_residuals_show_which_way_predictions_err():
+    """101 samples that are 0 … 1 m too far at every horizon: a twentieth is below 0.05 m, half below 0.5 m."""
+    truth_m = np.zeros((101, 18))
+    predicted_m = truth_m + np.linspace(0, 1, 101)[:, None] * np.tile([1, 0, -0.1], 6)
+
+    panels = plots.residuals(predicted_m, truth_m).axes
+
+    for panel, factor, limits_m in zip(panels, (1, 0, -0.1), plots.RESIDUAL_RANGES_M, strict=True):
+        np.testing.assert_allclose(panel.lines[0].get_ydata(), 0.5 * factor)
+        np.testing.assert_allclose(panel.get_ylim(), limits_m)
+        outer = panel.collections[0].get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose(sorted({outer.min(), outer.max()}), sorted({0.05 * factor, 0.95 * factor}))
+
+
+def test_scenes_are_drawn_by_their_mean_error_and_counted():
+    ours_m, other_m = np.array([0.1, 0.3, 1.0, 0.5]), np.array([0.4, 0.6, 0.5, 0.6])
+
+    [axes] = plots.scene_by_scene(ours_m, other_m, np.array([*"aabc"]), ("blend", "gbdt")).axes
+
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), [[0.2, 0.5], [1.0, 0.5], [0.5, 0.6]])
+    assert axes.get_title() == "blend is better in 67% of 3 scenes"
+    np.testing.assert_allclose([*axes.get_xlim(), *axes.get_ylim()], plots.MAE_RANGE_M * 2)
+
+
+def test_groups_of_features_gain_what_their_features_gain():
+    groups, features = plots.feature_importance(GAIN).axes
+
+    assert [label.get_text() for label in groups.get_yticklabels()] == ["nn1", "can"]
+    np.testing.assert_allclose([bar.get_width() for bar in groups.patches], [0.7, 0.3])
+    assert [label.get_text() for label in features.get_yticklabels()] == ["nn1/x_5", "can/vEgo", "nn1/y_5"]
+    assert (
+        groups.patches[0].get_facecolor() == features.patches[0].get_facecolor() != features.patches[1].get_facecolor()
+    )
+
+
+def test_inputs_that_err_alike_have_a_correlation_of_one_whatever_the_size_of_a_target():
+    one_m = np.random.default_rng(0).normal(size=(1000, 18)) * np.repeat([1, 10, 100], 6)
+    other_m = np.random.default_rng(1).normal(size=(1000, 18)) * np.repeat([1, 10, 100], 6)
+
+    axes = plots.error_correlation(np.stack([one_m, one_m, other_m]), ["nn1", "nn2", "gbdt"]).axes[0]
+
+    np.testing.assert_allclose(axes.images[0].get_array(), [[1, 1, 0], [1, 1, 0], [0, 0, 1]], atol=0.02)
+    with pytest.raises(ValueError, match="expected 3 names, found 1"):
+        plots.error_correlation(np.stack([one_m, one_m, other_m]), ["nn1"])
+
+
+def test_components_explain_more_and_more():
+    axes = plots.explained_variance(np.array([[0.5, 0.2], [0.3, 0.1]]), 2).axes[0]
+
+    assert [line.get_label() for line in axes.lines] == ["row 0, column 0", "row 0, column 1"]
+    np.testing.assert_allclose([line.get_ydata() for line in axes.lines], [[0.5, 0.7], [0.3, 0.4]])
+    assert axes.get_title().endswith("55% explained on average")
+
+
+def test_similarity_is_drawn_in_the_band_of_its_speed():
+    similarity = np.array([[1.0, 0.9], [1.0, 0.9], [0.6, 0.5], [0.8, 0.7], [0.7, 0.6]])
+    speed_mps = np.array([0.0, 0.0, 30.0, 30.0, 30.0])
+
+    [axes] = plots.similarity_by_speed(similarity, speed_mps).axes
+
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    for pair, (line, _, _) in enumerate(axes.containers):
+        np.testing.assert_allclose(line.get_ydata(), [[1.0, 0.7], [0.9, 0.6]][pair])
+        np.testing.assert_allclose(line.get_xdata().round(), [0, len(names) - 1])
+
+
+def test_the_samples_that_are_shown_are_those_that_people_look_for(tiny):
+    error_m = np.zeros(len(tiny.train))
+    error_m[5] = 9.0
+
+    chosen = plots._telling(tiny, error_m)
+
+    targets_m, speed_mps = tiny.targets_m, tiny.train.signals["vEgo"].to_numpy()
+    assert chosen["worst"] == 5
+    assert (
+        abs(targets_m[chosen["sharpest turn"], TARGETS.index("y_5")]) == abs(targets_m[:, TARGETS.index("y_5")]).max()
+    )
+    left_m = targets_m[:, TARGETS.index("x_5")] - 3 * speed_mps
+    assert left_m[chosen["hardest stop"]] == left_m.min()
+    assert list(chosen) == ["typical", "sharpest turn", "hardest stop", "alone in its scene", "worst"]
+    assert tiny.train.scene_sizes[chosen["alone in its scene"]] == 1

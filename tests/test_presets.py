@@ -13,6 +13,7 @@ from atma18.presets import (
     NetConfig,
     StageConfig,
     config_from_json,
+    groups_as_text,
     scene_size_groups,
 )
 
@@ -245,3 +246,8 @@ def test_impossible_values_are_refused_saying_what_was_expected(make, message):
 )
 def test_the_smallest_possible_values_are_accepted(config):
     assert replace(config) == config
+
+
+@pytest.mark.parametrize("text", ["1+", "1-2,3+", "1,2,3-5,6+"])
+def test_groups_are_written_as_they_are_read(text):
+    assert groups_as_text(scene_size_groups(text)) == text

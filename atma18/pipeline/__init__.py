@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from atma18.experiment import Experiment
 from atma18.pipeline.blend import blend, deliver
+from atma18.pipeline.compare import compare
 from atma18.pipeline.embed import embed
 from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
@@ -20,6 +21,7 @@ __all__ = [
     "Result",
     "Step",
     "blend",
+    "compare",
     "deliver",
     "embed",
     "gbdt",

@@ -36,7 +36,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
     given = [name.strip() for name in inputs]
     if not given or not all(given):
         raise ValueError(f"inputs: expected runs, separated by single commas, found {','.join(inputs)!r}")
-    upstreams = _named_apart(given, [tracking.resolve(name, experiment) for name in given])
+    upstreams = named_apart(given, [tracking.resolve(name, experiment) for name in given])
 
     def work(run: StepRun) -> None:
         folds = experiment.folds.of(dataset.train.ids)
@@ -55,6 +55,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         run.measure({"in_sample/mae_m": metrics.mae_m(in_sample.oof_m, dataset.targets_m)})
         _compare(run, experiment, cross_fitted_m, {name: p.oof_m for name, p in predictions.items()}, upstreams)
         run.keep_figure("blend_weights", plots.blend_weights(model.weights, names, model.labels))
+        run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
         run.keep_json("weights", model.to_json())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
@@ -68,7 +69,7 @@ def deliver(result: Result, out: Path) -> None:
     print(f"blend: the submission is {out.absolute()}")
 
 
-def _named_apart(given: Sequence[str], upstreams: Sequence[Upstream]) -> dict[str, Upstream]:
+def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
     """Name each run after its step, a second one of a step `<step>-2`, in an order that does not depend on the caller.
 
     Raises:
@@ -78,7 +79,7 @@ def _named_apart(given: Sequence[str], upstreams: Sequence[Upstream]) -> dict[st
     for name, upstream in zip(given, upstreams, strict=True):
         named_by.setdefault(upstream.run_id, []).append(name)
     if twice := [f"run {run_id} as {', '.join(names)}" for run_id, names in named_by.items() if names[1:]]:
-        raise ValueError(f"inputs: expected each run once, found {first_few(twice)}: name it once")
+        raise ValueError(f"{what}: expected each run once, found {first_few(twice)}: name it once")
     named: dict[str, Upstream] = {}
     for upstream in sorted(upstreams, key=lambda u: (tracking.STEPS.index(u.step), u.started_ms, u.run_id)):
         same = sum(other.step == upstream.step for other in named.values())

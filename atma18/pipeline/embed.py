@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from atma18 import backbones, embedding, precision, stacking
+from atma18 import backbones, embedding, plots, precision, stacking
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Step
 from atma18.presets import EmbedConfig
+from atma18.schema import FRAME_SHAPE
 from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun
 
@@ -47,6 +48,11 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
         features = {split: tuple(fold.features(cells[split]) for fold in fitted) for split in samples}
         inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
         _tables(experiment, features).write(run.folder / "features")
+        shares = embedding.explained_variance(cells["train"], fitted[0].components)
+        run.keep_figure("explained_variance", plots.explained_variance(shares, backbone.cells(*FRAME_SHAPE[1:3])[1]))
+        similarity = features["train"][0].similarity.reshape(len(dataset.train), -1, 2).mean(axis=1)
+        speed_mps = dataset.train.signals["vEgo"].to_numpy(np.float64)
+        run.keep_figure("similarity_by_speed", plots.similarity_by_speed(similarity, speed_mps))
         run.keep_predictions(
             predict_all(model, dataset.train, folds, dataset.test, (inputs[0], inputs[1]), machine.device)
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from atma18 import boosting, stacking, tracking
+from atma18 import boosting, plots, stacking, tracking
 from atma18.embedding import EmbeddingTables
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
@@ -64,6 +64,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
         run.keep_predictions(predicted)
         gain = model.feature_importance()
         run.keep_table("feature_importance", gain.rename_axis("feature").reset_index(name="gain"))
+        run.keep_figure("feature_importance", plots.feature_importance(gain))
         by_group = gain.groupby([name.split("/")[0] for name in gain.index]).sum()
         run.measure({f"importance/{group}": share for group, share in by_group.items()})
         run.keep_servable(model, upstreams)

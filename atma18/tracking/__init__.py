@@ -2,8 +2,9 @@
 
 `store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
 makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names, `lifecycle`
-begins and ends runs, `runs` is what a step does meanwhile; `promotion` moves the champion, `rehearsal` asks a servable
-before, `lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
+begins and ends runs, `runs` is what a step does meanwhile, `records` what other commands leave; `promotion` moves the
+champion, `rehearsal` asks a servable before, `lineage` says what a run came from (`tree` draws it), and `doctor`
+examines all of it.
 """
 
 import os
@@ -16,7 +17,7 @@ os.environ.update(
 from atma18.tracking.admission import alone, look
 from atma18.tracking.doctor import Examination, Finding, examine
 from atma18.tracking.identity import Identity
-from atma18.tracking.lifecycle import command_run
+from atma18.tracking.lifecycle import LONGEST_TAG, command_run
 from atma18.tracking.lineage import Lineage, trace
 from atma18.tracking.promotion import (
     PREVIOUS,
@@ -29,23 +30,23 @@ from atma18.tracking.promotion import (
     refuse,
     roll_back,
 )
-from atma18.tracking.registry import CHAMPION, folds_of, named_run, resolve, reusable
-from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
-from atma18.tracking.runs import (
-    StepRun,
+from atma18.tracking.records import (
     describe_parent,
-    figures_of,
     finish_parent,
+    record_comparison,
     record_evaluation,
     record_predictions,
-    step_run,
 )
-from atma18.tracking.store import command, empty_run_folders, ui_command
+from atma18.tracking.registry import CHAMPION, folds_of, named_run, resolve, reusable
+from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
+from atma18.tracking.runs import StepRun, figures_of, step_run
+from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.tree import as_tree
 from atma18.tracking.upstream import STEPS, Upstream
 
 __all__ = [
     "CHAMPION",
+    "LONGEST_TAG",
     "PREVIOUS",
     "QUIET",
     "STEPS",
@@ -73,7 +74,9 @@ __all__ = [
     "look",
     "named_run",
     "open_blend",
+    "page_of",
     "promote",
+    "record_comparison",
     "record_evaluation",
     "record_predictions",
     "refuse",

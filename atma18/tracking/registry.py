@@ -1,6 +1,7 @@
 """The registry: versions of verified runs, and the way from a name that somebody typed to a run that is whole."""
 
 import re
+from collections.abc import Mapping
 
 import mlflow
 from mlflow.entities import Run
@@ -17,6 +18,18 @@ from atma18.tracking.upstream import STAGE_TAG, STEPS, Upstream, open_run
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 FIRST = "first"
+
+_DESCRIPTIONS = {
+    "embed": "What a frozen image backbone sees in the frames, with a linear probe on it.",
+    "nn1": "A net on the three frames and the CAN signals of one sample.",
+    "nn2": "A net on frames and CAN signals of all samples of a scene, with an LSTM over them.",
+    "gbdt": "Boosted trees on CAN signals, scene features, the embedding and the nets' predictions.",
+    "blend": "A convex mean of other runs' predictions, with weights by scene size; `champion` moves by `promote`.",
+}
+_OUTPUT = (
+    "It predicts 18 numbers per sample, in metres: x forward, y left, z vertical, 0.5 to 3.0 s ahead, in the vehicle "
+    "frame at t. It holds all that it needs from raw frames on."
+)
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/@]+))")
@@ -182,6 +195,17 @@ def register(upstream: Upstream) -> ModelVersion:
         run = store.client().get_run(upstream.run_id)
         tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
         version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
+        _describe(upstream, version, run.data.metrics)
         if upstream.stage != FIRST:
             store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
     return version
+
+
+def _describe(upstream: Upstream, version: ModelVersion, figures: Mapping[str, float]) -> None:
+    """Say what a model is, unless somebody has said it already, and what this version scores."""
+    client = store.client()
+    if not client.get_registered_model(version.name).description:
+        client.update_registered_model(version.name, f"{_DESCRIPTIONS[upstream.step]} {_OUTPUT}")
+    scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
+    said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
+    client.update_model_version(version.name, version.version, f"Run {upstream.run_id}. {said}.")

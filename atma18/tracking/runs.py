@@ -25,7 +25,6 @@ from atma18.servable import Member, Model, Sensors
 from atma18.stopwatch import Phase
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
-from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
 
@@ -73,7 +72,8 @@ class StepRun:
         dataset, folds = self.experiment.dataset, predictions.folds
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
-        for score in scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes):
+        found = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
+        for score in found:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             self.measure({name: score.mae_m} | interval)
@@ -82,11 +82,11 @@ class StepRun:
         median_m = metrics.in_fold_median(dataset.targets_m, folds)
         references = {"constant_velocity": constant_velocity_m, "median": median_m}
         self.measure(
-            {f"reference/{name}_m": metrics.mae_m(found, dataset.targets_m) for name, found in references.items()}
+            {f"reference/{name}_m": metrics.mae_m(said_m, dataset.targets_m) for name, said_m in references.items()}
         )
         if dropped := metrics.size_mix(dataset.train.scene_sizes, dataset.test.scene_sizes).dropped:
             self.note(testmix_dropped=",".join(dropped))
-        for name, figure in plots.of_predictions(dataset, predictions.oof_m).items():
+        for name, figure in plots.of_predictions(dataset, predictions.oof_m, found).items():
             self.keep_figure(name, figure)
 
     def keep_table(self, name: str, table: pd.DataFrame) -> None:
@@ -138,14 +138,14 @@ class StepRun:
             "threads": self.identity.threads,
             "config": asdict(config),
         }
-        tags = self.identity.tags | _setting_tags(self.experiment)
+        tags = self.identity.tags | setting_tags(self.experiment)
         self.keep_json("config", resolved | {"tags": tags})  # anybody can change a tag, nobody this file
         self.experiment.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
         store.client().log_batch(self.run_id, params=parameters)
         for name, value in tags.items():
             store.client().set_tag(self.run_id, name, value)
-        _log_datasets(self.experiment)
+        log_datasets(self.experiment)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
         if models:
             store.client().log_inputs(self.run_id, models=models)
@@ -187,69 +187,13 @@ def step_run(
     registry.register(step.finished)
 
 
-def describe_parent(run_id: str, experiment: Experiment) -> None:
-    """Say on the run under which the steps of `main` nest what they have in common."""
-    tags = {"data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
-    for name, value in ({PREFIX + name: value for name, value in tags.items()} | _setting_tags(experiment)).items():
-        store.client().set_tag(run_id, name, value)
-    _log_datasets(experiment)
-
-
-def finish_parent(run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str) -> None:
-    """Keep the leaderboard and name the five runs, reused ones included."""
-    mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
-    for name, step_run_id in steps.items():
-        store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
-    store.client().set_tag(run_id, DESCRIPTION, description[:LONGEST_TAG])
-
-
-def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
-    """Keep test scores with the run of `evaluate`, and which run's they are, if they are a run's."""
-    now_ms = int(time.time() * 1000)
-    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
-    mlflow.log_table(scores, "scores.json")
-    if of is not None:
-        store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
-
-
-def record_predictions(
-    run_id: str, of: Upstream, dataset: Dataset, given: Mapping[str, str], figures: Mapping[str, float], files: Path
-) -> None:
-    """Keep predictions with the run of `predict`: whose they are, of which drives, and the files themselves.
-
-    Args:
-        run_id: of `predict`.
-        of: the run whose servable predicted.
-        dataset: whose test samples were predicted.
-        given: the parameters as they were given; `data` among them.
-        figures: metrics.
-        files: the folder of what is kept.
-    """
-    now_ms = int(time.time() * 1000)
-    store.client().log_batch(
-        run_id,
-        metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()],
-        params=[Param(f"cfg.{name}", value) for name, value in given.items()],
-    )
-    tags = {
-        f"input.{of.step}": of.run_id,
-        "data_sha256": dataset.sha256,
-        "absent_sensors": ",".join(dataset.absent) or "none",
-        "git": git_state(),
-    }
-    for name, value in tags.items():
-        store.client().set_tag(run_id, PREFIX + name, value)
-    _log_samples(dataset, given["data"], "testing", dataset.test)
-    store.client().log_inputs(run_id, models=[LoggedModelInput(of.manifest.model_id)])
-    store.client().log_artifacts(run_id, str(files))
-
-
 def figures_of(run_id: str) -> dict[str, float]:
     """Return the newest value of every metric of a run."""
     return dict(store.client().get_run(run_id).data.metrics)
 
 
-def _setting_tags(experiment: Experiment) -> dict[str, str]:
+def setting_tags(experiment: Experiment) -> dict[str, str]:
+    """Return what a run says of its setting."""
     absent = ",".join(experiment.dataset.absent) or "none"
     found = {"preset": experiment.preset_name, "git": git_state(), "absent_sensors": absent}
     return {PREFIX + name: value for name, value in found.items()}
@@ -263,13 +207,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _log_datasets(experiment: Experiment) -> None:
+def log_datasets(experiment: Experiment) -> None:
+    """Show both splits in the UI."""
     dataset = experiment.dataset
     for context, samples in (("training", dataset.train), ("testing", dataset.test)):
-        _log_samples(dataset, experiment.data, context, samples)
+        log_samples(dataset, experiment.data, context, samples)
 
 
-def _log_samples(dataset: Dataset, data: str, context: str, samples: Samples) -> None:
+def log_samples(dataset: Dataset, data: str, context: str, samples: Samples) -> None:
     """Show a split in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
     name = DEMO if data == DEMO else dataset.folder.resolve().name
     table = samples.signals.assign(ID=samples.ids.astype(object))

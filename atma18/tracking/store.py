@@ -68,6 +68,11 @@ def command(entry_point: str, parameters: Mapping[str, str]) -> str:
     return " ".join(words + [f"-P {name}={shlex.quote(value)}" for name, value in parameters.items()])
 
 
+def page_of(run_id: str) -> str:
+    """Return where MLflow's UI shows a run, beside wherever it is open."""
+    return f"#/experiments/{client().get_run(run_id).info.experiment_id}/runs/{run_id}"
+
+
 def ui_command() -> str:
     """Return the one line that opens MLflow's UI over this store, or says where it already runs."""
     uri = mlflow.get_tracking_uri()

@@ -1,0 +1,96 @@
+"""A page of samples that opens from disk: frames with true and predicted waypoints, to be sorted and filtered."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from atma18.dataset import Dataset
+from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, WAYPOINT_TIMES_S, FloatArray, IntArray, UInt8Array
+
+MOST_SAMPLES = 300
+_PAGE = Path(__file__).with_name("gallery.html")
+
+
+def choose(error_m: FloatArray, most: int = MOST_SAMPLES) -> IntArray:
+    """Choose samples whose errors are spread evenly from the smallest to the largest, those two included.
+
+    Args:
+        error_m: (N,) metres.
+        most: samples at most.
+
+    Returns:
+        Their rows, ascending.
+    """
+    order = np.argsort(error_m, kind="stable")
+    places = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(np.int64))
+    return np.sort(order[places])
+
+
+def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequence[str], title: str) -> str:
+    """Write the page.
+
+    Args:
+        dataset: whose training samples were predicted.
+        predictions_m: per model (N, 18) out-of-fold predictions, metres, vehicle frame at t; the last one's errors
+            choose the samples.
+        tables: texts that stand above the gallery as they are.
+        title: of the page.
+
+    Returns:
+        HTML that needs no other file and no network.
+    """
+    models = list(predictions_m)
+    last_m = predictions_m[models[-1]]
+    rows = choose(np.abs(last_m - dataset.targets_m).mean(axis=1))
+    sizes, frames = dataset.train.scene_sizes[rows], dataset.train.frames[rows][:, 0]
+    per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / dataset.camera.image_size_px
+
+    def drawn(targets_m: FloatArray) -> tuple[list[object], list[object]]:
+        """Return pixels in the frame, None where a waypoint is not in front of the camera, and metres from above."""
+        waypoints_m = targets_m.reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
+        pixels = dataset.camera.project(waypoints_m) * per_frame
+        seen = [[None if np.isnan(p).any() else [round(float(v), 1) for v in p] for p in chain] for chain in pixels]
+        return list(seen), waypoints_m[..., :2].round(2).tolist()
+
+    truth_m = dataset.targets_m[rows]
+    truth_px, truth_above_m = drawn(truth_m)
+    by_model = {name: (found_m[rows], *drawn(found_m[rows])) for name, found_m in predictions_m.items()}
+    samples = [
+        {
+            "id": str(dataset.train.ids[row]),
+            "size": int(sizes[i]),
+            "frame": _data_uri(frames[i]),
+            "truth": {"px": truth_px[i], "m": truth_above_m[i]},
+            "models": {
+                name: {"px": px[i], "m": above_m[i], "errors": np.abs(found_m[i] - truth_m[i]).round(4).tolist()}
+                for name, (found_m, px, above_m) in by_model.items()
+            },
+        }
+        for i, row in enumerate(rows.tolist())
+    ]
+    data = {
+        "models": models,
+        "axes": AXES,
+        "times": list(map(float, WAYPOINT_TIMES_S)),
+        "of": len(dataset.train),
+        "samples": samples,
+    }
+    above = "".join(f"<pre>{html.escape(text)}</pre>" for text in tables)
+    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # nothing in it can end the script
+    parts = {"@TITLE@": html.escape(title), "@ABOVE@": above, "@DATA@": written}
+    text = _PAGE.read_text()
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
+
+
+def _data_uri(frame: UInt8Array) -> str:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

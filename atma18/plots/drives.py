@@ -1,0 +1,106 @@
+"""Pictures of samples: where the car went, and where it was said to go."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from atma18.camera import Camera
+from atma18.plots.style import check_lengths, waypoints
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, UInt8Array
+
+_CHAIN: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.8}
+TRUTH = _CHAIN | {"color": "#56B4E9", "marker": "s", "markersize": 8, "linewidth": 3, "label": "truth"}
+PREDICTED = _CHAIN | {"color": "#E69F00", "marker": "o", "markersize": 4.5, "linewidth": 1.5, "label": "predicted"}
+"""The truth is drawn first and broader, so that it shows behind a perfect prediction."""
+
+REACHES_M = (10.0, 20.0, 40.0, 90.0)
+"""Lengths of the bird's-eye panel; the truth decides, so that a sample looks the same in every run."""
+
+
+def trajectories(
+    frames: UInt8Array, predicted_m: FloatArray, truth_m: FloatArray, camera: Camera, titles: Sequence[str]
+) -> Figure:
+    """Draw each sample's waypoints into its frame and, beside it, from above.
+
+    Args:
+        frames: (n, 64, 128, 3) RGB at t.
+        predicted_m: (n, 18) metres, vehicle frame at t.
+        truth_m: (n, 18) metres, vehicle frame at t.
+        camera: that took the frames.
+        titles: n titles, of the frames.
+
+    Raises:
+        ValueError: If the lengths differ or are 0.
+    """
+    check_lengths("predictions, truths and titles", frames, predicted_m, truth_m, titles)
+    figure = Figure(figsize=(11, 2.9 * len(titles) + 0.4), layout="constrained")
+    panels = figure.subplots(len(titles), 2, squeeze=False)
+    chains_m = np.stack([waypoints(truth_m), waypoints(predicted_m)], axis=1)  # (n, 2, 6, 3)
+    for (left, right), frame, chain_m, title in zip(panels, frames, chains_m, titles, strict=True):
+        _draw_in_frame(left, frame, chain_m, camera)
+        _draw_from_above(right, chain_m)
+        left.set_title(title)
+        right.set_title(f"MAE {np.abs(chain_m[1] - chain_m[0]).mean():.3f} m")
+    figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def contact_sheet(
+    frames: UInt8Array,
+    truth_m: FloatArray,
+    boxes_px: Sequence[FloatArray],
+    camera: Camera,
+    titles: Sequence[str],
+) -> Figure:
+    """Draw samples one below the other: the three frames by time, the last with what follows, and that from above.
+
+    Args:
+        frames: (n, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s.
+        truth_m: (n, 18) metres, vehicle frame at t.
+        boxes_px: n times (B, 4) left, top, right and bottom of traffic lights at t.
+        camera: that took the frames.
+        titles: n titles.
+
+    Raises:
+        ValueError: If the lengths differ or are 0.
+    """
+    check_lengths("targets, boxes and titles", frames, truth_m, boxes_px, titles)
+    figure = Figure(figsize=(20, 2.9 * len(titles) + 0.4), layout="constrained")
+    panels = figure.subplots(len(titles), 4, squeeze=False)
+    for row, shots, chain_m, boxes, title in zip(panels, frames, waypoints(truth_m), boxes_px, titles, strict=True):
+        for axes, shot, when in zip(row, shots[::-1], ("t - 1.0 s", "t - 0.5 s"), strict=False):
+            _draw_in_frame(axes, shot, chain_m[:0], camera)
+            axes.set_title(when)
+        _draw_in_frame(row[2], shots[0], chain_m[None], camera)
+        for left, top, right, bottom in boxes:
+            row[2].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#F0E442"))
+        _draw_from_above(row[3], chain_m[None])
+        row[2].set_title(f"t: {title}")
+        row[3].set_title("0.5 … 3.0 s")
+    return figure
+
+
+def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: Camera) -> None:
+    """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; what is outside or behind is not seen."""
+    axes.imshow(frame, interpolation="nearest")
+    per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
+    for pixels, style in zip(camera.project(chains_m) * per_frame, (TRUTH, PREDICTED), strict=False):
+        axes.plot(pixels[:, 0], pixels[:, 1], **style)
+    axes.set(xlim=(-0.5, FRAME_WIDTH_PX - 0.5), ylim=(FRAME_HEIGHT_PX - 0.5, -0.5))
+    axes.set(xlabel="u, right (px)", ylabel="v, down (px)")
+
+
+def _draw_from_above(axes: Axes, chains_m: FloatArray) -> None:
+    """Draw true and predicted waypoints, (1 or 2, 6, 3), from above, the car at the origin and heading right."""
+    needed_m = max(chains_m[0, :, 0].max(), 4.5 * np.abs(chains_m[0, :, 1]).max())
+    reach_m = next((reach for reach in REACHES_M if 0.9 * reach >= needed_m), float(np.ceil(needed_m / 0.9)))
+    axes.plot(0, 0, marker=">", markersize=9, color="0.3", linestyle="none")
+    for chain_m, style in zip(chains_m, (TRUTH, PREDICTED), strict=False):
+        axes.plot(chain_m[:, 0], chain_m[:, 1], **style)
+    axes.set(xlim=(-0.1 * reach_m, 0.9 * reach_m), ylim=(-0.25 * reach_m, 0.25 * reach_m), aspect="equal")
+    axes.set(xlabel="x, forward (m)", ylabel="y, left (m)")
+    axes.grid(alpha=0.3)

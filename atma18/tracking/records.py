@@ -1,0 +1,93 @@
+"""What commands that are no steps leave on their runs: `main`, `evaluate`, `compare` and `predict`."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelInput, Metric, Param
+
+from atma18.dataset import Dataset
+from atma18.experiment import Experiment
+from atma18.tracking import store
+from atma18.tracking.identity import PREFIX, git_state
+from atma18.tracking.lifecycle import DESCRIPTION
+from atma18.tracking.runs import log_datasets, log_samples, setting_tags
+from atma18.tracking.upstream import Upstream
+
+
+def describe_parent(run_id: str, experiment: Experiment) -> None:
+    """Say on the run under which the steps of `main` nest what they have in common."""
+    tags = {"data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
+    for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(experiment)).items():
+        store.client().set_tag(run_id, name, value)
+    log_datasets(experiment)
+
+
+def finish_parent(
+    run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str, page: str
+) -> None:
+    """Keep the leaderboard and the page of samples, and name the five runs, reused ones included."""
+    mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
+    for name, step_run_id in steps.items():
+        store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
+    mlflow.log_text(page, "report.html")
+    store.client().set_tag(run_id, DESCRIPTION, description)
+
+
+def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
+    """Keep test scores with the run of `evaluate`, and which run's they are, if they are a run's."""
+    now_ms = int(time.time() * 1000)
+    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
+    mlflow.log_table(scores, "scores.json")
+    if of is not None:
+        store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
+
+
+def record_comparison(run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstream], figures: Path) -> None:
+    """Keep what `compare` found with its run: the gains of the first of the runs, the table, and the figures."""
+    now_ms = int(time.time() * 1000)
+    whole = table[(table["by"] == "") & (table["model"] != next(iter(runs)))].to_dict("records")
+    gains = {
+        f"gain_over_{row['model']}/{row['part']}_{name}": row[f"gain_{name}"]
+        for row in whole
+        for name in ("m", "low_m", "high_m")
+    }
+    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in gains.items()])
+    mlflow.log_table(table, "comparison.json")
+    store.client().log_artifacts(run_id, str(figures), "figures")
+    for name, upstream in runs.items():
+        store.client().set_tag(run_id, f"{PREFIX}input.{name}", upstream.run_id)
+
+
+def record_predictions(
+    run_id: str, of: Upstream, dataset: Dataset, given: Mapping[str, str], figures: Mapping[str, float], files: Path
+) -> None:
+    """Keep predictions with the run of `predict`: whose they are, of which drives, and the files themselves.
+
+    Args:
+        run_id: of `predict`.
+        of: the run whose servable predicted.
+        dataset: whose test samples were predicted.
+        given: the parameters as they were given; `data` among them.
+        figures: metrics.
+        files: the folder of what is kept.
+    """
+    now_ms = int(time.time() * 1000)
+    store.client().log_batch(
+        run_id,
+        metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()],
+        params=[Param(f"cfg.{name}", value) for name, value in given.items()],
+    )
+    tags = {
+        f"input.{of.step}": of.run_id,
+        "data_sha256": dataset.sha256,
+        "absent_sensors": ",".join(dataset.absent) or "none",
+        "git": git_state(),
+    }
+    for name, value in tags.items():
+        store.client().set_tag(run_id, PREFIX + name, value)
+    log_samples(dataset, given["data"], "testing", dataset.test)
+    store.client().log_inputs(run_id, models=[LoggedModelInput(of.manifest.model_id)])
+    store.client().log_artifacts(run_id, str(files))
