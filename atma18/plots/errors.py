@@ -168,6 +168,8 @@ def scene_by_scene(ours_m: FloatArray, other_m: FloatArray, scenes: StrArray, na
     axes.scatter(shown["ours"], shown["other"], s=8, alpha=alpha(len(table)), color=COLOURS[0], linewidths=0)
     axes.set(xscale="log", yscale="log", xlim=limits_m, ylim=limits_m, aspect="equal")
     axes.set(xlabel=f"{names[0]}: MAE of a scene (m)", ylabel=f"{names[1]}: MAE of a scene (m)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_title(f"{names[0]} is better in {better:.0%} of {len(table):,} scenes")
     axes.grid(alpha=0.3)
     return figure

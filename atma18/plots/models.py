@@ -13,7 +13,7 @@ from atma18.plots.style import COLOURS, ink_on, logarithmic, short
 from atma18.schema import FloatArray
 
 LEARNING_RANGE_M = (0.1, 10.0)
-SIMILARITY_RANGE = (0.0, 1.0)
+SIMILARITY_RANGE = (0.7, 1.0)
 MOST_FEATURES = 20
 
 
@@ -157,15 +157,17 @@ def similarity_by_speed(similarity: FloatArray, speed_mps: FloatArray) -> Figure
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     band = metrics.speed_band(speed_mps)
+    lowest = SIMILARITY_RANGE[0]
     present = [b for b in range(len(metrics.SPEED_BANDS)) if (band == b).any()]
     for pair, (name, colour) in enumerate(zip(("t and t-0.5 s", "t-0.5 s and t-1.0 s"), COLOURS, strict=False)):
         low, middle, high = (
             np.array([np.quantile(similarity[band == b, pair], q) for b in present]) for q in (0.1, 0.5, 0.9)
         )
         places = np.array(present) + 0.12 * (2 * pair - 1)
+        lowest = min(lowest, float(low.min()))
         axes.errorbar(places, middle, (middle - low, high - middle), color=colour, marker="o", capsize=3, label=name)
     axes.set_xticks(range(len(metrics.SPEED_BANDS)), [short(name) for name in metrics.SPEED_BANDS])
-    axes.set(ylim=SIMILARITY_RANGE, xlabel="speed (m/s)", ylabel="cosine (share of 1)")
+    axes.set(ylim=(lowest, SIMILARITY_RANGE[1]), xlabel="speed (m/s)", ylabel="cosine (share of 1)")
     axes.set_title("Similarity of cells: median, and 80 % of the samples")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
