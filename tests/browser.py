@@ -22,7 +22,14 @@ def opened(url, profile):
     """Open a page and let its scripts run; a browser that cannot reach anything but this machine."""
     browser = shutil.which("chromium")
     assert browser, "chromium is missing: apt-get install -y chromium"
-    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    words = [
+        browser,
+        "--window-size=2400,3000",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]
     words += [f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--timeout=60000"]
     words += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--dump-dom", url]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)

@@ -4,13 +4,11 @@ import base64
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -19,29 +17,13 @@ import pytest
 from mlflow import MlflowClient
 
 from atma18.schema import TARGETS
+from tests.server import free_port, wait_for
 from tests.store import BIN, PROJECT, SYSTEM_PATH, artifacts, first, version_of
 
 pytestmark = pytest.mark.e2e
 
 CHAMPION = "models:/atma18-blend@champion"
 JSON = "application/json"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(url, process, seconds=120):
-    for _ in range(seconds * 10):
-        assert process.poll() is None, "the server ended"
-        try:
-            with urlopen(url):
-                return
-        except URLError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer in {seconds} s")
 
 
 @pytest.fixture(scope="module")

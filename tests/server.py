@@ -1,0 +1,23 @@
+"""Servers of a test's own: a port that is free, and the wait until somebody answers on it."""
+
+import socket
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, process, seconds=120):
+    for _ in range(seconds * 10):
+        assert process.poll() is None, "the server ended"
+        try:
+            with urlopen(url):
+                return
+        except URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer in {seconds} s")

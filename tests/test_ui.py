@@ -1,0 +1,103 @@
+"""MLflow's own UI over a finished `main`, in a real browser: the pages where people look say what they should."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from urllib.parse import quote
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.browser import opened
+from tests.server import free_port, wait_for
+from tests.store import first, store_uri, version_of
+
+pytestmark = pytest.mark.e2e
+
+RUN_LINKS = r'href="#/experiments/\d+/runs/([0-9a-f]{32})"'
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+
+
+@pytest.fixture(scope="module")
+def ui(finished, module_patch, tmp_path_factory):
+    """Opens pages of the UI, which runs over the store of the finished `main`."""
+    port, folder = free_port(), tmp_path_factory.mktemp("ui")
+    words = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        store_uri(finished.store),
+        "--port",
+        str(port),
+    ]
+    with (folder / "log").open("w") as log, subprocess.Popen(words, cwd=folder, stdout=log, stderr=log) as server:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", server)
+            yield lambda page: opened(f"http://127.0.0.1:{port}/#/{page}", folder / "profile")
+        finally:
+            server.terminate()
+
+
+def words_of(page):
+    """The text of a page, with single spaces."""
+    bare = re.sub(r"<(script|style).*?</\1>", "", page.dom, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", bare)))
+
+
+def page_of(run):
+    return f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
+def test_the_run_table_sorted_by_error_shows_the_five_steps(ui):
+    children = quote(f"tags.mlflow.parentRunId = '{first('main').info.run_id}'")
+    order = quote("metrics.`oof/mae_m`")
+    experiment = first("main").info.experiment_id
+
+    page = ui(f"experiments/{experiment}/runs?searchFilter={children}&orderByKey={order}&orderByAsc=true")
+
+    runs = sorted(map(first, STEPS), key=lambda run: run.data.metrics["oof/mae_m"])
+    assert page.texts(RUN_LINKS) == [run.info.run_id for run in runs]
+    assert all(f"atma18-{step} v" in words_of(page) for step in STEPS)
+
+
+def test_the_parents_page_says_whether_the_blend_is_better_and_leads_to_every_step(ui):
+    page = ui(page_of(first("main")))
+
+    metrics = first("blend").data.metrics
+    best = min(("nn1", "nn2", "gbdt"), key=lambda name: metrics[f"gain_over_{name}/mean_m"])
+    assert re.search(
+        rf"<strong>The blend is \d\.\d{{4}} m (better|worse) than {best}, its best input</strong>", page.dom
+    )
+    assert "MAE 3.0 s ahead, best first:" in words_of(page)
+    assert {first(step).info.run_id for step in STEPS} <= set(page.texts(RUN_LINKS))
+    assert "<code>" in page.dom and "steps.promote" in words_of(page)
+
+
+def test_runs_open_side_by_side_with_their_metrics(ui):
+    runs = [first(step) for step in ("nn1", "nn2", "gbdt", "blend")]
+    ids = quote(json.dumps([run.info.run_id for run in runs]))
+
+    said = words_of(ui(f"compare-runs?runs={ids}&experiments={quote(json.dumps([runs[0].info.experiment_id]))}"))
+
+    assert "Comparing 4 Runs" in said
+    assert "oof/mae_m" in said
+    for run in runs:
+        assert f"{run.data.metrics['oof/mae_m']:.3f}"[:4] in said
+
+
+def test_a_blends_version_shows_its_alias_its_tags_and_where_it_comes_from(ui):
+    run = first("blend")
+    number = version_of("blend", run)
+
+    page = ui(f"models/atma18-blend/versions/{number}")
+
+    said = words_of(page)
+    aliases = MlflowClient().get_model_version("atma18-blend", number).aliases
+    assert all(f"@ {alias}" in said.replace("\xa0", " ") for alias in aliases)
+    assert run.info.run_id in page.texts(RUN_LINKS)
+    assert f"atma18.input.gbdt {first('gbdt').info.run_id}" in said
+    assert f"OOF MAE {run.data.metrics['oof/mae_m']:.4f} m" in said
