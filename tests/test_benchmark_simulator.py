@@ -102,7 +102,7 @@ def test_quick_report_ends_with_a_count_and_is_kept_as_json(tmp_path):
 
     kept = json.loads((tmp_path / "lines.json").read_text())
     lines = kept["lines"]
-    assert set(kept["made"]) == {"date", "commit", "processor", "cores", "memory_gb", "system"}
+    assert {"date", "commit", "cores"} <= set(kept["made"])
     alike = sum(line["alike"] for line in lines)
     assert done.stdout.splitlines()[-1] == f"{alike} of {len(lines)} alike, 300 scenes, seed 0"
     assert len(done.stdout.splitlines()) == len(lines) + 1
