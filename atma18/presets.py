@@ -153,7 +153,7 @@ class NetConfig:
     """Largest relative change of contrast, and of brightness as a share of full scale."""
     views: int = 4
     """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
-    computed once. A single one is the frames as they are. The second stage draws anew every time."""
+    computed once. The second stage draws anew every time."""
     causal: bool = False
     """nn2 looks at earlier samples of the scene only (a one-directional LSTM)."""
     autocast: bool = False

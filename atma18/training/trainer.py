@@ -154,10 +154,10 @@ class Trainer:
             error_m += (difference.detach().abs() * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
-    def _look(self, frames: FrameRows | Tensor, noise: torch.Generator, *, changed: bool = True) -> Tensor:
-        """Return what the backbone sees in B samples' frames, changed at random or as they are: (B, channels)."""
-        probability = self.config.augment_probability if changed else 0.0
-        images = self.feed.batch(frames, Changes.draw(len(frames), probability, self.config.augment_strength, noise))
+    def _look(self, frames: FrameRows | Tensor, noise: torch.Generator) -> Tensor:
+        """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
+        probability, strength = self.config.augment_probability, self.config.augment_strength
+        images = self.feed.batch(frames, Changes.draw(len(frames), probability, strength, noise))
         return self.net.encoder.look(images)
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
@@ -167,7 +167,7 @@ class Trainer:
         return predicted - self.outputs[rows]
 
     def _views(self, rows: IntArray, epochs: int) -> Views:
-        """Look at several views of each row with the frozen backbone, once; a single one is the frames as they are."""
+        """Look at several views of each row with the frozen backbone, once."""
         count = min(self.config.views, epochs) if self.config.augment_probability > 0 else 1
         noise = torch.Generator().manual_seed(fold_seed(self.config.seed, self.fold))
         self.net.eval()
@@ -178,7 +178,7 @@ class Trainer:
             for view in range(count):
                 frames = self.feed.ahead(self.samples.frames, [rows[part] for part in parts])
                 for part in parts:
-                    seen[view, part] = self._look(next(frames), noise, changed=count > 1)
+                    seen[view, part] = self._look(next(frames), noise)
         first = np.random.default_rng([self.config.seed, self.fold, 1]).integers(count, size=len(rows))
         return Views(seen, rows, first)
 
