@@ -4,7 +4,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from atma18 import metrics, plots, scores, tracking
@@ -90,6 +89,6 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 def _verdict(ours: str, name: str, row: Mapping[Hashable, float]) -> str:
     gain, low, high = (row[column] for column in ("gain_m", "gain_low_m", "gain_high_m"))
     interval = f"{abs(gain):.4f} m (95 % over scenes: {low:+.4f} to {high:+.4f})"
-    if np.sign(low) != np.sign(high) or low == 0:
+    if low <= 0 <= high:
         return f"{ours} and {name} differ by {interval}: that may be chance"
     return f"{ours} is {'better' if gain > 0 else 'worse'} than {name} by {interval}"
