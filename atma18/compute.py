@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from atma18.progress import progress
 from atma18.schema import Float32Array
 
 
@@ -120,7 +120,7 @@ def run_padded(
         The rows and their (rows, …) float32 results.
     """
     starts = range(0, len(arrays[0]), batch)
-    for start in tqdm(starts, desc=what, unit="batch", disable=None if len(starts) > 1 else True, leave=False):
+    for start in progress(starts, desc=what, unit="batch", leave=False) if len(starts) > 1 else starts:
         rows = slice(start, min(start + batch, len(arrays[0])))
         padded = [torch.from_numpy(_padded(array[rows], batch)).to(device) for array in arrays]
         with torch.inference_mode():

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from atma18.dataset import Dataset
 from atma18.predictions import prediction_table
+from atma18.progress import progress
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
 from atma18.servable import Servable
 from atma18.submission import SUBMISSION, submission_table
@@ -30,7 +30,7 @@ def predict(servable: Servable, samples: Samples, at_a_time: int = _SAMPLES_AT_A
         ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
     """
     predicted_m = np.empty((len(samples), len(TARGETS)))
-    with tqdm(total=len(samples), desc="predict", unit="sample", disable=None) as bar:
+    with progress(total=len(samples), desc="predict", unit="sample") as bar:
         for rows in whole_scenes(samples.scenes, at_a_time):
             predicted_m[rows] = servable.predict(samples.take(rows))
             bar.update(len(rows))

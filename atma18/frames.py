@@ -9,9 +9,9 @@ from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from atma18.cache import Cache
+from atma18.progress import progress
 from atma18.schema import (
     FRAME_FILES,
     FRAME_HEIGHT_PX,
@@ -149,7 +149,7 @@ def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
     # Pillow and hashlib work outside the interpreter's lock, so threads use every core.
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(ids), desc="decode frames", unit="sample", disable=None) as bar,
+        progress(total=len(ids), desc="decode frames", unit="sample") as bar,
     ):
         refused = []
         for start, found in zip(starts, pool.map(decode_rows, starts), strict=True):

@@ -154,6 +154,9 @@ class NetConfig:
     views: int = 4
     """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
     computed once. The second stage draws anew every time."""
+    view_noise: float = 0.3
+    """So many standard deviations of noise, drawn anew each time, are added to what is kept of a view: few views then
+    stand for the many that a backbone would see if it looked in every epoch."""
     causal: bool = False
     """nn2 looks at earlier samples of the scene only (a one-directional LSTM)."""
     autocast: bool = False
@@ -170,6 +173,7 @@ class NetConfig:
         _require(0 <= self.augment_probability <= 1, "an augment_probability from 0 to 1", self.augment_probability)
         _require(0 <= self.augment_strength <= 1, "an augment_strength from 0 to 1", self.augment_strength)
         _require(self.views >= 1, "views of at least 1", self.views)
+        _require(0 <= self.view_noise < inf, "a view_noise of at least 0", self.view_noise)
         _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
 
     def with_given(self, given: Mapping[str, Any]) -> Self:

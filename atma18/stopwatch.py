@@ -21,6 +21,11 @@ class Phase:
     figures: dict[str, float] = field(default_factory=dict)
     """`<name>/seconds`, `<name>/samples_per_s` and `<name>/peak_memory_gb` (resident, this process)."""
 
+    def __str__(self) -> str:
+        seconds, peak_gb = (self.figures[f"{self.name}/{name}"] for name in ("seconds", "peak_memory_gb"))
+        rate = f", {self.samples / seconds:,.0f} samples/s" if self.samples else ""
+        return f"{self.name} took {seconds:.1f} s{rate}, at most {peak_gb:.2f} GB"
+
 
 @contextmanager
 def timed(name: str, samples: int = 0) -> Iterator[Phase]:

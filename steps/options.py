@@ -140,6 +140,7 @@ def net(prefix: str = "") -> Callable[[Command], Command]:
         or_preset(f"{prefix}num_epochs", click.INT, "Epochs of each stage."),
         or_preset(f"{prefix}num_layers", click.INT, "Hidden layers of the MLP (nn1), layers of the LSTM (nn2)."),
         or_preset(f"{prefix}views", click.INT, "Changed views of a sample that a frozen backbone looks at once."),
+        or_preset(f"{prefix}view_noise", click.FLOAT, "Noise on these views, in standard deviations of each channel."),
     )
 
 

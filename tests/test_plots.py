@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from atma18 import plots
 from atma18.camera import COMPETITION_CAMERA, Camera
 from atma18.schema import TARGETS, WAYPOINT_TIMES_S
-from atma18.scores import Part, Score
+from atma18.scores import Part, Score, scores, training_parts
 
 LEFT_TURN_M = np.stack([4 * np.arange(1, 7), 0.2 * np.arange(1, 7) ** 2, np.zeros(6)], axis=-1).reshape(1, 18)
 FRAME = np.random.default_rng(0).integers(0, 255, (1, 64, 128, 3)).astype(np.uint8)
@@ -33,6 +33,7 @@ def some_scores():
 
 
 GAIN = pd.Series({"nn1/x_5": 0.5, "can/vEgo": 0.3, "nn1/y_5": 0.2})
+SOME_GAIN_M = np.array([[-0.01, 0.02, 0.05]])
 
 FIGURES = {
     "mae_by_horizon": lambda: plots.mae_by_horizon(*some_targets()),
@@ -40,7 +41,9 @@ FIGURES = {
     "trajectories": lambda: plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, COMPETITION_CAMERA, ["a_20"]),
     "contact_sheet": lambda: plots.contact_sheet(THREE, LEFT_TURN_M, [BOX_PX], COMPETITION_CAMERA, ["a_20"]),
     "learning_curves": lambda: plots.learning_curves([np.array([2.0, 1.0])], [np.array([2.5, 1.5])]),
-    "blend_weights": lambda: plots.blend_weights(np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"]),
+    "blend_weights": lambda: plots.blend_weights(
+        np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"], SOME_GAIN_M, "gbdt"
+    ),
     "mae_by_part": lambda: plots.mae_by_part(some_scores()),
     "residuals": lambda: plots.residuals(*some_targets()),
     "scene_by_scene": lambda: plots.scene_by_scene(np.ones(4), np.ones(4), np.array([*"aabb"]), ("blend", "gbdt")),
@@ -205,9 +208,11 @@ def test_folds_without_their_held_out_entry_are_refused():
 def test_blend_bars_are_as_long_as_their_weights_and_meet():
     weights = np.array([[0.25, 0.25, 0.5], [0.0, 0.75, 0.25]])
 
-    figure = plots.blend_weights(weights, ["nn1", "nn2", "gbdt"], ["1–2", "3 or more"])
+    gains_m = np.array([[-0.1, 0.1, 0.3], [0.0, 0.2, 0.25]])
 
-    [axes] = figure.axes
+    figure = plots.blend_weights(weights, ["nn1", "nn2", "gbdt"], ["1–2", "3 or more"], gains_m, "gbdt")
+
+    axes, gains = figure.axes
     widths = np.array([[bar.get_width() for bar in bars] for bars in axes.containers]).T
     starts = np.array([[bar.get_x() for bar in bars] for bars in axes.containers]).T
     np.testing.assert_array_equal(widths, weights)
@@ -215,11 +220,17 @@ def test_blend_bars_are_as_long_as_their_weights_and_meet():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1–2", "3 or more"]
     assert "nn2\n75%" in [text.get_text() for text in axes.texts]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nn1", "nn2", "gbdt"]
+    assert gains.get_title() == "Gain over gbdt, 95 % over scenes"
+    assert gains.lines[0].get_xydata().tolist() == [[0.1, 0], [0.2, 1]]
+    [intervals] = gains.collections
+    assert [s[:, 0].tolist() for s in intervals.get_segments()] == [[-0.1, 0.3], [0.0, 0.25]]
 
 
 def test_weights_without_a_name_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(1, 2\), found \(1, 3\)"):
-        plots.blend_weights(np.ones((1, 3)) / 3, ["nn1", "nn2"], ["all"])
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) and as many gains as groups, found \(1, 3\) and 1"):
+        plots.blend_weights(np.ones((1, 3)) / 3, ["nn1", "nn2"], ["all"], SOME_GAIN_M, "nn1")
+    with pytest.raises(ValueError, match=r"found \(2, 1\) and 1"):
+        plots.blend_weights(np.ones((2, 1)), ["nn1"], ["1", "2+"], SOME_GAIN_M, "nn1")
 
 
 def test_contact_sheet_goes_with_time_and_marks_what_was_seen_and_what_follows():
@@ -335,17 +346,25 @@ def test_similarity_is_drawn_in_the_band_of_its_speed():
 
 
 def test_the_samples_that_are_shown_are_those_that_people_look_for(tiny):
-    error_m = np.zeros(len(tiny.train))
-    error_m[5] = 9.0
+    rows = np.arange(3, len(tiny.train))
 
-    chosen = plots._telling(tiny, error_m)
+    chosen = plots.telling_rows(tiny, rows)
 
-    targets_m, speed_mps = tiny.targets_m, tiny.train.signals["vEgo"].to_numpy()
-    assert chosen["worst"] == 5
-    assert (
-        abs(targets_m[chosen["sharpest turn"], TARGETS.index("y_5")]) == abs(targets_m[:, TARGETS.index("y_5")]).max()
-    )
+    targets_m, speed_mps = tiny.targets_m[rows], tiny.train.signals["vEgo"].to_numpy()[rows]
+    lateral_m = abs(targets_m[:, TARGETS.index("y_5")])
     left_m = targets_m[:, TARGETS.index("x_5")] - 3 * speed_mps
-    assert left_m[chosen["hardest stop"]] == left_m.min()
-    assert list(chosen) == ["typical", "sharpest turn", "hardest stop", "alone in its scene", "worst"]
-    assert tiny.train.scene_sizes[chosen["alone in its scene"]] == 1
+    assert list(chosen) == ["sharpest turn", "hardest stop", "alone in its scene"]
+    assert chosen["sharpest turn"] == rows[np.flatnonzero(lateral_m == lateral_m.max())[0]]
+    assert chosen["hardest stop"] == rows[np.flatnonzero(left_m == left_m.min())[0]]
+    assert chosen["alone in its scene"] == rows[np.flatnonzero(tiny.train.scene_sizes[rows] == 1)[0]]
+
+
+def test_pictures_of_a_run_begin_with_a_typical_sample_and_end_with_the_worst(tiny):
+    oof_m = tiny.targets_m + np.linspace(0.1, 1.0, len(tiny.train))[:, None]
+    parts = training_parts(tiny.train, tiny.test)
+    found = scores(oof_m, tiny.targets_m, parts, tiny.train.scenes)
+
+    drawn = plots.of_predictions(tiny, oof_m, found)["trajectories"]
+
+    titles = [axes.get_title() for axes in drawn.axes[::2]]
+    assert titles[0].startswith("typical: MAE 0.5") and titles[-1] == "worst: MAE 1.00 m"

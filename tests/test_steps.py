@@ -86,6 +86,39 @@ def test_oof_scores_are_those_of_the_stored_predictions(there, step, tiny):
     assert first(step).data.metrics["oof/mae_m"] == pytest.approx(np.abs(stored.oof_m - tiny.targets_m).mean())
 
 
+@pytest.mark.parametrize("step", ["nn1", "nn2"])
+def test_the_image_grid_has_a_picture_of_every_epoch(there, step):
+    run = first(step)
+    shown = [path.name.split("+") for path in sorted((artifacts(run) / "images").glob("*.png"))]
+
+    epochs = MlflowClient().get_metric_history(run.info.run_id, "fold0/train_mae_m")
+    assert len(epochs) == 2  # one of each stage
+    assert sorted((key, int(step)) for key, _, step, *_ in shown) == [("while_training", 0), ("while_training", 1)]
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    first_seen, last_seen = sorted((artifacts(run) / "images").glob("*.png"), key=lambda path: path.name.split("+")[2])
+    assert first_seen.read_bytes() != last_seen.read_bytes()
+
+
+def test_each_phase_is_a_line_of_what_is_printed(there):
+    for step in ("nn1", "nn2", "gbdt"):
+        for phase in ("train", "predict", "total"):
+            lines = [line for line in there.stdout.splitlines() if line.startswith(f"{step}: {phase} took ")]
+            assert len(lines) == 1
+            seconds = first(step).data.metrics[f"{phase}/seconds"]
+            assert f" {seconds:.1f} s, " in lines[0]
+
+
+def test_an_experiment_says_what_its_runs_are_unless_somebody_said_it_before(there, tiny):
+    note, client, experiment_id = "mlflow.note.content", MlflowClient(), first("main").info.experiment_id
+    said = client.get_experiment(experiment_id).tags[note]
+
+    assert "`oof/mae_m`" in said
+    client.set_experiment_tag(experiment_id, note, "Mine.")
+    ran(call(evaluate, f"--predictions={first('nn1').info.run_id}", f"--targets={tiny.folder}"))
+    assert client.get_experiment(experiment_id).tags[note] == "Mine."
+    client.set_experiment_tag(experiment_id, note, said)
+
+
 def test_a_blend_stands_beside_each_input_part_by_part(there):
     run, inputs = first("blend"), {name: first(name) for name in ("nn1", "nn2", "gbdt")}
     board = pd.read_parquet(artifacts(run) / "leaderboard.parquet").set_index(["model", "by", "part"])

@@ -364,7 +364,8 @@ def mae_of(model, fold, drives, rows):
 @pytest.mark.parametrize("target", ["absolute", "residual"])
 def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives, step, target):
     samples, _, folds = drives
-    epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target, augment_probability=0.0)
+    epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target)
+    config = replace(config, augment_probability=0.0, view_noise=0.0)
 
     model = train(config, drives, step, on_epoch=epochs.append)
 
@@ -386,6 +387,24 @@ def test_epochs_count_on_from_the_first_stage_into_the_second(drives):
 
     assert [(epoch.fold, epoch.index) for epoch in epochs] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     assert all(epoch.held_out_mae_m is None for epoch in epochs)
+
+
+@STEPS
+def test_whoever_watches_sees_the_net_after_each_epoch_and_changes_nothing(drives, step):
+    samples, rows = drives[0], np.flatnonzero(np.unique(drives[0].scenes, return_inverse=True)[1] == 0)
+    config, seen = replace(CONFIG, stage="both", augment_probability=0.5), []
+
+    def watch(epoch, model):
+        seen.append((epoch.fold, epoch.index, model.predict(samples.take(rows), config, "cpu")))
+
+    watched = train(config, two_folds(drives), step, watch=watch)
+
+    assert [(fold, index) for fold, index, _ in seen] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for fold, index, said_m in seen:
+        final_m = watched.folds[fold].predict(samples.take(rows), config, "cpu")
+        assert np.array_equal(said_m, final_m) == (index == 1)
+    alone = train(config, two_folds(drives), step)
+    assert all(same(weights(watched, k), weights(alone, k)) for k in range(2))
 
 
 @STEPS
@@ -480,7 +499,7 @@ def test_a_frozen_backbone_looks_once_at_what_is_held_out(drives, monkeypatch):
 
 @STEPS
 def test_looking_once_or_in_every_epoch_makes_no_difference_where_nothing_is_changed(drives, monkeypatch, step):
-    config = replace(CONFIG, first=replace(STAGE, num_epochs=3), augment_probability=0.0)
+    config = replace(CONFIG, first=replace(STAGE, num_epochs=3), augment_probability=0.0, view_noise=0.0)
     once = train(config, drives, step)
     monkeypatch.setattr(Trainer, "_views", lambda *given: None)  # as in the second stage
 
@@ -493,11 +512,28 @@ def test_looking_once_or_in_every_epoch_makes_no_difference_where_nothing_is_cha
 
 def test_views_are_changed_at_random_and_each_epoch_shows_the_next():
     seen = torch.arange(12.0).reshape(3, 4, 1)  # 3 views of 4 rows: 0 4 8, 1 5 9, ...
-    views = Views(seen, rows=np.array([2, 5, 7, 9]), first=np.array([0, 2, 1, 0]))
+    views = Views(seen, rows=np.array([2, 5, 7, 9]), first=np.array([0, 2, 1, 0]), noise=None)
 
-    shown = [views.of(np.array([9, 2, 5]), epoch).flatten().tolist() for epoch in range(4)]
+    shown = [views.of(np.array([9, 2, 5]), epoch, torch.Generator()).flatten().tolist() for epoch in range(4)]
 
     assert shown == [[3, 0, 9], [7, 4, 1], [11, 8, 5], [3, 0, 9]]
+
+
+def test_views_are_disturbed_anew_each_time_by_a_share_of_each_channels_deviation():
+    rows, draws, first = np.arange(4000), torch.Generator().manual_seed(0), np.random.default_rng(0)
+    still = torch.tensor([[[3.0, 10.0]], [[5.0, 50.0]]]).expand(2, 4000, 2)  # deviations of 1 and 20
+    views = Views.of_each(still, rows, 0.3, first)
+
+    once, again = (
+        views.of(rows, 0, draws) - Views.of_each(still, rows, 0.0, np.random.default_rng(0)).of(rows, 0, draws)
+        for _ in range(2)
+    )
+
+    for added in (once, again):
+        torch.testing.assert_close(added.std(dim=0), torch.tensor([0.3, 6.0]), rtol=0.05, atol=0)
+        assert (added.mean(dim=0).abs() < torch.tensor([0.02, 0.4])).all()
+    assert not (once == again).any()
+    assert set(views.first.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(

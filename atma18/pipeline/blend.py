@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from atma18 import blending, metrics, plots, scores, submission, tracking
-from atma18.blending import Fitted
+from atma18.blending import Blend, Fitted
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Result, Step, run_ids
 from atma18.presets import BlendConfig
-from atma18.schema import FloatArray, first_few
+from atma18.schema import TARGETS, FloatArray, first_few
+from atma18.scores import Part
 from atma18.servable import predict_all
 from atma18.submission import SUBMISSION, submission_table
 from atma18.tracking import Identity, StepRun, Upstream
@@ -53,8 +54,9 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         cross_fitted = replace(in_sample, oof_m=cross_fitted_m)
         run.keep_predictions(cross_fitted)
         run.measure({"in_sample/mae_m": metrics.mae_m(in_sample.oof_m, dataset.targets_m)})
-        _compare(run, experiment, cross_fitted_m, {name: p.oof_m for name, p in predictions.items()}, upstreams)
-        run.keep_figure("blend_weights", plots.blend_weights(model.weights, names, model.labels))
+        inputs_m = {name: p.oof_m for name, p in predictions.items()}
+        best = _compare(run, experiment, cross_fitted_m, inputs_m, upstreams)
+        _draw_weights(run, experiment, model, cross_fitted_m, {best: inputs_m[best]})
         run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
         run.keep_json("weights", model.to_json())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
@@ -108,15 +110,15 @@ def _compare(
     blended_m: FloatArray,
     inputs_m: Mapping[str, FloatArray],
     upstreams: Mapping[str, Upstream],
-) -> None:
-    """Keep the leaderboard of the blend and its inputs, and measure the paired gains with their intervals."""
+) -> str:
+    """Keep the leaderboard of the blend and its inputs, measure the paired gains, and return the best input's name."""
     dataset = experiment.dataset
     parts = scores.training_parts(dataset.train, dataset.test)
     board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
     run.keep_table("leaderboard", board.assign(run_id=board["model"].map(run_ids(upstreams) | {_OURS: run.run_id})))
     run.keep_figure("leaderboard", plots.leaderboard(board))
     whole = board[(board["by"] == "") & (board["model"] != _OURS)].to_dict("records")
-    best = min((row for row in whole if row["part"] == scores.ALL), key=lambda row: row["mae_m"])["model"]
+    best: str = min((row for row in whole if row["part"] == scores.ALL), key=lambda row: row["mae_m"])["model"]
     run.note(best_input=best)
     for row in whole:
         of_part = "" if row["part"] == scores.ALL else f"{row['part']}_"
@@ -124,3 +126,22 @@ def _compare(
         run.measure({f"gain_over_{row['model']}/{name}": value for name, value in gain.items()})
         if row["model"] == best:
             run.measure({f"gain/{name}": value for name, value in gain.items()})
+    return best
+
+
+def _draw_weights(
+    run: StepRun, experiment: Experiment, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
+) -> None:
+    """Draw each group's weights, and what the cross-fitted blend gains there over the best input, by name."""
+    dataset, [best] = experiment.dataset, best_m
+    group = blending.group_of(dataset.train.scene_sizes, model.groups)
+    parts = [
+        Part("group", label, (group == g).astype(np.float64), np.arange(len(TARGETS)))
+        for g, label in enumerate(model.labels)
+        if (group == g).any()
+    ]
+    board = scores.beside(blended_m, best_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
+    gains = board[board["model"] == best].set_index("part").reindex(model.labels)
+    names = ["gain_low_m", "gain_m", "gain_high_m"]
+    figure = plots.blend_weights(model.weights, model.inputs, model.labels, gains[names].to_numpy(np.float64), best)
+    run.keep_figure("blend_weights", figure)

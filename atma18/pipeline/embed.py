@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from tqdm import tqdm
 
 from atma18 import backbones, embedding, plots, precision, stacking
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
@@ -12,6 +11,7 @@ from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Step
 from atma18.presets import EmbedConfig
+from atma18.progress import progress
 from atma18.schema import FRAME_SHAPE
 from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun
@@ -42,7 +42,7 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
                 embedding.fit_fold(
                     cells["train"], dataset.targets_m, np.flatnonzero(folds != k), dataset.train.scenes, config
                 )
-                for k in tqdm(range(experiment.folds.count), desc="fit SVD and probe", unit="fold", disable=None)
+                for k in progress(range(experiment.folds.count), desc="fit SVD and probe", unit="fold")
             ]
         model = EmbedModel(config, backbone, tuple(fitted))
         features = {split: tuple(fold.features(cells[split]) for fold in fitted) for split in samples}

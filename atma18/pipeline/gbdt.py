@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tqdm import tqdm
-
 from atma18 import boosting, plots, stacking, tracking
 from atma18.embedding import EmbeddingTables
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Step, run_ids
 from atma18.presets import GbdtConfig
+from atma18.progress import progress
 from atma18.servable import predict_all
 from atma18.stacking import GbdtModel
 from atma18.stopwatch import Phase
@@ -45,7 +44,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
         boosters = experiment.folds.count * len(stacking.booster_names(config))
         with (
             run.phase("train", len(dataset.train) * (experiment.folds.count - 1)) as phase,
-            tqdm(total=boosters, desc="train gbdt", unit="booster", disable=None) as bar,
+            progress(total=boosters, desc="train gbdt", unit="booster") as bar,
         ):
             model = stacking.fit(
                 config,

@@ -1,6 +1,6 @@
 """nn1 and nn2: frames and signals to waypoints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 from atma18 import backbones, plots, precision, servable, tracking, training
 from atma18.checkpoints import Checkpoints
 from atma18.experiment import Experiment
-from atma18.netmodel import NetModel
+from atma18.netmodel import FoldNet, NetModel
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids
 from atma18.presets import NetConfig
 from atma18.schema import FloatArray
@@ -86,12 +86,29 @@ def _train(
                 start=start,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
+                watch=_watch(run, experiment, config),
             )
         except (KeyboardInterrupt, SystemExit):
             _say_how_far(run, epochs, checkpoints)
             raise
         phase.samples = sum(epoch.samples for epoch in epochs if not epoch.restored)
     return model, epochs
+
+
+def _watch(run: StepRun, experiment: Experiment, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
+    """Return what shows after each epoch how the first fold's net predicts scenes that it is not trained on."""
+    dataset = experiment.dataset
+    shown = plots.telling_rows(dataset, np.flatnonzero(experiment.folds.of(dataset.train.ids) == 0))
+    rows = np.array(list(shown.values()))
+    around = np.flatnonzero(np.isin(dataset.train.scenes, dataset.train.scenes[rows]))  # nn2 needs whole scenes
+    samples, places = dataset.train.take(around), np.searchsorted(around, rows)
+
+    def watch(epoch: Epoch, model: FoldNet) -> None:
+        if epoch.fold == 0:
+            predicted_m = model.predict(samples, config, experiment.machine.device)[places]
+            run.show("while_training", plots.of_samples(dataset, rows, predicted_m, list(shown)), epoch.index)
+
+    return watch
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from atma18 import metrics
 from atma18.dataset import Dataset
 from atma18.plots.drives import REACHES_M, contact_sheet, trajectories
 from atma18.plots.errors import (
@@ -29,7 +30,7 @@ from atma18.plots.models import (
     similarity_by_speed,
 )
 from atma18.plots.style import MAE_RANGE_M, RESIDUAL_RANGES_M, TARGET_RANGES_M
-from atma18.schema import TARGETS, FloatArray
+from atma18.schema import TARGETS, FloatArray, IntArray
 from atma18.scores import Score
 
 __all__ = [
@@ -48,10 +49,12 @@ __all__ = [
     "mae_by_horizon",
     "mae_by_part",
     "of_predictions",
+    "of_samples",
     "oof_against_target",
     "residuals",
     "scene_by_scene",
     "similarity_by_speed",
+    "telling_rows",
     "trajectories",
 ]
 
@@ -68,30 +71,50 @@ def of_predictions(dataset: Dataset, oof_m: FloatArray, scores: Sequence[Score])
         Figures by name.
     """
     error_m = np.abs(oof_m - dataset.targets_m).mean(axis=1)
-    chosen = _telling(dataset, error_m)
+    by_error = np.argsort(error_m)
+    chosen = {"typical": int(by_error[len(by_error) // 2]), **telling_rows(dataset), "worst": int(by_error[-1])}
     rows = np.array(list(chosen.values()))
-    titles = [f"{name}: MAE {error_m[row]:.2f} m" for name, row in chosen.items()]
-    frames = dataset.train.frames[rows][:, 0]
     return {
         "mae_by_horizon": mae_by_horizon(oof_m, dataset.targets_m),
         "mae_by_part": mae_by_part(scores),
         "residuals": residuals(oof_m, dataset.targets_m),
         "oof_against_target": oof_against_target(oof_m, dataset.targets_m),
-        "trajectories": trajectories(frames, oof_m[rows], dataset.targets_m[rows], dataset.camera, titles),
+        "trajectories": of_samples(dataset, rows, oof_m[rows], list(chosen)),
     }
 
 
-def _telling(dataset: Dataset, error_m: FloatArray) -> dict[str, int]:
-    """Choose a row of each kind that people look for; all but the first and the last are the same in every run."""
-    speed_mps = dataset.train.signals["vEgo"].to_numpy(np.float64)
-    lateral_m, ahead_m = (np.abs(dataset.targets_m[:, TARGETS.index(name)]) for name in ("y_5", "x_5"))
+def of_samples(dataset: Dataset, rows: IntArray, predicted_m: FloatArray, names: Sequence[str]) -> Figure:
+    """Draw waypoints of some samples on their frames and from above.
+
+    Args:
+        dataset: whose training samples they are.
+        rows: (n,) of the samples.
+        predicted_m: (n, 18) metres, vehicle frame at t.
+        names: n words that say why they are shown.
+    """
+    frames, truth_m = dataset.train.frames[rows][:, 0], dataset.targets_m[rows]
+    errors_m = metrics.absolute_errors_m(predicted_m, truth_m).mean(axis=1)
+    titles = [f"{name}: MAE {error_m:.2f} m" for name, error_m in zip(names, errors_m, strict=True)]
+    return trajectories(frames, predicted_m, truth_m, dataset.camera, titles)
+
+
+def telling_rows(dataset: Dataset, among: IntArray | None = None) -> dict[str, int]:
+    """Choose a training sample of each kind that people look for, the same whatever is predicted.
+
+    Args:
+        dataset: whose samples they are.
+        among: (n,) the rows to choose from; None for all.
+
+    Returns:
+        Rows by what they show.
+    """
+    rows = np.arange(len(dataset.train)) if among is None else among
+    speed_mps = dataset.train.signals["vEgo"].to_numpy(np.float64)[rows]
+    lateral_m, ahead_m = (np.abs(dataset.targets_m[rows, TARGETS.index(name)]) for name in ("y_5", "x_5"))
     slowing = np.where(speed_mps > 0, ahead_m - 3 * speed_mps, 0.0)  # 3 s at constant speed, less what was driven
-    alone = np.flatnonzero(dataset.train.scene_sizes == 1)
-    typical = int(np.argsort(error_m)[len(error_m) // 2])
+    alone = rows[dataset.train.scene_sizes[rows] == 1]
     return {
-        "typical": typical,
-        "sharpest turn": int(np.argmax(lateral_m)),
-        "hardest stop": int(np.argmin(slowing)),
+        "sharpest turn": int(rows[np.argmax(lateral_m)]),
+        "hardest stop": int(rows[np.argmin(slowing)]),
         **({"alone in its scene": int(alone[0])} if len(alone) else {}),
-        "worst": int(np.argmax(error_m)),
     }

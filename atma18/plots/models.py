@@ -45,21 +45,27 @@ def _curve(axes: Axes, values_m: FloatArray, colour: str, linestyle: str, label:
     axes.plot(epochs, values_m, color=colour, linestyle=linestyle, label=label, marker=".", markersize=4, linewidth=1.2)
 
 
-def blend_weights(weights: FloatArray, names: Sequence[str], group_labels: Sequence[str]) -> Figure:
-    """Draw what each prediction contributes to the blend, one bar per group of scene sizes.
+def blend_weights(
+    weights: FloatArray, names: Sequence[str], group_labels: Sequence[str], gains_m: FloatArray, best: str
+) -> Figure:
+    """Draw what each prediction contributes to the blend, one bar per group of scene sizes, and what that gains.
 
     Args:
         weights: (G, M) shares, each row adding up to 1.
         names: M names of the blended predictions.
         group_labels: G names of the groups.
+        gains_m: (G, 3) by how much the blend is better than the best of them: the lower end of the interval, the
+            gain, the upper end, metres; not a number where a group has no samples.
+        best: the name of that one.
 
     Raises:
-        ValueError: If the numbers of names do not fit the weights.
+        ValueError: If the numbers of names or gains do not fit the weights.
     """
-    if weights.shape != (len(group_labels), len(names)):
-        raise ValueError(f"expected weights of shape {(len(group_labels), len(names))}, found {weights.shape}")
-    figure = Figure(figsize=(7.2, 1.4 + 0.6 * len(group_labels)), layout="constrained")
-    axes = figure.add_subplot()
+    if weights.shape != (len(group_labels), len(names)) or len(gains_m) != len(weights):
+        expected = f"weights of shape {(len(group_labels), len(names))} and as many gains as groups"
+        raise ValueError(f"expected {expected}, found {weights.shape} and {len(gains_m)}")
+    figure = Figure(figsize=(11, 1.6 + 0.6 * len(group_labels)), layout="constrained")
+    axes, gains = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     starts = np.cumsum(weights, axis=1) - weights
     for m, name in enumerate(names):
         colour = COLOURS[m % len(COLOURS)]
@@ -70,7 +76,13 @@ def blend_weights(weights: FloatArray, names: Sequence[str], group_labels: Seque
     axes.set_yticks(range(len(group_labels)), list(group_labels))
     axes.set(xlim=(0, 1), xlabel="weight (share of 1)", ylabel="scene size (samples)", title="Blend weights")
     axes.invert_yaxis()
-    figure.legend(loc="outside right upper", frameon=False)
+    low_m, gain_m, high_m = gains_m.T
+    gains.hlines(range(len(gains_m)), low_m, high_m, color=COLOURS[0], linewidth=2)
+    gains.plot(gain_m, range(len(gains_m)), color=COLOURS[0], marker="o", linestyle="none")
+    gains.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
+    gains.set(xlabel="gain (m)", ylabel="scene size (samples)", title=f"Gain over {best}, 95 % over scenes")
+    gains.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(names), frameon=False)
     return figure
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 from PIL import Image
-from tqdm import tqdm
 
 from atma18.digests import sha256_of_records
+from atma18.progress import progress
 from atma18.schema import FRAME_FILES, GEAR, TARGETS, UInt8Array
 from atma18.simulate.lamps import detections
 from atma18.simulate.rendering import render
@@ -125,12 +125,12 @@ def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     with (
         mapper(workers) as run,
-        tqdm(total=len(tasks), desc="simulate", unit="scene", disable=None) as progress,
+        progress(total=len(tasks), desc="simulate", unit="scene") as bar,
     ):
         for chunk, written in zip(chunks, run(partial(_write_scenes, folder), chunks), strict=True):
             for task, samples in zip(chunk, written, strict=True):
                 rows[task.split].extend(samples)
-            progress.update(len(chunk))
+            bar.update(len(chunk))
     train, test = (as_table(rows[split]).sort_values("ID", ignore_index=True) for split in ("train", "test"))
     train.to_csv(folder / "train_features.csv", index=False)
     test[list(FEATURE_COLUMNS)].to_csv(folder / "test_features.csv", index=False)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from tqdm import tqdm
 
 from atma18.cache import Cache
+from atma18.progress import progress
 from atma18.tracking import promotion, registry, store
 from atma18.tracking.identity import PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
@@ -69,7 +69,7 @@ def examine(cache: Cache) -> Examination:
     models = _models()
     versions = {model.name: registry.versions_of(model.name) for model in models}
     registered = {version.run_id for of_model in versions.values() for version in of_model}
-    for run in tqdm(_runs(), desc="examine runs", unit="run", disable=None):
+    for run in progress(_runs(), desc="examine runs", unit="run"):
         _examine_run(found, run, registered)
     for model in models:
         broken = {int(version.version) for version in versions[model.name] if not _examine_version(found, version)}

@@ -22,6 +22,15 @@ LONGEST_TAG = 5000
 STEP_TAG = f"{PREFIX}step"
 PROCESS_TAG = f"{PREFIX}process"
 ERROR_TAG = f"{PREFIX}error"
+_EXPERIMENT = f"""\
+Where will a car be in the next three seconds? Each run is a step (`embed`, `nn1`, `nn2`, `gbdt`, `blend`), `main`,
+which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFIX}preset` with which preset.
+
+To compare steps, open *Training runs*, tick the columns `oof/mae_m` (metres, out of fold; of `blend`: cross-fitted) and
+`oof/mae_m_testmix` (the same, weighted as the test split is), and sort by either. `oof_horizon/3.0s_m` is the error 3 s
+ahead. `gain/mean_m`, with its 95 % interval `gain/low_m` to `gain/high_m`, says by how much a blend is better than its
+best input. The page of a `main` says all this in words; the artifact `report.html` shows the samples.
+"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,15 @@ def command_run(name: str) -> Iterator[str]:
     admission.enter()
     _check_inherited_run()
     with _run(name) as run_id:
+        _describe_experiment(run_id)
         yield run_id
+
+
+def _describe_experiment(run_id: str) -> None:
+    """Say on a new experiment what its runs are and how to compare them; what somebody wrote there stays."""
+    experiment = store.client().get_experiment(store.client().get_run(run_id).info.experiment_id)
+    if DESCRIPTION not in experiment.tags:
+        store.client().set_experiment_tag(experiment.experiment_id, DESCRIPTION, _EXPERIMENT)
 
 
 def _check_inherited_run() -> None:

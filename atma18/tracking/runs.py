@@ -1,5 +1,6 @@
 """What a step does while it runs: measure, keep, and end as a complete result or as none."""
 
+import io
 import json
 import time
 import warnings
@@ -14,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Metric, Param
+from PIL import Image
 
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
@@ -27,6 +29,8 @@ from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
+
+_SHOWN = "images"  # where MLflow's image grid has its pictures
 
 
 @dataclass
@@ -66,6 +70,7 @@ class StepRun:
         with stopwatch.timed(name, samples) as phase:
             yield phase
         self.measure(phase.figures)
+        print(f"{self.identity.step}: {phase}")
 
     def keep_predictions(self, predictions: Predictions) -> None:
         """Keep predictions, what their OOF part scores beside two references without training, and its pictures."""
@@ -103,6 +108,12 @@ class StepRun:
         """Keep a picture as `figures/<name>.png`."""
         (self.folder / "figures").mkdir(exist_ok=True)
         figure.savefig(self.folder / "figures" / f"{name}.png", dpi=120)
+
+    def show(self, name: str, figure: Figure, index: int) -> None:
+        """Show a picture in the UI's image grid at once, where a slider goes through what `name` looked like."""
+        with io.BytesIO() as png:
+            figure.savefig(png, dpi=80)
+            store.client().log_image(self.run_id, Image.open(png), key=name, step=index, synchronous=True)
 
     def keep_servable(self, model: Model, upstreams: Mapping[str, Upstream]) -> None:
         """Log the model with all it needs from raw frames on.
@@ -151,7 +162,9 @@ class StepRun:
             store.client().log_inputs(self.run_id, models=models)
 
     def close(self) -> None:
-        """Log every file, and last of all the manifest."""
+        """Log every file, and last of all the manifest, which names the pictures that were shown before too."""
+        if store.client().list_artifacts(self.run_id, _SHOWN):
+            store.client().download_artifacts(self.run_id, _SHOWN, str(self.folder))
         model = store.model_folder(self.model_id, self.experiment.cache)
         manifest = Manifest.of(self.folder, self.model_id, model)
         store.client().log_artifacts(self.run_id, str(self.folder))

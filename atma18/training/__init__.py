@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
@@ -15,6 +14,7 @@ from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.presets import NetConfig
+from atma18.progress import progress
 from atma18.schema import FloatArray, IntArray, Samples
 from atma18.training.course import stages
 from atma18.training.trainer import Epoch, Trainer, fold_seed
@@ -33,6 +33,7 @@ def train(
     start: NetModel | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     checkpoints: Checkpoints | None = None,
+    watch: Callable[[Epoch, FoldNet], None] = lambda epoch, model: None,
 ) -> NetModel:
     """Train one net per fold, each on the samples outside its fold.
 
@@ -46,6 +47,7 @@ def train(
         start: for `stage=second`, the nets of a first stage with the same folds.
         on_epoch: called after every epoch, and first for those that were done before an interruption.
         checkpoints: where each epoch is saved, and from where an interrupted training goes on, to the same bits.
+        watch: called after every epoch that is trained, with the net as it is by then; it may predict with it.
 
     Raises:
         FloatingPointError: If a loss is not finite.
@@ -53,11 +55,11 @@ def train(
     count = int(folds.max()) + 1
     epochs = count * sum(stage.num_epochs for stage, _ in stages(config))
     trained = []
-    with tqdm(total=epochs, desc=f"train {step}", unit="epoch", disable=None) as bar:
+    with progress(total=epochs, desc=f"train {step}", unit="epoch") as bar:
 
         def report(epoch: Epoch) -> None:
+            bar.set_postfix(fold=epoch.fold, train_mae_m=f"{epoch.train_mae_m:.3f}", refresh=False)
             bar.update()
-            bar.set_postfix(fold=epoch.fold, train_mae_m=f"{epoch.train_mae_m:.3f}")
             on_epoch(epoch)
 
         for k in range(count):
@@ -65,7 +67,9 @@ def train(
             with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
                 torch.manual_seed(fold_seed(config.seed, k))
                 model = first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)
-                trainer = Trainer(config, model, samples, targets_m, rows, machine.device, k, report, checkpoints)
+                trainer = Trainer(
+                    config, model, samples, targets_m, rows, machine.device, k, report, checkpoints, watch
+                )
                 trained.append(trainer.run())
     return NetModel(step, config, tuple(trained))
 

@@ -51,11 +51,22 @@ class Views:
     """(N,) ascending."""
     first: IntArray
     """(N,) which view comes first, so that an epoch has views of every kind."""
+    noise: Tensor | None
+    """(channels,) standard deviation of what is added to them each time; None for nothing."""
 
-    def of(self, rows: IntArray, epoch: int) -> Tensor:
-        """Return what is seen in (B,) rows in an epoch, (B, channels)."""
+    @classmethod
+    def of_each(cls, seen: Tensor, rows: IntArray, noise: float, generator: np.random.Generator) -> Self:
+        """Let each row begin with any of its views, and be disturbed by so many of each channel's deviations."""
+        first = generator.integers(len(seen), size=len(rows))
+        return cls(seen, rows, first, noise * seen.std(dim=(0, 1), correction=0) if noise > 0 else None)
+
+    def of(self, rows: IntArray, epoch: int, generator: torch.Generator) -> Tensor:
+        """Return what is seen in (B,) rows in an epoch, (B, channels); the generator draws on the CPU."""
         at = np.searchsorted(self.rows, rows)
-        return self.seen[(self.first[at] + epoch) % len(self.seen), at]
+        found = self.seen[(self.first[at] + epoch) % len(self.seen), at]
+        if self.noise is None:
+            return found
+        return found + self.noise * torch.randn(found.shape, generator=generator).to(found.device)
 
 
 @dataclass(frozen=True)

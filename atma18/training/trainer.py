@@ -57,10 +57,11 @@ class Trainer:
         fold: int,
         on_epoch: Callable[[Epoch], None],
         checkpoints: Checkpoints | None = None,
+        watch: Callable[[Epoch, FoldNet], None] = lambda epoch, model: None,
     ) -> None:
         self.config, self.model, self.samples, self.targets_m = config, model, samples, targets_m
         self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
-        self.checkpoints = checkpoints
+        self.checkpoints, self.watch = checkpoints, watch
         self.net, scaling = model.net.to(device), model.scaling
         self.feed = Feed(config.size_px, device)
         self.signals = torch.from_numpy(scaling.inputs(samples)).to(device)
@@ -101,6 +102,7 @@ class Trainer:
             course.note(held_out_mae_m, self.net)
             self.epochs.append(Epoch(self.fold, len(self.epochs), train_mae_m, held_out_mae_m, len(rows)))
             self.on_epoch(self.epochs[-1])
+            self.watch(self.epochs[-1], self.model)
             self._save({"done": False, "stage": number, **course.state(), **self._draws()})
         course.best.restore(self.net)
 
@@ -139,7 +141,7 @@ class Trainer:
         parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), course.batches)]
         frames = self.feed.ahead(self.samples.frames, [rows for rows, _ in parts])
         for rows, lengths in parts:
-            seen = self._look(next(frames), self.noise) if views is None else views.of(rows, course.epochs)
+            seen = self._look(next(frames), self.noise) if views is None else views.of(rows, course.epochs, self.noise)
             difference = self._difference(seen, rows, lengths)
             loss = difference.abs().mean()
             if not torch.isfinite(loss):
@@ -179,8 +181,8 @@ class Trainer:
                 frames = self.feed.ahead(self.samples.frames, [rows[part] for part in parts])
                 for part in parts:
                     seen[view, part] = self._look(next(frames), noise)
-        first = np.random.default_rng([self.config.seed, self.fold, 1]).integers(count, size=len(rows))
-        return Views(seen, rows, first)
+        first = np.random.default_rng([self.config.seed, self.fold, 1])
+        return Views.of_each(seen, rows, self.config.view_noise, first)
 
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[], float]:
         """Return what measures the MAE of rows that are held out; a frozen backbone looks at them once."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from atma18 import simulate
 from atma18.features import feature_table
+from atma18.progress import progress
 from atma18.schema import (
     CAN_SIGNALS,
     FRAME_SHAPE,
@@ -45,7 +45,7 @@ class Drives:
         """Draw a plan's scenes; no frame is rendered."""
         tasks = plan.scenes()
         with simulate.mapper(workers) as run:
-            drawn = list(tqdm(run(_draw, tasks), total=len(tasks), desc="draw", unit="scene", disable=None))
+            drawn = list(progress(run(_draw, tasks), total=len(tasks), desc="draw", unit="scene"))
         tables = {
             split: _in_order(s.rows for t, s in zip(tasks, drawn, strict=True) if t.split == split)
             for split in simulate.SPLITS
