@@ -154,7 +154,7 @@ class NetConfig:
     views: int = 4
     """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
     computed once. The second stage draws anew every time."""
-    view_noise: float = 0.3
+    view_noise: float = 0.5
     """So many standard deviations of noise, drawn anew each time, are added to what is kept of a view: few views then
     stand for the many that a backbone would see if it looked in every epoch."""
     causal: bool = False
