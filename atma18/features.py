@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from atma18.schema import (
+    LIGHT_BOX,
     LIGHT_CLASSES,
     NUMERIC_SIGNALS,
     TARGETS,
@@ -22,6 +23,7 @@ from atma18.schema import (
 SCENE_SIGNALS = tuple(name for name in NUMERIC_SIGNALS if name != "brake")
 """Signals with scene statistics and neighbours; brake is 0 throughout the competition."""
 GEAR_FLAGS = ("drive", "park")
+LIGHT_COLOURS = ("red", "yellow", "green")
 FRAME_PAIRS = ("t_t-0.5", "t-0.5_t-1.0")
 """Frames whose similarity is a feature, seconds."""
 
@@ -46,6 +48,9 @@ def feature_table(
     *,
     cells: int,
     causal: bool,
+    motion_m: FloatArray | None = None,
+    neighbours: bool = False,
+    light_geometry: bool = False,
 ) -> pd.DataFrame:
     """Put everything known about each sample side by side.
 
@@ -56,6 +61,9 @@ def feature_table(
         stacked: model → (N, 18) its predictions, metres, vehicle frame at t.
         cells: number of cells of a frame, row by row.
         causal: leave out what looks at a later sample of the scene.
+        motion_m: (N, 6, 3) waypoints of a motion model, metres, vehicle frame at t; None to leave them out.
+        neighbours: add what is predicted for the samples before and after.
+        light_geometry: add where the largest light of each colour is.
 
     Returns:
         (N, F) float32 with unique column names `group/feature`; NaN where a scene has no neighbour.
@@ -68,12 +76,33 @@ def feature_table(
         _scene_statistics(samples, causal=causal),
         _neighbours(samples, causal=causal),
         _lights(samples),
+        *([_light_geometry(samples)] if light_geometry else []),
         _gear(samples),
         _svd(svd, len(samples), cells),
         _similarity(similarity, len(samples), cells),
+        *([] if motion_m is None else [_motion(motion_m)]),
         *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
+        *(_beside(name, values_m, samples, causal=causal) for name, values_m in stacked.items() if neighbours),
     ]
     return pd.concat([group.astype(np.float32) for group in groups], axis="columns")
+
+
+def scene_context(samples: Samples, *, causal: bool) -> pd.DataFrame:
+    """Return what the other samples of a scene say, without gaps: a sample without a neighbour is its own.
+
+    Args:
+        samples: N samples in canonical order.
+        causal: leave out what looks at a later sample of the scene.
+
+    Returns:
+        (N, F) with column names `group/feature`.
+    """
+    signals = _scene_signals(samples)
+    table = _neighbours(samples, causal=causal)
+    columns = [str(name) for name in table]
+    own = {name: signals[name.split("/")[1].rsplit("_", 1)[0]] for name in columns if name.startswith("shift/")}
+    filled = table.fillna(own).fillna(0.0)
+    return pd.concat([_scene_statistics(samples, causal=causal), filled], axis="columns")
 
 
 def stacking_noise(ids: StrArray, model: str, seed: int, scale: float) -> FloatArray:
@@ -158,6 +187,37 @@ def _lights(samples: Samples) -> pd.DataFrame:
     np.add.at(counts, (row, column), 1)
     table = pd.DataFrame(counts, columns=[f"lights/{name}" for name in LIGHT_CLASSES])
     return table.assign(**{"lights/total": counts.sum(axis=1)})
+
+
+def _light_geometry(samples: Samples) -> pd.DataFrame:
+    """Say how tall the largest light of each colour is and where its middle is, in pixels; NaN where there is none."""
+    columns = [f"lights/{colour}_{what}_px" for colour in LIGHT_COLOURS for what in ("height", "u", "v")]
+    found = pd.DataFrame(np.nan, index=range(len(samples)), columns=columns)
+    if samples.lights is None:
+        return found
+    left, top, right, bottom = (samples.lights[name] for name in LIGHT_BOX)
+    boxes = samples.lights[["ID", "class"]].assign(height=bottom - top, u=(left + right) / 2, v=(top + bottom) / 2)
+    largest = boxes.sort_values("height", kind="stable").drop_duplicates(["ID", "class"], keep="last")
+    for colour in LIGHT_COLOURS:
+        of_colour = largest[largest["class"] == colour]
+        rows = pd.Index(samples.ids).get_indexer(pd.Index(of_colour["ID"]))
+        for what in ("height", "u", "v"):
+            found.loc[rows, f"lights/{colour}_{what}_px"] = of_colour[what].to_numpy()
+    return found
+
+
+def _motion(waypoints_m: FloatArray) -> pd.DataFrame:
+    flat = waypoints_m[..., :2].reshape(len(waypoints_m), -1)
+    return _named(flat, len(flat), [f"motion/{name}" for name in TARGETS if not name.startswith("z")])
+
+
+def _beside(model: str, values_m: FloatArray, samples: Samples, *, causal: bool) -> pd.DataFrame:
+    """Return what a model predicts for the samples before and, unless causal, after."""
+    of_scene = pd.DataFrame(values_m, columns=list(TARGETS)).groupby(_scene_codes(samples))
+    steps = [("prev", 1)] if causal else [("prev", 1), ("next", -1)]
+    return pd.concat(
+        [of_scene.shift(step).add_prefix(f"{model}/").add_suffix(f"_{name}") for name, step in steps], axis=1
+    )
 
 
 def _gear(samples: Samples) -> pd.DataFrame:

@@ -1,8 +1,23 @@
-"""Where the car goes if nobody touches anything."""
+"""Where the car goes if nobody touches anything, or everybody goes on as cars were seen to."""
+
+from dataclasses import astuple, dataclass
+from typing import Self
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import least_squares
 
-from atma18.schema import WAYPOINT_TIMES_S, FloatArray
+from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
+
+WHEELBASE_M = 2.7
+_STEP_S = 0.25
+_MOST_ROWS = 4000
+_SMALL_M = 0.1
+"""Errors below it count by their square, as noise does; those above by their size."""
+_BOUNDS: FloatArray = np.array(
+    [[0.0, 0.2], [0.0, 2.0], [0.2, 30.0], [-0.1, 0.1], [5.0, 40.0], [0.0, 0.02], [0.2, 30.0], [-0.1, 0.1]]
+)
+"""Smallest and largest value of each of a `MotionModel`'s numbers: what a car can be."""
 
 
 def constant_velocity_waypoints(speed_mps: FloatArray) -> FloatArray:
@@ -38,3 +53,91 @@ def arc_waypoints(speed_mps: FloatArray, yaw_rate_radps: FloatArray) -> FloatArr
     chord_m = speed_mps[:, None] * WAYPOINT_TIMES_S * np.sinc(bearing_rad / np.pi)
     flat_m = chord_m[..., None] * np.stack([np.cos(bearing_rad), np.sin(bearing_rad)], axis=-1)  # (N, 6, 2)
     return np.concatenate([flat_m, np.zeros_like(chord_m)[..., None]], axis=-1)
+
+
+@dataclass(frozen=True)
+class MotionModel:
+    """A car whose driver keeps the pedals and the wheel as they are for a while, fitted to where cars went.
+
+    At a time τ after t, the acceleration is `gain * aEgo * exp(-τ / pedal_fade_s) - drag_per_s * speed`, and the
+    curvature is that of a bicycle, `tan(δ) / (WHEELBASE_M * (1 + understeer_s2pm2 * speed²))`, where the wheels' angle
+    δ is `steeringAngleDeg / steering_ratio`, fading with `exp(-τ / wheel_fade_s)` (Rajamani, Vehicle Dynamics and
+    Control, 2012, sections 2.2 and 3.3). Only the product of ratio and wheelbase shows in where a car goes, so the
+    wheelbase is given. A car never rolls back, and waypoints lag behind the signals by `delay_s`.
+    """
+
+    delay_s: float = 0.048
+    gain: float = 1.0
+    pedal_fade_s: float = 3.0
+    drag_per_s: float = 0.0
+    steering_ratio: float = 15.0
+    understeer_s2pm2: float = 0.002
+    wheel_fade_s: float = 3.0
+    pitch_s: float = 0.015
+    """z at a horizon, in metres, is that many seconds times aEgo times the horizon."""
+
+    @classmethod
+    def fit(cls, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
+        """Find the numbers for which waypoints are nearest to where cars went.
+
+        The loss of an error is its square where it is small, and its size where it is large, so that those who brake or
+        turn later decide little. Of many rows some thousand, evenly chosen, are looked at.
+
+        Args:
+            signals: N rows; without steering the car goes straight, without aEgo it keeps its speed.
+            targets_m: (N, 18) metres, vehicle frame at t.
+        """
+        rows = np.unique(np.linspace(0, len(signals) - 1, _MOST_ROWS).astype(np.int64))
+        chosen, truth_m = signals.iloc[rows], targets_m[rows].reshape(len(rows), -1, len(AXES))
+
+        def errors(numbers: FloatArray) -> FloatArray:
+            return (cls.of(numbers).waypoints(chosen) - truth_m).ravel()
+
+        found = least_squares(
+            errors,
+            cls().numbers,
+            bounds=_BOUNDS.T,
+            x_scale=np.abs(_BOUNDS).max(axis=1),
+            loss="soft_l1",
+            f_scale=_SMALL_M,
+        )
+        return cls.of(found.x)
+
+    @classmethod
+    def of(cls, numbers: FloatArray) -> Self:
+        """Return the model that `numbers` gave."""
+        return cls(*numbers.tolist())
+
+    @property
+    def numbers(self) -> FloatArray:
+        """(8,) in the order of the fields."""
+        return np.array(astuple(self))
+
+    def waypoints(self, signals: pd.DataFrame) -> FloatArray:
+        """Return (N, 6, 3) waypoints in metres, vehicle frame at t."""
+        speed_mps, acceleration_mps2, wheel_deg = (
+            signals[name].to_numpy(np.float64) if name in signals else np.zeros(len(signals))
+            for name in ("vEgo", "aEgo", "steeringAngleDeg")
+        )
+        angle_rad = np.deg2rad(wheel_deg) / self.steering_ratio
+        bend_per_m = np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M
+        x_m, y_m, heading_rad = np.zeros((3, len(signals)))
+        found = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
+        for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
+            middle_s = (step + 0.5) * _STEP_S
+            pedal_mps2 = self.gain * acceleration_mps2 * np.exp(-middle_s / self.pedal_fade_s)
+            change_mps = (pedal_mps2 - self.drag_per_s * speed_mps) * _STEP_S
+            next_mps = np.where(speed_mps > 0, np.maximum(speed_mps + change_mps, 0.0), speed_mps)
+            mean_mps = (speed_mps + next_mps) / 2
+            bend = bend_per_m * np.exp(-middle_s / self.wheel_fade_s) / (1 + self.understeer_s2pm2 * mean_mps**2)
+            turned_rad = bend * mean_mps * _STEP_S
+            x_m = x_m + mean_mps * _STEP_S * np.cos(heading_rad + turned_rad / 2)
+            y_m = y_m + mean_mps * _STEP_S * np.sin(heading_rad + turned_rad / 2)
+            heading_rad, speed_mps = heading_rad + turned_rad, next_mps
+            at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
+            if len(at):
+                late_m = self.delay_s * speed_mps
+                found[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
+                found[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
+        found[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
+        return found

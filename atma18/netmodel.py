@@ -1,7 +1,7 @@
 """What nn1 and nn2 predict with: a net and its scaling for every fold, run the same way for OOF, test and serving."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from atma18 import compute
-from atma18.kinematics import constant_velocity_waypoints
+from atma18 import compute, mirror
+from atma18.features import scene_context
+from atma18.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
-from atma18.presets import NetConfig
+from atma18.presets import NetConfig, Target
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.standardise import mean_and_scale
 
@@ -23,36 +24,55 @@ class Scaling:
     """From sensors and metres to what a net reads and writes; every statistic comes from the training rows."""
 
     signals: tuple[str, ...]
+    """Those that are read."""
+    context: bool
+    """Whether what the other samples of a scene say is read too."""
+    causal: bool
+    """Whether only earlier samples have a say."""
+    target: Target
+    """What an output is the difference to."""
     signal_mean: FloatArray
+    """(inputs,) of the signals, and of the context behind them."""
     signal_scale: FloatArray
     target_mean_m: FloatArray
     """(18,) what an output of 0 stands for."""
     target_scale_m: FloatArray
     """(18,) what an output of 1 adds."""
-    residual: bool
-    """Whether targets are differences to constant velocity."""
+    motion: FloatArray
+    """The numbers of the motion model that `target` names; none otherwise."""
 
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Take means and standard deviations over these rows; absolute targets stay metres."""
-        signal_mean, signal_scale = mean_and_scale(samples.signals.to_numpy(np.float64)[rows])
-        residual = config.target == "residual"
-        target_mean_m, target_scale_m = np.zeros(len(TARGETS)), np.ones(len(TARGETS))
-        if residual:
-            target_mean_m, target_scale_m = mean_and_scale(targets_m[rows] - _constant_velocity(samples)[rows])
-        return cls(
+        fits_motion = config.target == "motion"
+        motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows]).numbers if fits_motion else np.empty(0)
+        inputs = len(samples.signals.columns)
+        unscaled = cls(
             signals=tuple(samples.signals.columns),
-            signal_mean=signal_mean,
-            signal_scale=signal_scale,
-            target_mean_m=target_mean_m,
-            target_scale_m=target_scale_m,
-            residual=residual,
+            context=config.context,
+            causal=config.causal,
+            target=config.target,
+            signal_mean=np.zeros(inputs),
+            signal_scale=np.ones(inputs),
+            target_mean_m=np.zeros(len(TARGETS)),
+            target_scale_m=np.ones(len(TARGETS)),
+            motion=motion,
         )
+        signal_mean, signal_scale = mean_and_scale(unscaled._read(samples)[rows])
+        scaled = replace(unscaled, signal_mean=signal_mean, signal_scale=signal_scale)
+        if config.target == "absolute":
+            return scaled
+        target_mean_m, target_scale_m = mean_and_scale((targets_m - unscaled._origin_m(samples))[rows])
+        return replace(scaled, target_mean_m=target_mean_m, target_scale_m=target_scale_m)
+
+    @property
+    def width(self) -> int:
+        """How many numbers a net reads beside the frames."""
+        return len(self.signal_mean)
 
     def inputs(self, samples: Samples) -> Float32Array:
-        """Return (N, signals) standardised values."""
-        values = samples.signals[list(self.signals)].to_numpy(np.float64)
-        return ((values - self.signal_mean) / self.signal_scale).astype(np.float32)
+        """Return (N, inputs) standardised values."""
+        return ((self._read(samples) - self.signal_mean) / self.signal_scale).astype(np.float32)
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
         """Return the (N, 18) outputs that stand for these targets."""
@@ -62,12 +82,24 @@ class Scaling:
         """Return the (N, 18) targets that these outputs stand for."""
         return outputs.astype(np.float64) * self.target_scale_m + self._origin_m(samples)
 
+    def _read(self, samples: Samples) -> FloatArray:
+        """Return (N, inputs) values as they are."""
+        read = replace(samples, signals=samples.signals[list(self.signals)])
+        values: FloatArray = read.signals.to_numpy(np.float64)
+        if not self.context:
+            return values
+        return np.column_stack([values, scene_context(read, causal=self.causal).to_numpy(np.float64)])
+
     def _origin_m(self, samples: Samples) -> FloatArray:
-        return self.target_mean_m + (_constant_velocity(samples) if self.residual else 0.0)
-
-
-def _constant_velocity(samples: Samples) -> FloatArray:
-    return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
+        """Return the (N, 18) metres that an output of 0 stands for."""
+        match self.target:
+            case "absolute":
+                return np.broadcast_to(self.target_mean_m, (len(samples), len(TARGETS)))
+            case "residual":
+                ahead_m = constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64))
+            case "motion":
+                ahead_m = MotionModel.of(self.motion).waypoints(samples.signals)
+        return self.target_mean_m + ahead_m.reshape(len(samples), -1)
 
 
 @dataclass(frozen=True)
@@ -78,8 +110,13 @@ class FoldNet:
     scaling: Scaling
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
-        """Predict (N, 18) waypoints in metres, vehicle frame at t."""
-        return self.predict_from(self.look(samples, config, device), samples, config, device)
+        """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, in the mirror too, and average."""
+        found_m = self.predict_from(self.look(samples, config, device), samples, config, device)
+        if not config.mirror:
+            return found_m
+        other = mirror.samples(samples)
+        other_m = self.predict_from(self.look(other, config, device), other, config, device)
+        return (found_m + mirror.waypoints(other_m)) / 2
 
     def look(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
         """Return what the backbone sees in the samples' frames, (N, channels)."""
@@ -141,7 +178,7 @@ class NetModel:
     @property
     def causal(self) -> bool:
         """Whether no prediction looks at a later sample of the scene."""
-        return self.step == "nn1" or self.config.causal
+        return (self.step == "nn1" and not self.config.context) or self.config.causal
 
     def save(self, folder: Path) -> None:
         """Write each fold's weights and scaling as safetensors."""
@@ -167,8 +204,9 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 
 def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
     tensors = load_file(file)
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
-        net = NETS[step](config, len(signals), pretrained=False)
-    net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
-    return FoldNet(net.to(device), Scaling(signals=signals, residual=config.target == "residual", **arrays))
+    scaling = Scaling(signals=signals, context=config.context, causal=config.causal, target=config.target, **arrays)
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
+        net = NETS[step](config, scaling.width, pretrained=False)
+    net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
+    return FoldNet(net.to(device), scaling)

@@ -14,6 +14,7 @@ Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 StrArray = NDArray[np.str_]
 UInt8Array = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
 
 SPLITS = ("test", "train")
 
@@ -105,6 +106,8 @@ class FrameRows:
     """(…, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
     rows: IntArray
     """(N,) rows of `store`."""
+    mirrored: bool = False
+    """Whether they are read with left and right exchanged."""
 
     @classmethod
     def of(cls, frames: UInt8Array) -> Self:
@@ -120,7 +123,8 @@ class FrameRows:
         return len(self.rows)
 
     def __getitem__(self, index: slice | IntArray) -> UInt8Array:
-        return self.frames_first(self.pixels_first(self.store)[self.rows[index]])  # whole rows, as they lie
+        pixels = self.pixels_first(self.store)[self.rows[index]]  # whole rows, as they lie
+        return self.frames_first(np.ascontiguousarray(pixels[:, :, ::-1]) if self.mirrored else pixels)
 
     @staticmethod
     def pixels_first(frames: UInt8Array) -> UInt8Array:

@@ -1,7 +1,8 @@
 """What gbdt predicts with: for each fold, one booster per target on the table of all that is known of a sample."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -13,11 +14,12 @@ from atma18.boosting import Booster
 from atma18.features import feature_table, stacking_noise
 from atma18.folds import held_out_scenes
 from atma18.inputs import Inputs, StoredInputs
-from atma18.kinematics import constant_velocity_waypoints
+from atma18.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.presets import GbdtConfig
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples
 
 EMBEDDING = "embed"
+MOTION_SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class GbdtModel:
     """Cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
     """Per fold, bag after bag, a booster for each target or one for all."""
+    motions: tuple[MotionModel, ...] = ()
+    """Per fold, fitted to the same rows; none where nothing reads them."""
 
     @property
     def causal(self) -> bool:
@@ -40,16 +44,32 @@ class GbdtModel:
     def predict(self, fold: int, samples: Samples, inputs: Inputs) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
         stacked = {name: inputs.stacked(name, fold) for name in self.stack}
-        table = self.table(fold, samples, inputs, stacked)
+        motion_m = self.motions[fold].waypoints(samples.signals) if self.motions else None
+        table = self.table(fold, samples, inputs, stacked, motion_m)
         values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
         of_bags = values.reshape(len(samples), self.config.bags, len(TARGETS))
-        return np.asarray(of_bags.mean(axis=1) + _origin_m(self.config, samples, stacked))
+        return np.asarray(of_bags.mean(axis=1) + _origin_m(self.config, samples, stacked, motion_m))
 
-    def table(self, fold: int, samples: Samples, inputs: Inputs, stacked: Mapping[str, FloatArray]) -> pd.DataFrame:
+    def table(
+        self,
+        fold: int,
+        samples: Samples,
+        inputs: Inputs,
+        stacked: Mapping[str, FloatArray],
+        motion_m: FloatArray | None,
+    ) -> pd.DataFrame:
         """Return the (N, F) features that one fold's boosters read."""
         embedding = inputs.embedding(EMBEDDING, fold)
         return feature_table(
-            samples, embedding.svd, embedding.similarity, stacked, cells=self.cells, causal=self.config.causal
+            samples,
+            embedding.svd,
+            embedding.similarity,
+            stacked,
+            cells=self.cells,
+            causal=self.config.causal,
+            motion_m=motion_m if self.config.motion else None,
+            neighbours=self.config.neighbours,
+            light_geometry=self.config.light_geometry,
         )
 
     def feature_importance(self) -> pd.Series:
@@ -62,16 +82,22 @@ class GbdtModel:
         for k, boosters in enumerate(self.folds):
             for name, booster in zip(booster_names(self.config), boosters, strict=True):
                 booster.save(folder / f"fold{k}_{name}{booster.suffix}")
+        for k, motion in enumerate(self.motions):
+            (folder / _motion_file(k)).write_text(json.dumps(asdict(motion)))
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
         """Read what `save` wrote."""
-        suffix, names = next(iter(files.values())).suffix, booster_names(config)
-        folds = tuple(
-            tuple(Booster.load(files[f"fold{k}_{name}{suffix}"]) for name in names)
-            for k in range(len(files) // len(names))
-        )
-        return cls(config, tuple(stack), cells, folds)
+        names = booster_names(config)
+        motions = [files[_motion_file(k)] for k in range(len(files)) if _motion_file(k) in files]
+        count = (len(files) - len(motions)) // len(names)
+        [suffix] = {path.suffix for path in files.values()} - {MOTION_SUFFIX}
+        folds = tuple(tuple(Booster.load(files[f"fold{k}_{name}{suffix}"]) for name in names) for k in range(count))
+        return cls(config, tuple(stack), cells, folds, tuple(MotionModel(**json.loads(p.read_text())) for p in motions))
+
+
+def _motion_file(fold: int) -> str:
+    return f"fold{fold}_motion{MOTION_SUFFIX}"
 
 
 def booster_names(config: GbdtConfig) -> list[str]:
@@ -111,7 +137,7 @@ def fit(
     if config.target == "stacked" and not stack:
         raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
     model = GbdtModel(config, tuple(stack), cells, ())
-    fitted = []
+    fitted, motions = [], []
     for k in range(int(folds.max()) + 1):
         rows = np.flatnonzero(folds != k)
         part, upstreams = samples.take(rows), inputs.take(rows)
@@ -120,7 +146,12 @@ def fit(
             name: predicted_m + stacking_noise(part.ids, name, config.seed, config.noise_scale)
             for name, predicted_m in stacked.items()
         }
-        table, values = model.table(k, part, upstreams, noisy), targets_m[rows] - _origin_m(config, part, stacked)
+        motion_m = None
+        if config.motion or config.target == "motion":
+            motions.append(MotionModel.fit(part.signals, targets_m[rows]))
+            motion_m = motions[-1].waypoints(part.signals)
+        table = model.table(k, part, upstreams, noisy, motion_m)
+        values = targets_m[rows] - _origin_m(config, part, stacked, motion_m)
         bags = [
             boosting.fit_targets(
                 config,
@@ -134,15 +165,20 @@ def fit(
             for bag in range(config.bags)
         ]
         fitted.append(tuple(booster for boosters in bags for booster in boosters))
-    return replace(model, folds=tuple(fitted))
+    return replace(model, folds=tuple(fitted), motions=tuple(motions))
 
 
-def _origin_m(config: GbdtConfig, samples: Samples, stacked: Mapping[str, FloatArray]) -> FloatArray:
+def _origin_m(
+    config: GbdtConfig, samples: Samples, stacked: Mapping[str, FloatArray], motion_m: FloatArray | None
+) -> FloatArray:
     """Return the (N, 18) metres that boosted values are added to; `stacked` are the upstreams' predictions."""
     match config.target:
         case "absolute":
             return np.zeros((len(samples), len(TARGETS)))
         case "residual":
             return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
+        case "motion":
+            assert motion_m is not None
+            return motion_m.reshape(len(samples), -1)
         case "stacked":
             return np.asarray(np.mean(list(stacked.values()), axis=0))

@@ -74,7 +74,7 @@ def ceiling_samples_per_s(step: str, dataset: Dataset, epochs: int) -> float:
     config = config_of(step)
     rows = np.flatnonzero(two_parts(dataset) == 1)
     scaling = Scaling.fit(config, dataset.train, dataset.targets_m, rows)
-    net = NETS[step](config, len(scaling.signals)).train()
+    net = NETS[step](config, scaling.width).train()
     optimizer = torch.optim.AdamW(net.parameters(), 1e-4, fused=True)
     batches = list(_batches(step, dataset, rows, config, scaling))
     seconds = []
@@ -92,7 +92,7 @@ def ceiling_samples_per_s(step: str, dataset: Dataset, epochs: int) -> float:
 def _batches(
     step: str, dataset: Dataset, rows: IntArray, config: NetConfig, scaling: Scaling
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, SceneLayout]]:
-    net = NETS[step](config, len(scaling.signals), pretrained=False)
+    net = NETS[step](config, scaling.width, pretrained=False)
     units = Units(rows, unit_lengths(net, dataset.train.scenes[rows]))
     signals = torch.from_numpy(scaling.inputs(dataset.train))
     outputs = torch.from_numpy(scaling.outputs(dataset.train, dataset.targets_m))

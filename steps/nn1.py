@@ -17,6 +17,7 @@ from steps import options
 @options.backbone
 @options.stages
 @options.net()
+@options.causal
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
     with options.running("nn1"):

@@ -19,6 +19,8 @@ from atma18.presets import (
     BLEND_METHODS,
     BOOSTED_TARGETS,
     ENGINES,
+    NET_TARGETS,
+    OBJECTIVES,
     PRESETS,
     Groups,
     check_groups,
@@ -132,8 +134,12 @@ def net(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of a net's training that an experiment varies."""
     return _together(
         or_preset(
-            f"{prefix}target", click.Choice(["absolute", "residual"]), "Metres, or difference to constant speed."
+            f"{prefix}target",
+            click.Choice(NET_TARGETS),
+            "Metres, or the difference to constant speed, or to a motion model fitted in the fold.",
         ),
+        or_preset(f"{prefix}context", click.BOOL, "Read what the other samples of the scene say."),
+        or_preset(f"{prefix}mirror", click.BOOL, "Train and predict on both sides of a mirror."),
         or_preset(f"{prefix}batch_size", click.INT, "Samples (nn1) or scenes (nn2) per step."),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Highest learning rate of the schedule."),
         or_preset(f"{prefix}weight_decay", click.FLOAT, "AdamW's weight decay."),
@@ -158,8 +164,12 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
         or_preset(
             f"{prefix}target",
             click.Choice(BOOSTED_TARGETS),
-            "Metres, or difference to constant speed, or to the mean of the nets.",
+            "Metres, or the difference to constant speed, a motion model fitted in the fold, or the mean of the nets.",
         ),
+        or_preset(f"{prefix}objective", click.Choice(OBJECTIVES), "The loss of a tree's leaves."),
+        or_preset(f"{prefix}motion", click.BOOL, "Read where the fitted motion model says that the car goes."),
+        or_preset(f"{prefix}neighbours", click.BOOL, "Read what the nets predict for the samples before and after."),
+        or_preset(f"{prefix}light_geometry", click.BOOL, "Read where the largest light of each colour is."),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
         or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),
         or_preset(f"{prefix}max_depth", click.INT, "Most splits from the root of a tree to a leaf."),

@@ -76,8 +76,9 @@ def changed(value):
     if isinstance(value, int):
         return value * 2 + 1
     if isinstance(value, str):
-        words = (("both", "first"), ("absolute", "residual"), ("xgboost", "catboost"), ("exact", "equal"))
-        return next((pair[pair[0] == value] for pair in words if value in pair), "x")
+        pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
+        words = pairs | {"xgboost": "catboost", "exact": "equal"}
+        return words.get(value, "x")
     if isinstance(value, tuple):
         return ((1, None),) if isinstance(value[0], tuple) else value[:-1]
     return replace(value, num_epochs=value.num_epochs + 1)

@@ -51,6 +51,49 @@ def slow_scene_features(values, causal):
     return pd.DataFrame(rows)
 
 
+def test_the_largest_light_of_each_colour_is_measured():
+    samples = make_samples([1, 2])
+    boxes = [
+        (samples.ids[1], "red", 10.0, 2.0, 12.0, 8.0),  # 6 px tall, its middle at (11, 5)
+        (samples.ids[1], "red", 50.0, 2.0, 52.0, 5.0),
+        (samples.ids[1], "left", 10.0, 2.0, 12.0, 30.0),
+        (samples.ids[2], "green", 0.0, 0.0, 4.0, 2.0),
+    ]
+    lights = pd.DataFrame(boxes, columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"])
+
+    table = feature_table(
+        replace(samples, lights=lights), None, None, {}, cells=CELLS, causal=False, light_geometry=True
+    )
+
+    columns = [f"lights/{colour}_{what}_px" for colour in ("red", "green", "yellow") for what in ("height", "u", "v")]
+    nan = np.nan
+    expected = [[nan] * 9, [6, 11, 5, *[nan] * 6], [*[nan] * 3, 2, 2, 1, *[nan] * 3]]
+    np.testing.assert_array_equal(table[columns], expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_what_is_predicted_for_the_samples_beside_is_read(causal):
+    samples = make_samples([1, 3])
+    said_m = np.arange(4.0)[:, None] + np.arange(18) / 100
+
+    table = feature_table(samples, None, None, {"nn1": said_m}, cells=CELLS, causal=causal, neighbours=True)
+
+    np.testing.assert_allclose(table["nn1/x_5_prev"], [np.nan, np.nan, 1.15, 2.15], rtol=1e-6)
+    assert ("nn1/x_5_next" in table) != causal
+    if not causal:
+        np.testing.assert_allclose(table["nn1/z_0_next"], [np.nan, 2.02, 3.02, np.nan], rtol=1e-6)
+
+
+def test_where_the_motion_model_goes_is_read_on_the_ground():
+    samples = make_samples([2])
+    waypoints_m = np.arange(36.0).reshape(2, 6, 3)
+
+    table = feature_table(samples, None, None, {}, cells=CELLS, causal=False, motion_m=waypoints_m)
+
+    assert table["motion/x_0"].tolist() == [0, 18] and table["motion/y_5"].tolist() == [16, 34]
+    assert "motion/z_0" not in table and len([name for name in table if name.startswith("motion/")]) == 12
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_scene_features_agree_with_a_slow_reference(causal):
     samples = make_samples()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from atma18 import compute
+from atma18 import compute, mirror
 from atma18.netmodel import FoldNet, NetModel, Scaling, unit_lengths
 from atma18.nets import NETS, SceneLayout
 from atma18.presets import NetConfig, StageConfig
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 CONFIG = NetConfig(STAGE, STAGE, backbone="torchvision:mobilenet_v3_small", hidden=8, inference_batch=4)
 STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
-TARGETS = pytest.mark.parametrize("target", ["absolute", "residual"])
+TARGETS = pytest.mark.parametrize("target", ["absolute", "residual", "motion"])
 
 
 def samples_of(**signals):
@@ -118,7 +118,57 @@ def test_what_never_changes_is_not_divided_by_zero():
     np.testing.assert_allclose(scaling.outputs(samples, straight_m([10, 10]) + 3), np.ones((2, 18)))
 
 
+def test_the_neighbours_and_the_whole_scene_are_read_and_a_lone_sample_is_its_own_neighbour():
+    samples = samples_of(vEgo=[2, 4, 9])
+
+    scaling = Scaling.fit(replace(CONFIG, context=True), samples, np.zeros((3, 18)), np.arange(3))
+
+    # vEgo; max, min, mean, deviation; the one before and the step from it; the one after and the step to it
+    expected = np.array(
+        [
+            [2, 9, 2, 5, np.sqrt(13), 2, 0, 4, -2],
+            [4, 9, 2, 5, np.sqrt(13), 2, 2, 9, -5],
+            [9, 9, 2, 5, np.sqrt(13), 4, 5, 9, 0],
+        ]
+    )
+    assert scaling.width == expected.shape[1]
+    np.testing.assert_allclose(
+        scaling.inputs(samples) * scaling.signal_scale + scaling.signal_mean, expected, atol=1e-5
+    )
+    np.testing.assert_allclose(scaling.signal_mean, expected.mean(axis=0))
+
+
+def test_a_causal_net_reads_nothing_of_later_samples():
+    early, late = samples_of(vEgo=[2, 4, 9]), samples_of(vEgo=[2, 4, 700])
+    scaling = Scaling.fit(replace(CONFIG, context=True, causal=True), early, np.zeros((3, 18)), np.arange(3))
+
+    np.testing.assert_array_equal(scaling.inputs(early)[:2], scaling.inputs(late)[:2])
+
+
+@STEPS
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_model_says_whether_it_looks_ahead(step, context, causal):
+    model = NetModel(step, replace(CONFIG, context=context, causal=causal), ())
+
+    assert model.causal == (causal or (step == "nn1" and not context))
+
+
 # Prediction
+
+
+@STEPS
+@pytest.mark.parametrize("target", ["residual", "motion"])
+def test_what_is_predicted_of_a_mirrored_drive_is_the_mirrored_prediction(tiny, step, target):
+    [fold] = make_model(step, tiny, mirror=True, context=True, target=target).folds
+    config, samples = replace(CONFIG, mirror=True, context=True, target=target), tiny.train.take(np.arange(17))
+
+    here_m = fold.predict(samples, config, "cpu")
+    there_m = fold.predict(mirror.samples(samples), config, "cpu")
+
+    np.testing.assert_allclose(there_m, mirror.waypoints(here_m), rtol=0, atol=1e-4)
+    one_sided_m = fold.predict(samples, replace(config, mirror=False), "cpu")
+    assert np.abs(one_sided_m - here_m).max() > 1e-3
 
 
 def make_model(step, tiny, folds=1, **changed):
@@ -127,11 +177,11 @@ def make_model(step, tiny, folds=1, **changed):
     with torch.random.fork_rng(devices=[]):
         for k in range(folds):
             torch.manual_seed(k)
-            net = NETS[step](config, tiny.train.signals.shape[1])
+            scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(10 * k, 10 * k + 30))
+            net = NETS[step](config, scaling.width)
             for name, buffer in net.named_buffers():
                 if name.endswith("running_mean"):
                     buffer += 0.01 * (k + 1)  # statistics are part of what is saved
-            scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(10 * k, 10 * k + 30))
             models.append(FoldNet(net, scaling))
     return NetModel(step, config, tuple(models))
 

@@ -204,7 +204,7 @@ def test_other_texts_are_no_groups_of_scene_sizes(text):
         pytest.param(lambda: replace(STAGE, learning_rate=float("nan")), "above 0, found nan", id="not a number"),
         pytest.param(lambda: replace(STAGE, weight_decay=-1.0), "of at least 0, found -1.0", id="weight decay"),
         pytest.param(lambda: replace(NET, stage="third"), "stage first, second or both, found 'third'", id="stage"),
-        pytest.param(lambda: replace(NET, target="speed"), "absolute or residual, found 'speed'", id="target"),
+        pytest.param(lambda: replace(NET, target="speed"), "absolute, residual, motion, found 'speed'", id="target"),
         pytest.param(lambda: replace(NET, num_layers=0), "num_layers of at least 1, found 0", id="layers"),
         pytest.param(lambda: NET.with_given({"num_epochs": -1}), "num_epochs .* found -1", id="given for both stages"),
         pytest.param(

@@ -12,6 +12,7 @@ from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise
 from atma18.folds import held_out_scenes
 from atma18.inputs import StoredInputs
+from atma18.kinematics import MotionModel
 from atma18.presets import GbdtConfig
 from atma18.schema import TARGETS
 from atma18.stacking import GbdtModel
@@ -328,6 +329,34 @@ def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
     of_a_fold = ["all"] if engine == "catboost-multi" else TARGETS
     names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in of_a_fold}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("changed", [{"target": "motion"}, {"motion": True}, {"target": "motion", "motion": True}])
+def test_each_folds_motion_model_is_fitted_outside_it_and_kept(drives, tmp_path, changed):
+    samples, targets_m, folds = drives
+    inputs, config = make_inputs(len(samples)), replace(CONFIG, rounds=2, **changed)
+    model = fit(drives, inputs, config=config)
+    model.save(tmp_path)
+
+    read = GbdtModel.load(config, model.stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
+
+    outside = [MotionModel.fit(samples.signals[folds != k], targets_m[folds != k]) for k in range(FOLDS)]
+    assert list(read.motions) == list(model.motions) == outside
+    for k in range(FOLDS):
+        np.testing.assert_array_equal(read.predict(k, samples, inputs), model.predict(k, samples, inputs))
+    features = model.folds[0][0].feature_names
+    assert ("motion/x_5" in features) == ("motion" in changed)
+
+
+def test_boosting_goes_on_from_where_the_motion_model_goes(drives):
+    samples, _, folds = drives
+    truth = MotionModel(delay_s=0.1, gain=0.8, pitch_s=0.03)
+    ahead_m = truth.waypoints(samples.signals).reshape(len(samples), -1)
+    config = replace(CONFIG, target="motion", rounds=1)
+
+    model = fit((samples, ahead_m, folds), config=config)
+
+    np.testing.assert_allclose(model.predict(0, samples, make_inputs(len(samples))), ahead_m, rtol=0, atol=0.02)
 
 
 def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):

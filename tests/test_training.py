@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from atma18 import backbones, training
+from atma18 import backbones, mirror, training
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.compute import Compute
 from atma18.folds import held_out_scenes
@@ -317,10 +317,10 @@ def record_batches(monkeypatch):
     batches = []
     difference = Trainer._difference
 
-    def recorded(trainer, seen, rows, lengths):
+    def recorded(trainer, seen, rows, lengths, mirrored):
         units = np.split(rows, np.cumsum(lengths)[:-1])
         batches.append((trainer.fold, len(trainer.epochs), [unit.tolist() for unit in units]))
-        return difference(trainer, seen, rows, lengths)
+        return difference(trainer, seen, rows, lengths, mirrored)
 
     monkeypatch.setattr(Trainer, "_difference", recorded)
     return batches
@@ -522,10 +522,11 @@ def test_views_are_changed_at_random_and_each_epoch_shows_the_next():
 def test_views_are_disturbed_anew_each_time_by_a_share_of_each_channels_deviation():
     rows, draws, first = np.arange(4000), torch.Generator().manual_seed(0), np.random.default_rng(0)
     still = torch.tensor([[[3.0, 10.0]], [[5.0, 50.0]]]).expand(2, 4000, 2)  # deviations of 1 and 20
-    views = Views.of_each(still, rows, 0.3, first)
+    units = Units(rows, np.repeat([1, 2], [2000, 1000]))
+    views = Views.of_each(still, units, 0.3, first)
 
     once, again = (
-        views.of(rows, 0, draws) - Views.of_each(still, rows, 0.0, np.random.default_rng(0)).of(rows, 0, draws)
+        views.of(rows, 0, draws) - Views.of_each(still, units, 0.0, np.random.default_rng(0)).of(rows, 0, draws)
         for _ in range(2)
     )
 
@@ -534,6 +535,48 @@ def test_views_are_disturbed_anew_each_time_by_a_share_of_each_channels_deviatio
         assert (added.mean(dim=0).abs() < torch.tensor([0.02, 0.4])).all()
     assert not (once == again).any()
     assert set(views.first.tolist()) == {0, 1}
+    assert (views.first[2000::2] == views.first[2001::2]).all()  # a unit's rows show the same view
+    assert (views.which(rows, 1) == 1 - views.first).all()
+
+
+@STEPS
+def test_a_drive_and_its_mirror_train_the_same_net(drives, monkeypatch, step):
+    """Half of all samples are seen in the mirror; with the draws turned over, it is the other half."""
+    samples, targets_m, folds = drives
+    config = replace(CONFIG, stage="second", mirror=True, target="absolute", augment_probability=0.0)
+    sides = ("steeringAngleDeg", "steeringTorque", "leftBlinker", "rightBlinker")  # would be scaled otherwise
+    one = replace(samples, signals=samples.signals.assign(**dict.fromkeys(sides, 0.0)))
+    usual = Trainer._mirrored
+
+    here = train(config, two_folds((one, targets_m, folds)), step)
+    monkeypatch.setattr(Trainer, "_mirrored", lambda trainer, lengths: ~usual(trainer, lengths))
+    there = train(config, two_folds((mirror.samples(one), mirror.waypoints(targets_m), folds)), step)
+    monkeypatch.setattr(Trainer, "_mirrored", usual)
+    other = train(config, two_folds((mirror.samples(one), mirror.waypoints(targets_m), folds)), step)
+
+    for name, value in weights(here, 0).items():
+        torch.testing.assert_close(value, weights(there, 0)[name], rtol=0, atol=2e-4)
+    head = [name for name in weights(here, 0) if name.startswith("head.")]
+    assert not all(torch.allclose(weights(here, 0)[n], weights(other, 0)[n], rtol=0, atol=2e-4) for n in head)
+
+
+@STEPS
+def test_every_other_view_is_one_in_the_mirror_and_a_unit_is_on_one_side(drives, monkeypatch, step):
+    samples, seen, difference = drives[0], [], Trainer._difference
+
+    def recorded(trainer, found, rows, lengths, mirrored):
+        seen.append((rows, np.repeat(np.arange(len(lengths)), lengths), mirrored.numpy()))
+        return difference(trainer, found, rows, lengths, mirrored)
+
+    monkeypatch.setattr(Trainer, "_difference", recorded)
+    train(replace(CONFIG, mirror=True, views=2, first=replace(STAGE, num_epochs=2)), two_folds(drives), step)
+
+    sides = {row: [] for row in range(len(samples))}
+    for rows, unit, mirrored in seen:
+        for row, side in zip(rows.tolist(), mirrored.tolist(), strict=True):
+            sides[row].append(side)
+        assert all(len(set(mirrored[unit == u].tolist())) == 1 for u in np.unique(unit))
+    assert all(sorted(found) == [False, True] for found in sides.values())  # two epochs, outside of one fold
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Self
 import pandas as pd
 
 from atma18.boosting.engines import MODELS, TRAINERS, Model, most_bytes
-from atma18.boosting.table import BoolArray, Features, Table, numbers, require
+from atma18.boosting.table import Features, Table, numbers, require
 from atma18.presets import GbdtConfig
-from atma18.schema import FloatArray, first_few
+from atma18.schema import BoolArray, FloatArray, first_few
 
 __all__ = ["Booster", "Features", "fit", "fit_targets", "most_bytes"]
 

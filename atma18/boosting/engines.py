@@ -10,9 +10,9 @@ import catboost
 import numpy as np
 import xgboost
 
-from atma18.boosting.table import BoolArray, Table
+from atma18.boosting.table import Table
 from atma18.presets import Engine, GbdtConfig
-from atma18.schema import Float32Array, FloatArray
+from atma18.schema import BoolArray, Float32Array, FloatArray
 
 CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them
 XGBOOST_BINS = 256
@@ -20,6 +20,9 @@ _HISTOGRAMS_BYTES = 2**28
 """XGBoost keeps at most so many bytes of histograms for later: the default, without a limit in practice, took 2.5 GB
 for trees of depth 11 on 43,371 x 400 numbers, and twice the time, for the same trees."""
 _CATBOOST_GB = 4
+_XGBOOST_LOSSES = {"squared": "reg:squarederror", "absolute": "reg:absoluteerror", "huber": "reg:pseudohubererror"}
+_CATBOOST_LOSSES = {"squared": "RMSE", "absolute": "MAE", "huber": "Huber:delta=1.0"}
+"""Huber's loss turns from square to size at an error of a metre in both."""
 _SCALE = "atma18.scale"
 
 
@@ -111,7 +114,7 @@ def _histogram_bytes(features: int) -> int:
 def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
     """Bin the features once; each target only swaps the labels."""
     parameters = {
-        "objective": "reg:squarederror",
+        "objective": _XGBOOST_LOSSES[config.objective],
         "eval_metric": "mae",
         "tree_method": "hist",
         "max_bin": XGBOOST_BINS,
@@ -154,7 +157,8 @@ def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Itera
 
 def _catboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
     for target in table.targets.T:
-        yield CatboostModel(_fit_catboost(config, table, target, ("RMSE", "MAE"), seed, threads))
+        losses = (_CATBOOST_LOSSES[config.objective], "MAE")
+        yield CatboostModel(_fit_catboost(config, table, target, losses, seed, threads))
 
 
 def _catboost_multi(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:

@@ -5,13 +5,11 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from atma18.schema import Float32Array, FloatArray, first_few, repeated
+from atma18.schema import BoolArray, Float32Array, FloatArray, first_few, repeated
 
 Features = pd.DataFrame | Float32Array
 """(N, F) numbers; NaN is missing. Columns without names are f0, f1, …"""
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

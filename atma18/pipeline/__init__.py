@@ -60,7 +60,7 @@ class Configs:
         groups = ((1, None),) if given.get("causal") else preset.blend.groups
         return cls(
             embed=replace(preset.embed, **backbone),
-            nn1=preset.nn1.with_given(backbone | of_step("nn1")),
+            nn1=preset.nn1.with_given(backbone | causal | of_step("nn1")),
             nn2=preset.nn2.with_given(backbone | causal | of_step("nn2")),
             gbdt=replace(preset.gbdt, **causal, **of_step("gbdt")),
             blend=replace(preset.blend, **{"groups": groups} | of_step("blend")),

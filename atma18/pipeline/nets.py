@@ -142,7 +142,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         raise ValueError(
             f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"
         )
-    for name in ("backbone", "num_layers", "hidden", "causal", "target"):
+    for name in ("backbone", "num_layers", "hidden", "causal", "target", "context"):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:
             raise ValueError(f"expected init with {name}={expected}, found {name}={found} in run {upstream.run_id}")

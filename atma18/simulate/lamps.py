@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Detection, FloatArray
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, BoolArray, Detection, FloatArray
 from atma18.simulate.driving import START_S, STEP_S
 from atma18.simulate.route import Route
 from atma18.simulate.scenes import Scene
@@ -31,7 +30,6 @@ _SIZE_PX = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; pixel i reaches from i - 0.5 to i + 0.5."""
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

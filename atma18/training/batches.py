@@ -43,27 +43,30 @@ class Units:
 
 @dataclass(frozen=True)
 class Views:
-    """What a frozen backbone sees in V views of each of N rows; each epoch shows every row's next view."""
+    """What a frozen backbone sees in V views of each of N rows; each epoch shows every unit's next view."""
 
     seen: Tensor
     """(V, N, channels)."""
     rows: IntArray
     """(N,) ascending."""
     first: IntArray
-    """(N,) which view comes first, so that an epoch has views of every kind."""
+    """(N,) which view comes first, the same for the rows of a unit, so that an epoch has views of every kind."""
     noise: Tensor | None
     """(channels,) standard deviation of what is added to them each time; None for nothing."""
 
     @classmethod
-    def of_each(cls, seen: Tensor, rows: IntArray, noise: float, generator: np.random.Generator) -> Self:
-        """Let each row begin with any of its views, and be disturbed by so many of each channel's deviations."""
-        first = generator.integers(len(seen), size=len(rows))
-        return cls(seen, rows, first, noise * seen.std(dim=(0, 1), correction=0) if noise > 0 else None)
+    def of_each(cls, seen: Tensor, units: Units, noise: float, generator: np.random.Generator) -> Self:
+        """Let each unit begin with any of its views, and be disturbed by so many of each channel's deviations."""
+        first = np.repeat(generator.integers(len(seen), size=len(units)), units.lengths)
+        return cls(seen, units.rows, first, noise * seen.std(dim=(0, 1), correction=0) if noise > 0 else None)
+
+    def which(self, rows: IntArray, epoch: int) -> IntArray:
+        """Return the (B,) views that (B,) rows show in an epoch."""
+        return np.asarray((self.first[np.searchsorted(self.rows, rows)] + epoch) % len(self.seen), np.int64)
 
     def of(self, rows: IntArray, epoch: int, generator: torch.Generator) -> Tensor:
         """Return what is seen in (B,) rows in an epoch, (B, channels); the generator draws on the CPU."""
-        at = np.searchsorted(self.rows, rows)
-        found = self.seen[(self.first[at] + epoch) % len(self.seen), at]
+        found = self.seen[self.which(rows, epoch), np.searchsorted(self.rows, rows)]
         if self.noise is None:
             return found
         return found + self.noise * torch.randn(found.shape, generator=generator).to(found.device)
@@ -121,8 +124,14 @@ class Feed:
             if before is not None:
                 yield before.result()
 
-    def batch(self, frames: FrameRows | Tensor, changes: Changes) -> Tensor:
-        """Return the (B, 9, h, w) frames of B samples in [0, 1], changed; they are good until the next call."""
+    def batch(self, frames: FrameRows | Tensor, changes: Changes, mirrored: Tensor | None = None) -> Tensor:
+        """Return the (B, 9, h, w) frames of B samples in [0, 1], changed; they are good until the next call.
+
+        Args:
+            frames: of the samples.
+            changes: of their brightness and contrast.
+            mirrored: (B,) whether left and right are exchanged; None for nowhere.
+        """
         if len(frames) > len(self.memory):
             self.memory = torch.empty(len(frames), *self.size_px, 9, device=self.device)
         contrast, brightness = (change.to(self.device) for change in (changes.contrast / 255, changes.brightness))
@@ -131,7 +140,10 @@ class Feed:
             part = slice(start, min(start + block, len(frames)))
             pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
-        return self.memory[: len(frames)].permute(0, 3, 1, 2)
+        found = self.memory[: len(frames)]
+        if mirrored is not None:
+            found[mirrored] = found[mirrored].flip(2)
+        return found.permute(0, 3, 1, 2)
 
     def _on_device(self, frames: UInt8Array | Tensor) -> Tensor:
         if isinstance(frames, Tensor):

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import metrics
+from atma18 import metrics, mirror
 from atma18.checkpoints import Checkpoints
 from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import SceneLayout
 from atma18.presets import NetConfig, StageConfig
-from atma18.schema import TARGETS, FloatArray, FrameRows, IntArray, Samples
+from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
 from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Course, stages
 
@@ -64,8 +64,11 @@ class Trainer:
         self.checkpoints, self.watch = checkpoints, watch
         self.net, scaling = model.net.to(device), model.scaling
         self.feed = Feed(config.size_px, device)
-        self.signals = torch.from_numpy(scaling.inputs(samples)).to(device)
-        self.outputs = torch.from_numpy(scaling.outputs(samples, targets_m)).to(device)
+        sides = [(samples, targets_m)]
+        if config.mirror:
+            sides.append((mirror.samples(samples), mirror.waypoints(targets_m)))
+        self.signals = torch.from_numpy(np.stack([scaling.inputs(side) for side, _ in sides])).to(device)
+        self.outputs = torch.from_numpy(np.stack([scaling.outputs(*side) for side in sides])).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
         self.order = np.random.default_rng([config.seed, fold])
         self.noise = torch.Generator().manual_seed(fold_seed(config.seed, fold))
@@ -94,7 +97,7 @@ class Trainer:
         course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size))
         if saved is not None:
             course.restore(saved)
-        views = self._views(rows, stage.num_epochs) if frozen and not course.is_over else None
+        views = self._views(units, stage.num_epochs) if frozen and not course.is_over else None
         judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not course.is_over)
         while not course.is_over:
             train_mae_m = self._train_epoch(units, course, views)
@@ -141,8 +144,13 @@ class Trainer:
         parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), course.batches)]
         frames = self.feed.ahead(self.samples.frames, [rows for rows, _ in parts])
         for rows, lengths in parts:
-            seen = self._look(next(frames), self.noise) if views is None else views.of(rows, course.epochs, self.noise)
-            difference = self._difference(seen, rows, lengths)
+            if views is None:
+                mirrored = self._mirrored(lengths)
+                seen = self._look(next(frames), self.noise, mirrored)
+            else:
+                mirrored = torch.from_numpy(self._is_mirrored(views.which(rows, course.epochs)))
+                seen = views.of(rows, course.epochs, self.noise)
+            difference = self._difference(seen, rows, lengths, mirrored)
             loss = difference.abs().mean()
             if not torch.isfinite(loss):
                 raise FloatingPointError(
@@ -156,21 +164,34 @@ class Trainer:
             error_m += (difference.detach().abs() * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
-    def _look(self, frames: FrameRows | Tensor, noise: torch.Generator) -> Tensor:
+    def _mirrored(self, lengths: IntArray) -> Tensor | None:
+        """Draw which units are seen in the mirror, as (B,) rows."""
+        if not self.config.mirror:
+            return None
+        return (torch.rand(len(lengths), generator=self.noise) < 0.5).repeat_interleave(torch.from_numpy(lengths))
+
+    def _is_mirrored(self, views: IntArray) -> BoolArray:
+        """Say which views are seen in the mirror: every other one."""
+        return np.asarray((views % 2 == 1) & self.config.mirror)
+
+    def _look(self, frames: FrameRows | Tensor, noise: torch.Generator, mirrored: Tensor | None) -> Tensor:
         """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
-        images = self.feed.batch(frames, Changes.draw(len(frames), probability, strength, noise))
-        return self.net.encoder.look(images)
+        changes = Changes.draw(len(frames), probability, strength, noise)
+        return self.net.encoder.look(self.feed.batch(frames, changes, mirrored))
 
-    def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray) -> Tensor:
-        """Return the (B, 18) outputs of a batch of units less what they should be."""
+    def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
+        """Return the (B, 18) outputs of a batch of units less what they should be on their side of the mirror."""
+        side = torch.zeros(len(rows), dtype=torch.long) if mirrored is None else mirrored.long()
         layout = SceneLayout.of(lengths).to(self.device)
-        predicted = self.net.decode(self.net.encoder.join(seen, self.signals[rows]), layout)
-        return predicted - self.outputs[rows]
+        predicted = self.net.decode(self.net.encoder.join(seen, self.signals[side, rows]), layout)
+        return predicted - self.outputs[side, rows]
 
-    def _views(self, rows: IntArray, epochs: int) -> Views:
+    def _views(self, units: Units, epochs: int) -> Views:
         """Look at several views of each row with the frozen backbone, once."""
-        count = min(self.config.views, epochs) if self.config.augment_probability > 0 else 1
+        rows = units.rows
+        changed = self.config.augment_probability > 0 or self.config.mirror
+        count = min(self.config.views, epochs) if changed else 1
         noise = torch.Generator().manual_seed(fold_seed(self.config.seed, self.fold))
         self.net.eval()
         seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
@@ -180,9 +201,10 @@ class Trainer:
             for view in range(count):
                 frames = self.feed.ahead(self.samples.frames, [rows[part] for part in parts])
                 for part in parts:
-                    seen[view, part] = self._look(next(frames), noise)
+                    mirrored = torch.from_numpy(self._is_mirrored(np.full(len(rows[part]), view)))
+                    seen[view, part] = self._look(next(frames), noise, mirrored)
         first = np.random.default_rng([self.config.seed, self.fold, 1])
-        return Views.of_each(seen, rows, self.config.view_noise, first)
+        return Views.of_each(seen, units, self.config.view_noise, first)
 
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[], float]:
         """Return what measures the MAE of rows that are held out; a frozen backbone looks at them once."""

@@ -1,0 +1,206 @@
+"""How much lower the error of the preset `best` is than that of the published recipe, on drives that neither has seen.
+
+The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands on the
+same simulated drives, one after the other, each in a store and a cache of its own, so that neither finds what the other
+has made. Then every option of `best` is switched off alone. Test targets are read here and by no step.
+
+    python -m benchmarks.accuracy --quick
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import click
+import numpy as np
+import pandas as pd
+
+from atma18 import evaluation, metrics, simulate
+from atma18.cache import Cache
+from atma18.dataset import Dataset
+from atma18.digests import PROJECT_FOLDER
+from atma18.predictions import Predictions
+from atma18.schema import FloatArray, StrArray
+from benchmarks import results
+
+REFERENCE, OURS = "seed-small", "best"
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+WITHOUT: Mapping[str, tuple[str, ...]] = {
+    "motion": ("--nn1_target=residual", "--nn2_target=residual", "--gbdt_target=residual", "--gbdt_motion=false"),
+    "context": ("--nn1_context=false", "--nn2_context=false"),
+    "mirror": ("--nn1_mirror=false", "--nn2_mirror=false"),
+    "bags": ("--gbdt_bags=1",),
+    "light_geometry": ("--gbdt_light_geometry=false",),
+}
+"""What switches an option of `best` off."""
+
+
+@dataclass(frozen=True)
+class Drives:
+    """Simulated drives with the targets that are withheld."""
+
+    folder: Path
+    sha256: str
+    ids: StrArray
+    """(M,) of the test samples."""
+    truth_m: FloatArray
+    """(M, 18)."""
+
+    @classmethod
+    def simulate(cls, folder: Path, scenes: int) -> Self:
+        """Draw as many test scenes as training scenes."""
+        simulate.write_drives(folder, simulate.Plan(scenes, scenes, seed=0), workers=2)
+        ids, truth_m = evaluation.read_targets(folder / "test_targets.csv")
+        return cls(folder, Dataset.open(str(folder), Cache.open(folder.with_name("cache"))).sha256, ids, truth_m)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One `main`."""
+
+    seconds: float
+    run_ids: Mapping[str, str]
+    figures: Mapping[str, Mapping[str, float]]
+    """Per step the metrics of its run."""
+    test_m: Mapping[str, FloatArray]
+    """Per step (M, 18)."""
+
+
+def run_main(store: Path, drives: Drives, words: tuple[str, ...]) -> Outcome:
+    """Run `main` as a person does, and read what its runs keep."""
+    store.mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment = kept | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
+        "ATMA18_CACHE": f"{store}/cache",
+        "PYTHONPATH": str(PROJECT_FOLDER),
+    }
+    command = [sys.executable, "-m", "steps.main", f"--data={drives.folder}", *words]
+    started_s = time.perf_counter()
+    with (store / "log.txt").open("a") as log:
+        subprocess.run(command, cwd=store, env=environment, check=True, stdout=log, stderr=log)
+    seconds = time.perf_counter() - started_s
+    os.environ.update(environment)
+    from atma18 import tracking  # here, for MLflow reads the environment
+
+    cache = Cache.open()
+    runs = {step: tracking.named_run(f"models:/atma18-{step}@candidate", cache) for step in STEPS}
+    found = {step: Predictions.read(run.artifacts / "predictions") for step, run in runs.items()}
+    return Outcome(
+        seconds,
+        {step: run.run_id for step, run in runs.items()},
+        {step: tracking.figures_of(run.run_id) for step, run in runs.items()},
+        {step: evaluation.aligned(drives.ids, p.test_ids, p.test_m) for step, p in found.items()},
+    )
+
+
+def test_error(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
+    """Return the test MAE with its 95 % interval over scenes, metres."""
+    [score] = [
+        s
+        for s in evaluation.score_test(predicted_m, drives.truth_m, drives.ids)
+        if s.part.metric("test") == "test/mae_m"
+    ]
+    return {"test_mae_m": score.mae_m, "test_low_m": score.low_m, "test_high_m": score.high_m}
+
+
+def test_gain(drives: Drives, ours_m: FloatArray, other_m: FloatArray) -> dict[str, float]:
+    """Return the paired gain of ours over another, with its 95 % interval over scenes, metres, and as a share."""
+    errors_m = [metrics.absolute_errors_m(said_m, drives.truth_m).mean(axis=1) for said_m in (ours_m, other_m)]
+    [gain] = metrics.scene_bootstrap((errors_m[1] - errors_m[0])[None], scenes_of(drives), seed=0)
+    return {
+        "test_gain_m": gain.mean,
+        "test_gain_low_m": gain.low,
+        "test_gain_high_m": gain.high,
+        "test_gain_relative": gain.mean / float(errors_m[1].mean()),
+    }
+
+
+def scenes_of(drives: Drives) -> StrArray:
+    """Return the (M,) scene of each test sample."""
+    return np.array([sample_id.rsplit("_", 1)[0] for sample_id in drives.ids.tolist()])
+
+
+def of_scenes(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
+    """Return each test scene's error, metres."""
+    errors_m = metrics.absolute_errors_m(predicted_m, drives.truth_m).mean(axis=1)
+    found = pd.Series(errors_m).groupby(scenes_of(drives)).mean()
+    return {str(scene): round(error_m, 5) for scene, error_m in found.items()}
+
+
+def described(drives: Drives, outcome: Outcome) -> dict[str, Any]:
+    """Put everything that is known of one `main` together."""
+    steps = {}
+    for step in STEPS:
+        figures = outcome.figures[step]
+        oof = {
+            name: figures[f"oof/{name}"]
+            for name in ("mae_m", "mae_m_testmix", "mae_m_testmix_low", "mae_m_testmix_high")
+        }
+        steps[step] = {"run_id": outcome.run_ids[step], **oof, **test_error(drives, outcome.test_m[step])}
+        steps[step]["seconds"] = figures["total/seconds"]
+    return {"seconds": outcome.seconds, "steps": steps}
+
+
+@click.command()
+@click.option("--scenes", default=500, show_default=True, help="Simulated training scenes, and as many for the test.")
+@click.option(
+    "--ablation/--no-ablation", default=True, show_default=True, help="Switch the options of best off, one by one."
+)
+@click.option("--preset", "presets", multiple=True, default=(REFERENCE, OURS), show_default=True, help="What is run.")
+@click.option("--quick", is_flag=True, help="60 scenes, no ablation.")
+@results.json_option
+def main(scenes: int, ablation: bool, presets: tuple[str, ...], quick: bool, file: Path | None) -> None:
+    """Print the error of every step of both presets, on test scenes, and what each option of `best` is worth."""
+    scenes, ablation = (60, False) if quick else (scenes, ablation)
+    with tempfile.TemporaryDirectory() as scratch:
+        drives = Drives.simulate(Path(scratch) / "drives", scenes)
+        click.echo(f"{scenes} + {scenes} simulated scenes, seed 0, SHA-256 {drives.sha256}")
+        found: dict[str, Any] = {"scenes": scenes, "data_sha256": drives.sha256}
+        outcomes = {}
+        for preset in presets:
+            outcomes[preset] = run_main(Path(scratch) / preset, drives, (f"--preset={preset}",))
+            found[preset] = described(drives, outcomes[preset])
+            _tell(preset, found[preset])
+        if set(presets) >= {REFERENCE, OURS}:
+            for step in STEPS:
+                gain = test_gain(drives, outcomes[OURS].test_m[step], outcomes[REFERENCE].test_m[step])
+                found[OURS]["steps"][step] |= gain
+                interval = f"95 % {gain['test_gain_low_m']:+.4f} to {gain['test_gain_high_m']:+.4f}"
+                click.echo(
+                    f"{step}: {OURS} is {gain['test_gain_relative']:.1%} better than {REFERENCE} on test scenes, "
+                    f"{gain['test_gain_m']:+.4f} m ({interval})"
+                )
+            found["test_gain_relative"] = found[OURS]["steps"]["blend"]["test_gain_relative"]
+            found["test_error_of_scenes_m"] = {p: of_scenes(drives, outcomes[p].test_m["blend"]) for p in presets}
+        if ablation:
+            found["without"] = {}
+            for name, words in WITHOUT.items():
+                outcome = run_main(Path(scratch) / OURS, drives, (f"--preset={OURS}", *words))
+                gains = {
+                    step: test_gain(drives, outcomes[OURS].test_m[step], outcome.test_m[step]) for step in STEPS[1:]
+                }
+                found["without"][name] = described(drives, outcome) | {"gain_of_the_option": gains}
+                _tell(f"{OURS} without {name}", found["without"][name])
+        results.keep(file, json.loads(json.dumps(found)))
+
+
+def _tell(name: str, found: Mapping[str, Any]) -> None:
+    click.echo(f"{name}: {found['seconds']:.0f} s")
+    for step, figures in found["steps"].items():
+        click.echo(
+            f"  {step:6} OOF {figures['mae_m']:.4f} m, test mix {figures['mae_m_testmix']:.4f} m "
+            f"({figures['mae_m_testmix_low']:.4f} to {figures['mae_m_testmix_high']:.4f}), "
+            f"test {figures['test_mae_m']:.4f} m, {figures['seconds']:.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
