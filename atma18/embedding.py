@@ -189,8 +189,12 @@ class FoldEmbedding:
     """(F,) of the features, for the probe."""
     scale: FloatArray
     """(F,) standard deviation of the features; 1 where they are constant."""
+    directions: FloatArray
+    """(F, W) of the waves over the standardised features."""
+    phases: FloatArray
+    """(W,) rad."""
     coefficients: FloatArray
-    """(F, 18) metres per standardised feature."""
+    """(F + W, 18) metres per standardised feature, and per wave."""
     intercept: FloatArray
     """(18,) metres."""
 
@@ -201,7 +205,7 @@ class FoldEmbedding:
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
         """Predict (N, 18) waypoints in metres from the embedding alone."""
         standard = (features.stacked() - self.mean) / self.scale
-        return np.asarray(standard @ self.coefficients + self.intercept)
+        return np.asarray(_with_waves(standard, self.directions, self.phases) @ self.coefficients + self.intercept)
 
 
 def fit_fold(
@@ -226,8 +230,24 @@ def fit_fold(
     components = np.stack(bases).astype(np.float32)
     features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
     mean, scale = mean_and_scale(features)
-    ridge = _ridge((features - mean) / scale, targets_m[rows], scenes[rows], config.ridge_alphas)
-    return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_)
+    directions, phases = _waves(features.shape[1], config.waves, config.seed)
+    read = _with_waves((features - mean) / scale, directions, phases)
+    ridge = _ridge(read, targets_m[rows], scenes[rows], config.ridge_alphas)
+    return FoldEmbedding(components, mean, scale, directions, phases, ridge.coef_.T.copy(), ridge.intercept_)
+
+
+def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel as wide as the features are many.
+
+    Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1 / np.sqrt(features), (features, count)), rng.uniform(0, 2 * np.pi, count)
+
+
+def _with_waves(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
+    """Return (N, F + W): standardised features with their waves beside them."""
+    return np.hstack([standard, np.cos(standard @ directions + phases)])
 
 
 def explained_variance(cells: Float16Array, components: Float32Array) -> FloatArray:

@@ -101,6 +101,8 @@ class EmbedConfig:
     """Components kept per cell of the frame at t."""
     ridge_alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0, 10000.0)
     """Candidates for the probe's penalty, chosen on whole scenes inside the training part."""
+    waves: int = 0
+    """So many random cosines of the features does the probe read beside them: bends that a line cannot follow."""
     autocast: bool = False
     """Run the backbone in bfloat16."""
     inference_batch: int = INFERENCE_BATCH
@@ -110,6 +112,7 @@ class EmbedConfig:
     def __post_init__(self) -> None:
         _require(self.svd_components >= 1, "svd_components of at least 1", self.svd_components)
         _require(min(self.ridge_alphas, default=0) > 0, "ridge_alphas above 0", self.ridge_alphas)
+        _require(self.waves >= 0, "waves of at least 0", self.waves)
         _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
 
 
@@ -323,6 +326,7 @@ def _best() -> Preset:
             motion=True,
             light_geometry=True,
         ),
+        embed=EmbedConfig(waves=1000),
         folds=3,
     )
 

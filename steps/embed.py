@@ -16,11 +16,12 @@ from steps import options
 @options.shared
 @options.backbone
 @options.or_preset("svd_components", click.INT, "Components kept per cell.")
-def main(setting: options.Setting, backbone: str | None, svd_components: int | None) -> None:
+@options.or_preset("waves", click.INT, "Random cosines that the probe reads beside the features.")
+def main(setting: options.Setting, backbone: str | None, svd_components: int | None, waves: int | None) -> None:
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
     with options.running("embed"):
         experiment = setting.open()
-        given = options.given(backbone=backbone, svd_components=svd_components)
+        given = options.given(backbone=backbone, svd_components=svd_components, waves=waves)
         pipeline.embed(experiment, replace(experiment.preset.embed, **given)).run()
 
 

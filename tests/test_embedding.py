@@ -314,6 +314,22 @@ def test_knowing_a_scene_by_heart_does_not_count_as_knowing_what_the_embedding_s
     np.testing.assert_allclose(fold.probe(fold.features(cells)), np.tile(targets_m.mean(axis=0), (30, 1)), atol=1e-2)
 
 
+def test_waves_follow_a_bend_that_a_line_cannot():
+    cells = random_cells(n=300, cells=1, channels=2)
+    probe = [fit(cells, np.zeros((300, 18)), np.arange(300), config=EmbedConfig(svd_components=1))]
+    bend = np.abs(probe[0].features(cells).svd[:, :1] - probe[0].features(cells).svd[:, :1].mean())
+    targets_m = np.repeat(bend, 18, axis=1).astype(np.float64)
+    errors_m = {}
+    for waves in (0, 200):
+        config = EmbedConfig(svd_components=1, waves=waves, ridge_alphas=(1e-3, 1.0))
+        fold = fit(cells, targets_m, np.arange(0, 300, 2), scenes_of(300), config)
+        said_m = fold.probe(fold.features(cells[1::2]))
+        errors_m[waves] = np.abs(said_m - targets_m[1::2]).mean()
+        assert fold.coefficients.shape == (3 + waves, 18)  # a component and two similarities
+
+    assert errors_m[200] < 0.5 * errors_m[0]
+
+
 def test_features_that_never_change_leave_the_probe_finite():
     cells = random_cells()
     cells[:, 1:] = cells[:, :1]  # a car at rest: all similarities are 1
@@ -404,7 +420,10 @@ def test_stacked_features_are_bases_then_similarities():
 
 @pytest.mark.parametrize("name", ["lite0", MOBILENET])
 def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
-    config, samples = EmbedConfig(backbone=name, inference_batch=4, svd_components=3), tiny.train.take(np.arange(8))
+    config, samples = (
+        EmbedConfig(backbone=name, inference_batch=4, svd_components=3, waves=5),
+        tiny.train.take(np.arange(8)),
+    )
     backbone = backbones.build(name, seed=config.seed).freeze()
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
