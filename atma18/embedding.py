@@ -237,7 +237,7 @@ def fit_fold(
 
 
 def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel as wide as the features are many.
+    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel over the F features.
 
     Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007.
     """

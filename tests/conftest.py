@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
-from atma18 import simulate, tracking
+from atma18 import backbones, simulate, tracking
+from atma18.backbones import Backbone, BackboneSpec
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from steps import main
@@ -44,6 +46,25 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small_backbone():
+    """Know one more backbone, `small`: a convolution with batch-norm, which trains in no time."""
+    build = backbones.build
+
+    def with_small(name, *, in_frames=1, pretrained=True, seed=0):
+        if name != "small":
+            return build(name, in_frames=in_frames, pretrained=pretrained, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            convolution = nn.Conv2d(3 * in_frames, 8, 4, 4, bias=False)
+        body = nn.Sequential(nn.AvgPool2d(8), convolution, nn.BatchNorm2d(8), nn.Hardswish())
+        return Backbone(BackboneSpec(name, (0.5,) * 3, (0.25,) * 3, channels=8), body, in_frames=in_frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "build", with_small)
+        yield
 
 
 @pytest.fixture(scope="session")

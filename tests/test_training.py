@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from atma18 import backbones, mirror, training
-from atma18.backbones import Backbone, BackboneSpec
 from atma18.compute import Compute
 from atma18.folds import held_out_scenes
 from atma18.nets import FrameEncoder
@@ -21,32 +20,13 @@ from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Best, warm_cosine
 from atma18.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 
 MACHINE = Compute("cpu", 1, bfloat16=False)
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=1)
 STILL = StageConfig(batch_size=8, learning_rate=1e-12, weight_decay=0.0, num_epochs=1)
 CONFIG = NetConfig(STAGE, STAGE, backbone="small", hidden=8, num_layers=1, stage="first", inference_batch=16)
 STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_backbone():
-    """Know one more backbone: a convolution with batch-norm, which trains in no time."""
-    build = backbones.build
-
-    def with_small(name, *, in_frames=1, pretrained=True, seed=0):
-        if name != "small":
-            return build(name, in_frames=in_frames, pretrained=pretrained, seed=seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            convolution = nn.Conv2d(3 * in_frames, 8, 4, 4, bias=False)
-        body = nn.Sequential(nn.AvgPool2d(8), convolution, nn.BatchNorm2d(8), nn.Hardswish())
-        return Backbone(BackboneSpec(name, (0.5,) * 3, (0.25,) * 3, channels=8), body, in_frames=in_frames)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "build", with_small)
-        yield
 
 
 @pytest.fixture(scope="module")

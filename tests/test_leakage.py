@@ -1,0 +1,162 @@
+"""Nothing is fitted on rows that it is scored on: where targets mean nothing, no step beats the median.
+
+The targets of whole scenes are exchanged at random, so that nothing that a sample brings says anything about its target.
+Out of fold, a model that has seen nothing of a scene is then no better than the in-fold median; one that has, is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from atma18 import backbones, blending, embedding, metrics, simulate, stacking, training
+from atma18.cache import Cache
+from atma18.compute import Compute
+from atma18.dataset import Dataset
+from atma18.embedding import EmbedModel
+from atma18.inputs import StoredInputs
+from atma18.netmodel import Scaling
+from atma18.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.schema import FloatArray, IntArray, Samples
+from atma18.servable import predict_all
+
+pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
+
+FOLDS, PERMUTATIONS = 3, 10
+STAGE = StageConfig(batch_size=16, learning_rate=1e-2, weight_decay=0.0, num_epochs=3)
+BEST_NET = {"target": "motion", "context": True, "mirror": True}
+NET = NetConfig(STAGE, STAGE, backbone="small", hidden=16, num_layers=1, **BEST_NET)
+EMBED = EmbedConfig(svd_components=4, waves=50)
+GBDT = GbdtConfig(
+    learning_rate=0.3,
+    rounds=20,
+    max_depth=4,
+    min_child_weight=1.0,
+    early_stopping_rounds=5,
+    target="motion",
+    motion=True,
+    neighbours=True,
+    light_geometry=True,
+)
+MACHINE = Compute("cpu", 1, bfloat16=False)
+NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
+
+
+@dataclass(frozen=True)
+class Drives:
+    """Drives, folds of whole scenes, and what a backbone sees in the frames."""
+
+    train: Samples
+    test: Samples
+    targets_m: FloatArray
+    folds: IntArray
+    cells: dict
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory, small_backbone):
+    folder = tmp_path_factory.mktemp("leakage")
+    simulate.write_drives(folder / "drives", simulate.Plan(40, 2, seed=5))
+    dataset = Dataset.open(str(folder / "drives"), Cache.open(folder / "cache"))
+    backbone = backbones.build("small").freeze().eval()
+    cells = {}
+    for name, samples in (("train", dataset.train), ("test", dataset.test)):
+        cells[name] = np.empty((len(samples), 3, embedding.cell_count(backbone), backbone.channels), np.float16)
+        embedding.embed_cells(samples.frames, backbone, EMBED, "cpu", cells[name])
+    folds = np.unique(dataset.train.scenes, return_inverse=True)[1] % FOLDS
+    return Drives(dataset.train, dataset.test, dataset.targets_m, folds, cells)
+
+
+def exchanged(drives, seed):
+    """Give every scene the targets of another one, drawn at random."""
+    scenes = np.unique(drives.train.scenes)
+    rows = {scene: np.flatnonzero(drives.train.scenes == scene) for scene in scenes}
+    given = np.empty(len(drives.train), np.int64)
+    for scene, other in zip(scenes, np.random.default_rng(seed).permutation(scenes), strict=True):
+        given[rows[scene]] = np.resize(rows[other], len(rows[scene]))
+    return drives.targets_m[given]
+
+
+def of_embed(drives, targets_m, folds):
+    """The OOF predictions of embed, and its features for the trees."""
+    fitted = tuple(
+        embedding.fit_fold(drives.cells["train"], targets_m, np.flatnonzero(folds != k), drives.train.scenes, EMBED)
+        for k in range(FOLDS)
+    )
+    features = {split: tuple(fold.features(cells) for fold in fitted) for split, cells in drives.cells.items()}
+    inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
+    model = EmbedModel(EMBED, backbones.build("small"), fitted)
+    return predict_all(model, drives.train, folds, drives.test, inputs, "cpu"), features
+
+
+def of_net(step, drives, targets_m, folds):
+    model = training.train(step, NET, drives.train, targets_m, folds, MACHINE)
+    return predict_all(model, drives.train, folds, drives.test, NO_INPUTS, "cpu")
+
+
+def of_gbdt(drives, targets_m, folds, nets, features):
+    inputs = (
+        StoredInputs.of_train(nets, {stacking.EMBEDDING: features["train"]}),
+        StoredInputs.of_test(nets, {stacking.EMBEDDING: features["test"]}),
+    )
+    cells = features["train"][0].similarity.shape[1] // 2
+    model = stacking.fit(GBDT, drives.train, targets_m, folds, inputs[0], tuple(nets), cells, threads=1)
+    return predict_all(model, drives.train, folds, drives.test, inputs, "cpu")
+
+
+def ratios(drives, targets_m, folds):
+    """By step, the MAE out of fold over that of the in-fold median."""
+    embed, features = of_embed(drives, targets_m, folds)
+    nets = {step: of_net(step, drives, targets_m, folds) for step in ("nn1", "nn2")}
+    oof_m = {"embed": embed.oof_m} | {step: found.oof_m for step, found in nets.items()}
+    oof_m["gbdt, alone"] = of_gbdt(drives, targets_m, folds, {}, features).oof_m
+    oof_m["gbdt"] = of_gbdt(drives, targets_m, folds, nets, features).oof_m
+    stack_m = np.stack([oof_m[name] for name in ("nn1", "nn2", "gbdt")])
+    sizes, names = drives.train.scene_sizes, ("nn1", "nn2", "gbdt")
+    oof_m["blend"] = blending.cross_fit(stack_m, targets_m, sizes, folds, BlendConfig(), names)
+    median_m = metrics.mae_m(metrics.in_fold_median(targets_m, folds), targets_m)
+    return {name: metrics.mae_m(found_m, targets_m) / median_m for name, found_m in oof_m.items()}
+
+
+def test_no_step_beats_the_median_where_targets_mean_nothing(drives):
+    found = [ratios(drives, exchanged(drives, seed), drives.folds) for seed in range(PERMUTATIONS)]
+
+    for step in found[0]:
+        of_step = [ratio[step] for ratio in found]
+        assert np.mean(of_step) >= 0.98, (step, of_step)
+        assert min(of_step) >= 0.9, (step, of_step)
+
+
+def test_where_targets_mean_something_every_step_beats_the_median(drives):
+    """The nets and trees above are able to learn, so that what they do not learn there is not there."""
+    found = ratios(drives, drives.targets_m, drives.folds)
+
+    assert all(ratio < 0.8 for ratio in found.values()), found
+
+
+def test_folds_that_split_scenes_are_caught(drives):
+    targets_m = exchanged(drives, 0)
+    split = np.arange(len(drives.train)) % FOLDS
+
+    embed, features = of_embed(drives, targets_m, split)
+    found = of_gbdt(drives, targets_m, split, {}, features)
+
+    median_m = metrics.mae_m(metrics.in_fold_median(targets_m, split), targets_m)
+    assert metrics.mae_m(found.oof_m, targets_m) / median_m < 0.9
+
+
+@pytest.mark.parametrize("step", ["nn1", "nn2"])
+def test_a_scaler_that_has_seen_the_targets_is_caught(drives, monkeypatch, step):
+    targets_m, inputs = exchanged(drives, 0), Scaling.inputs
+    of_id = dict(zip(drives.train.ids.tolist(), targets_m[:, 15], strict=True))  # x at 3.0 s
+
+    def with_targets(scaling, samples):
+        found = inputs(scaling, samples)
+        found[:, 0] += np.array([of_id.get(i, 0.0) for i in samples.ids.tolist()], np.float32)
+        return found
+
+    monkeypatch.setattr(Scaling, "inputs", with_targets)
+    found = of_net(step, drives, targets_m, drives.folds)
+
+    median_m = metrics.mae_m(metrics.in_fold_median(targets_m, drives.folds), targets_m)
+    assert metrics.mae_m(found.oof_m, targets_m) / median_m < 0.9
