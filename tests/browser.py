@@ -18,13 +18,13 @@ class Page:
         return [html.unescape(re.sub(r"<[^>]+>", "", found)).strip() for found in re.findall(pattern, self.dom, re.S)]
 
 
-def opened(url, profile):
+def opened(url, profile, height_px=3000):
     """Open a page and let its scripts run; a browser that cannot reach anything but this machine."""
     browser = shutil.which("chromium")
     assert browser, "chromium is missing: apt-get install -y chromium"
     words = [
         browser,
-        "--window-size=2400,3000",
+        f"--window-size=2400,{height_px}",
         "--headless",
         "--no-sandbox",
         "--disable-gpu",

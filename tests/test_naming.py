@@ -149,6 +149,9 @@ def test_models_and_versions_say_what_they_are_in_the_ui(there):
         assert "x forward, y left, z vertical" in model.description
         version = MlflowClient().get_model_version(f"atma18-{step}", version_of(step, run))
         assert version.description.startswith(f"Run {run.info.run_id}. OOF MAE {run.data.metrics['oof/mae_m']:.4f} m")
+        inputs = {tag: i for tag, i in run.data.tags.items() if tag.startswith("atma18.input.")}
+        assert version.description.count("runs/") == len(inputs)
+        assert all(f"{tag.rsplit('.', 1)[1]} [{i[:8]}](" in version.description for tag, i in inputs.items())
 
 
 def test_a_persons_own_words_on_a_model_stay(there, tiny_folder):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from atma18 import backbones, mirror, training
+from atma18 import mirror, training
 from atma18.compute import Compute
 from atma18.folds import held_out_scenes
 from atma18.nets import FrameEncoder

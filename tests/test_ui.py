@@ -37,7 +37,7 @@ def ui(finished, module_patch, tmp_path_factory):
     with (folder / "log").open("w") as log, subprocess.Popen(words, cwd=folder, stdout=log, stderr=log) as server:
         try:
             wait_for(f"http://127.0.0.1:{port}/health", server)
-            yield lambda page: opened(f"http://127.0.0.1:{port}/#/{page}", folder / "profile")
+            yield lambda page, **how: opened(f"http://127.0.0.1:{port}/#/{page}", folder / "profile", **how)
         finally:
             server.terminate()
 
@@ -101,3 +101,12 @@ def test_a_blends_version_shows_its_alias_its_tags_and_where_it_comes_from(ui):
     assert run.info.run_id in page.texts(RUN_LINKS)
     assert f"atma18.input.gbdt {first('gbdt').info.run_id}" in said
     assert f"OOF MAE {run.data.metrics['oof/mae_m']:.4f} m" in said
+    inputs = [first(step).info.run_id for step in ("nn1", "nn2", "gbdt")]
+    assert {run.info.run_id, *inputs} <= set(page.texts(RUN_LINKS))  # of the description
+
+
+def test_the_image_grid_of_a_net_shows_what_it_said_while_it_trained(ui):
+    page = ui(f"{page_of(first('nn1'))}/model-metrics", height_px=12000)  # what is out of sight is not there
+
+    assert "while_training" in words_of(page)
+    assert re.search(r"<img[^>]+(images|while_training|blob:)", page.dom)

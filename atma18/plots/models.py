@@ -69,7 +69,7 @@ def blend_weights(
     starts = np.cumsum(weights, axis=1) - weights
     for m, name in enumerate(names):
         colour = COLOURS[m % len(COLOURS)]
-        bars = axes.barh(range(len(group_labels)), weights[:, m], left=starts[:, m], color=colour, edgecolor="white")
+        bars = axes.barh(range(len(group_labels)), weights[:, m], left=starts[:, m], color=colour)
         shares = [f"{name}\n{w:.0%}" if w >= 0.1 else "" for w in weights[:, m]]
         axes.bar_label(bars, shares, label_type="center", fontsize="small", color=ink_on(colour))
         bars.set_label(name)

@@ -1,7 +1,6 @@
 """The registry: versions of verified runs, and the way from a name that somebody typed to a run that is whole."""
 
 import re
-from collections.abc import Mapping
 
 import mlflow
 from mlflow.entities import Run
@@ -195,17 +194,24 @@ def register(upstream: Upstream) -> ModelVersion:
         run = store.client().get_run(upstream.run_id)
         tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
         version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
-        _describe(upstream, version, run.data.metrics)
+        _describe(upstream, version, run)
         if upstream.stage != FIRST:
             store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
     return version
 
 
-def _describe(upstream: Upstream, version: ModelVersion, figures: Mapping[str, float]) -> None:
-    """Say what a model is, unless somebody has said it already, and what this version scores."""
-    client = store.client()
+def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
+    """Say what a model is, unless somebody has said it already; what this version scores, and what it was made from."""
+    client, figures = store.client(), run.data.metrics
     if not client.get_registered_model(version.name).description:
         client.update_registered_model(version.name, f"{_DESCRIPTIONS[upstream.step]} {_OUTPUT}")
     scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
     said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
-    client.update_model_version(version.name, version.version, f"Run {upstream.run_id}. {said}.")
+    sentences = [f"Run {upstream.run_id}. {said}."]
+    if best := run.data.tags.get(f"{PREFIX}best_input"):
+        mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
+        sentences.append(f"Gain over {best}, its best input: {mean_m:+.4f} m (95 % {low_m:+.4f} to {high_m:+.4f} m).")
+    if inputs := upstream.inputs:
+        links = [f"{name} [{run_id[:8]}]({store.page_of(run_id)})" for name, run_id in inputs.items()]
+        sentences.append(f"Made from {', '.join(links)}.")
+    client.update_model_version(version.name, version.version, " ".join(sentences))

@@ -65,7 +65,15 @@ class Upstream:
     @property
     def causal(self) -> bool:
         """Whether the step was told to look at no later sample of a scene, or never does."""
-        return self.step in ("embed", "nn1") or bool(self.config["config"].get("causal", False))
+        config = self.config["config"]
+        alone = self.step == "embed" or (self.step == "nn1" and not config["context"])
+        return alone or bool(config.get("causal", False))
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The run ID of each of its upstreams, by name."""
+        prefix = f"{PREFIX}input."
+        return {tag.removeprefix(prefix): run_id for tag, run_id in self.tags.items() if tag.startswith(prefix)}
 
     @property
     def bundle(self) -> Path:
