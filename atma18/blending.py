@@ -48,6 +48,10 @@ class Blend:
             for first, last in self.groups
         ]
 
+    def __str__(self) -> str:
+        shares = [", ".join(f"{n} {w:.0%}" for n, w in zip(self.inputs, row, strict=True)) for row in self.weights]
+        return "; ".join(f"scenes of {label}: {share}" for label, share in zip(self.labels, shares, strict=True))
+
     def apply(self, stack_m: FloatArray, scene_sizes: IntArray) -> FloatArray:
         """Blend each row with the weights of its group.
 

@@ -70,7 +70,7 @@ def description(
 
 
 def _gain(blend: Mapping[str, float]) -> str:
-    """Say whether the blend is better than its best input beyond chance."""
+    """Say whether the blend is better than each input beyond chance, the best one first."""
     gains = {
         name.removeprefix(_GAIN_OVER).removesuffix("/mean_m"): gain
         for name, gain in blend.items()
@@ -78,14 +78,20 @@ def _gain(blend: Mapping[str, float]) -> str:
     }
     if not gains:
         return "The blend has a single input."
-    best = min(gains, key=lambda name: gains[name])
-    low, high = (blend[f"{_GAIN_OVER}{best}/{side}_m"] for side in ("low", "high"))
-    chance = "that may be chance" if low <= 0 <= high else "beyond chance"
-    word = "better" if gains[best] > 0 else "worse"
-    return (
-        f"**The blend is {abs(gains[best]):.4f} m {word} than {best}, its best input**, {chance} "
-        f"(95 % over scenes: {low:+.4f} to {high:+.4f} m)."
-    )
+    best, *others = sorted(gains, key=lambda name: gains[name])
+    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, {_chance(blend, best)}."
+    also = [f"{_better(gains[name])} than {name}, {_chance(blend, name)}" for name in others]
+    return " ".join([first, *([f"It is {'; '.join(also)}."] if also else [])])
+
+
+def _better(gain_m: float) -> str:
+    return f"{abs(gain_m):.4f} m {'better' if gain_m > 0 else 'worse'}"
+
+
+def _chance(blend: Mapping[str, float], name: str) -> str:
+    low_m, high_m = (blend[f"{_GAIN_OVER}{name}/{side}_m"] for side in ("low", "high"))
+    chance = "that may be chance" if low_m <= 0 <= high_m else "beyond chance"
+    return f"{chance} (95 % over scenes: {low_m:+.4f} to {high_m:+.4f} m)"
 
 
 def _ahead(figures: Mapping[str, Mapping[str, float]]) -> str:

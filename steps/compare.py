@@ -24,7 +24,7 @@ def main(setting: options.Setting, runs: str) -> None:
         experiment = setting.open()
         with experiment.cache.scratch("runs") as figures:
             found = pipeline.compare(experiment, runs.split(","), figures)
-            tracking.record_comparison(run, found.table, found.runs, figures)
+            tracking.record_comparison(run, found.table, found.runs, found.verdicts, figures)
     click.echo("\n".join([found.text, "", *found.verdicts, "", f"figures: run {run}, folder figures"]))
 
 

@@ -193,3 +193,9 @@ def test_arguments_are_left_as_they_were():
 
     for now, then in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_blend_says_its_weights_in_words():
+    blend = Blend(("nn1", "gbdt"), ((1, 2), (3, None)), np.array([[0.25, 0.75], [1.0, 0.0]]))
+
+    assert str(blend) == "scenes of 1–2: nn1 25%, gbdt 75%; scenes of 3+: nn1 100%, gbdt 0%"

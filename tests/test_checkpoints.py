@@ -12,9 +12,8 @@ from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.presets import NetConfig, StageConfig
 from atma18.training.trainer import Trainer
-from tests.test_training import small_backbone  # noqa: F401 - a fixture for all tests of this module
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 
 MACHINE = Compute("cpu", 1, bfloat16=False)
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=2)
@@ -66,7 +65,7 @@ def assert_same_bits(model, other):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(drives, small_backbone):  # noqa: F811
+def uninterrupted(drives, small_backbone):
     """Both nets trained in one go, with all that was reported."""
     found = {}
     for step in ("nn1", "nn2"):

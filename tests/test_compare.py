@@ -60,6 +60,15 @@ def test_pictures_are_kept_with_the_run(compared):
     assert names == {"figures/where.png", "figures/scenes_nn2.png"}
 
 
+def test_the_page_of_the_run_says_what_was_compared_and_who_is_better(compared):
+    output, run = compared("blend,gbdt")
+
+    said = run.data.tags["mlflow.note.content"]
+    assert all(f"{step} [{first(step).info.run_id[:8]}](#/experiments/" in said for step in ("blend", "gbdt"))
+    [verdict] = [line for line in output.splitlines() if line.startswith("blend") and "95 % over scenes" in line]
+    assert f"- {verdict}." in said
+
+
 def test_what_may_be_chance_is_called_so():
     row = pd.Series({"gain_m": 0.01, "gain_low_m": -0.01, "gain_high_m": 0.03})
     better = pd.Series({"gain_m": 0.02, "gain_low_m": 0.01, "gain_high_m": 0.03})

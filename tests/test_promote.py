@@ -107,6 +107,9 @@ def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
     first, second = records()
     assert first.data.tags["atma18.note"] == "to begin with"
     assert "@" in first.data.tags["atma18.by"]
+    said = second.data.tags["mlflow.note.content"]
+    assert f"[{BLEND} {store.good}](#/models/{BLEND}/versions/{store.good}): promoted." in said
+    assert f"Before: version {store.poor}." in said
     assert second.data.metrics["gain/low_m"] > 0
     poor, good = (
         MlflowClient().get_run(MlflowClient().get_model_version(BLEND, str(v)).run_id) for v in (store.poor, store.good)

@@ -48,6 +48,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
             fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
             cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
         model = fitted.blend
+        run.note(weights=str(model))
         _prove(run, fitted)
         inputs = (StoredInputs.of_train(predictions, {}), StoredInputs.of_test(predictions, {}))
         in_sample = predict_all(model, dataset.train, folds, dataset.test, inputs, experiment.machine.device)

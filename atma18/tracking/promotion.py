@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import Cache
 from atma18.tracking import store
 from atma18.tracking.identity import PREFIX
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
 from atma18.tracking.upstream import Upstream
 from atma18.verdict import Gain, Verdict
@@ -160,8 +161,11 @@ def _record(
         f"{PREFIX}why": outcome if verdict is None else verdict.why,
         f"{PREFIX}note": note or "",
     }
+    version = f"[{_BLEND} {to}](#/models/{_BLEND}/versions/{to})"
+    came_from = f"Before: version {before.version}." if before is not None else "There was no champion before."
+    tags[DESCRIPTION] = f"**{version}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from} {note or ''}".strip()
     for name, value in tags.items():
-        store.client().set_tag(run_id, name, str(value)[:5000])
+        store.client().set_tag(run_id, name, str(value)[:LONGEST_TAG])
     if verdict is not None:
         checks = [asdict(check) for check in verdict.checks]
         store.client().log_text(run_id, json.dumps(checks, indent=1), "verdict.json")

@@ -1,7 +1,7 @@
 """What commands that are no steps leave on their runs: `main`, `evaluate`, `compare` and `predict`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mlflow
@@ -12,7 +12,7 @@ from atma18.dataset import Dataset
 from atma18.experiment import Experiment
 from atma18.tracking import store
 from atma18.tracking.identity import PREFIX, git_state
-from atma18.tracking.lifecycle import DESCRIPTION
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
 
@@ -45,8 +45,10 @@ def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.Data
         store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
 
 
-def record_comparison(run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstream], figures: Path) -> None:
-    """Keep what `compare` found with its run: the gains of the first of the runs, the table, and the figures."""
+def record_comparison(
+    run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstream], verdicts: Sequence[str], figures: Path
+) -> None:
+    """Keep what `compare` found with its run: the first run's gains, in words too, the table, and the figures."""
     now_ms = int(time.time() * 1000)
     whole = table[(table["by"] == "") & (table["model"] != next(iter(runs)))].to_dict("records")
     gains = {
@@ -59,6 +61,10 @@ def record_comparison(run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstr
     store.client().log_artifacts(run_id, str(figures), "figures")
     for name, upstream in runs.items():
         store.client().set_tag(run_id, f"{PREFIX}input.{name}", upstream.run_id)
+    links = ", ".join(f"{name} {store.link_to(upstream.run_id)}" for name, upstream in runs.items())
+    said = [f"- {verdict}." for verdict in verdicts]
+    described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *said])
+    store.client().set_tag(run_id, DESCRIPTION, described[:LONGEST_TAG])
 
 
 def record_predictions(

@@ -73,6 +73,11 @@ def page_of(run_id: str) -> str:
     return f"#/experiments/{client().get_run(run_id).info.experiment_id}/runs/{run_id}"
 
 
+def link_to(run_id: str) -> str:
+    """Return a link to a run's page as Markdown, with the head of its ID for a text."""
+    return f"[{run_id[:8]}]({page_of(run_id)})"
+
+
 def ui_command() -> str:
     """Return the one line that opens MLflow's UI over this store, or says where it already runs."""
     uri = mlflow.get_tracking_uri()
