@@ -111,5 +111,5 @@ def test_a_word_that_an_option_does_not_know_fails_the_run_of_mlflow_run(tmp_pat
     done = mlflow_run(tmp_path, *words, ATMA18_PYTHON=sys.executable)
 
     assert done.returncode != 0
-    assert "'fast' is not one of 'quick'" in done.stderr
+    assert "'fast' is not one of 'best'" in done.stderr
     assert statuses(tmp_path, monkeypatch) == ["FAILED"]
