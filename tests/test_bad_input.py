@@ -343,7 +343,9 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
 @pytest.mark.parametrize(
     ("command", "words", "said"),
     [
-        pytest.param(embed, ["--preset=fast"], ["'fast' is not one of 'best', 'quick', 'seed', 'seed-small'"], id="preset"),
+        pytest.param(
+            embed, ["--preset=fast"], ["'fast' is not one of 'best', 'quick', 'seed', 'seed-small'"], id="preset"
+        ),
         pytest.param(
             gbdt,
             ["--engine=lightgbm"],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -257,6 +258,25 @@ def test_any_number_of_workers_gives_the_same_digest(tmp_path):
         digests.add(Dataset.open(str(tmp_path / str(workers)), Cache.open(tmp_path / f"cache{workers}")).sha256)
 
     assert len(digests) == 1
+
+
+def test_what_is_cut_off_in_the_middle_of_a_file_is_written_again(tmp_path, monkeypatch):
+    write_text, plan = Path.write_text, Plan(2, 1, seed=5)
+    simulate.write_drives(tmp_path / "whole", plan)
+
+    def cut_off(path, text, **how):
+        if path.parent.name == "traffic_lights" and path.stem == doomed:
+            path.touch()
+            raise KeyboardInterrupt
+        return write_text(path, text, **how)
+
+    for doomed in [file.stem for file in (tmp_path / "whole" / "traffic_lights").iterdir()]:
+        out = tmp_path / doomed
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "write_text", cut_off)
+            simulate.write_drives(out, plan)
+        simulate.write_drives(out, plan)
+        assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_killed_process_leaves_no_drives_and_the_next_one_completes_them(tmp_path):

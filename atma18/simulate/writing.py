@@ -175,7 +175,9 @@ def as_table(rows: list[Row]) -> pd.DataFrame:
 def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
     lights = [{"index": i, "class": name, "bbox": box} for i, (name, box) in enumerate(detections(scene, sample.step))]
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(lights), encoding="utf-8")
+    unfinished = file.with_suffix(".unfinished")  # whoever goes on believes what is there
+    unfinished.write_text(json.dumps(lights), encoding="utf-8")
+    unfinished.replace(file)
 
 
 def _write_frames(folder: Path, frames: UInt8Array) -> None:
