@@ -29,7 +29,8 @@ def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given:
     }
     figures = {name: tracking.figures_of(run_id) for name, run_id in runs.items()}
     links = {run_id: tracking.page_of(run_id) for run_id in runs.values()}
-    said = description(board, figures, links, commands, lineage, tracking.LONGEST_TAG)
+    version = tracking.version_link(runs["blend"])
+    said = description(board, figures, links, version, commands, lineage, tracking.LONGEST_TAG)
     oof_m = {name: result.upstream.predictions(experiment).oof_m for name, result in done.items()}
     page = gallery.page(experiment.dataset, oof_m, [board.text, lineage], f"main on {experiment.data}")
     tracking.finish_parent(parent, board.table, runs, said, page)
@@ -40,6 +41,7 @@ def description(
     board: Leaderboard,
     figures: Mapping[str, Mapping[str, float]],
     links: Mapping[str, str],
+    version: str,
     commands: Mapping[str, str],
     lineage: str,
     longest: int,
@@ -50,6 +52,7 @@ def description(
         board: the leaderboard.
         figures: per step the metrics of its run, the blend's last.
         links: per run ID the place of its page.
+        version: a link to the page of the registered blend.
         commands: what does something, and how a person types it.
         lineage: what the blend was made from, as a tree.
         longest: characters that the store takes; what would not fit is left out whole, the lineage first.
@@ -59,7 +62,7 @@ def description(
         table = table.replace(run_id, f"[{run_id[:8]}]({link})")
     said = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
     sections = [
-        f"{_gain(figures['blend'])}\n\n{_ahead(figures)}",
+        f"{_gain(figures['blend'])} {version} has its weights and what it was made from.\n\n{_ahead(figures)}",
         f"### Leaderboard\n\n{table}",
         f"### Commands\n\n{said}",
         f"### What the blend was made from\n\n```\n{lineage}\n```",
@@ -79,7 +82,7 @@ def _gain(blend: Mapping[str, float]) -> str:
     if not gains:
         return "The blend has a single input."
     best, *others = sorted(gains, key=lambda name: gains[name])
-    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, {_chance(blend, best)}."
+    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, by OOF MAE, {_chance(blend, best)}."
     also = [f"{_better(gains[name])} than {name}, {_chance(blend, name)}" for name in others]
     return " ".join([first, *([f"It is {'; '.join(also)}."] if also else [])])
 

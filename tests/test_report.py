@@ -25,15 +25,26 @@ def figures(gain_m=0.02, low_m=0.01, high_m=0.03):
 
 def written(found=None, longest=5000):
     links = {"0123456789abcdef": "#/experiments/1/runs/0123456789abcdef"}
-    return report.description(Board(), found or figures(), links, {"the same again": "do it"}, "the tree", longest)
+    return report.description(
+        Board(),
+        found or figures(),
+        links,
+        "[atma18-blend 3](#/there)",
+        {"the same again": "do it"},
+        "the tree",
+        longest,
+    )
 
 
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        ((0.02, 0.01, 0.03), "0.0200 m better than gbdt, its best input**, beyond chance (95 % over scenes: +0.0100"),
-        ((0.02, -0.01, 0.05), "0.0200 m better than gbdt, its best input**, that may be chance"),
-        ((-0.02, -0.03, -0.01), "0.0200 m worse than gbdt, its best input**, beyond chance"),
+        (
+            (0.02, 0.01, 0.03),
+            "0.0200 m better than gbdt, its best input**, by OOF MAE, beyond chance (95 % over scenes: +0.0100",
+        ),
+        ((0.02, -0.01, 0.05), "0.0200 m better than gbdt, its best input**, by OOF MAE, that may be chance"),
+        ((-0.02, -0.03, -0.01), "0.0200 m worse than gbdt, its best input**, by OOF MAE, beyond chance"),
     ],
     ids=["better", "who knows", "worse"],
 )
@@ -47,6 +58,11 @@ def test_it_says_the_same_of_every_other_input():
 
 def test_it_ranks_the_steps_3_s_ahead():
     assert "best first: gbdt 0.500 m, blend 0.600 m, nn1 0.700 m." in written()
+
+
+def test_it_leads_to_the_page_that_says_what_the_blend_was_made_from():
+    first = written().split("\n")[0]
+    assert first.endswith("[atma18-blend 3](#/there) has its weights and what it was made from.")
 
 
 def test_runs_are_links_and_commands_can_be_copied():

@@ -29,6 +29,7 @@ from atma18.tracking.promotion import (
     promote,
     refuse,
     roll_back,
+    version_link,
 )
 from atma18.tracking.records import (
     describe_parent,
@@ -87,4 +88,5 @@ __all__ = [
     "step_run",
     "trace",
     "ui_command",
+    "version_link",
 ]

@@ -67,6 +67,16 @@ def blend_version(given: str) -> ModelVersion:
     return version
 
 
+def version_link(given: str) -> str:
+    """Return a link to the page of a registered blend, named as in `blend_version`, as Markdown."""
+    version = blend_version(given)
+    return _link(int(version.version))
+
+
+def _link(number: int) -> str:
+    return f"[{_BLEND} {number}](#/models/{_BLEND}/versions/{number})"
+
+
 def holder(alias: str) -> ModelVersion | None:
     """Return the blend that holds an alias, if there is one."""
     try:
@@ -161,9 +171,8 @@ def _record(
         f"{PREFIX}why": outcome if verdict is None else verdict.why,
         f"{PREFIX}note": note or "",
     }
-    version = f"[{_BLEND} {to}](#/models/{_BLEND}/versions/{to})"
     came_from = f"Before: version {before.version}." if before is not None else "There was no champion before."
-    tags[DESCRIPTION] = f"**{version}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from} {note or ''}".strip()
+    tags[DESCRIPTION] = f"**{_link(to)}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from} {note or ''}".strip()
     for name, value in tags.items():
         store.client().set_tag(run_id, name, str(value)[:LONGEST_TAG])
     if verdict is not None:
