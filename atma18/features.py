@@ -164,10 +164,15 @@ def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.D
     return {"max": grouped.cummax(), "min": grouped.cummin(), "mean": first + mean, "std": variance**0.5}
 
 
+def _steps_beside(*, causal: bool) -> list[tuple[str, int]]:
+    """Name the samples beside one, each with the step by which it comes to the place of that one."""
+    return [("prev", 1)] if causal else [("prev", 1), ("next", -1)]
+
+
 def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
     signals, scene = _scene_signals(samples), _scene_codes(samples)
     tables = []
-    for name, step in [("prev", 1)] if causal else [("prev", 1), ("next", -1)]:
+    for name, step in _steps_beside(causal=causal):
         shifted = signals.groupby(scene).shift(step)
         pair = {"shift": shifted, "diff": signals - shifted}
         tables += [table.add_prefix(f"{group}/").add_suffix(f"_{name}") for group, table in pair.items()]
@@ -214,10 +219,8 @@ def _motion(waypoints_m: FloatArray) -> pd.DataFrame:
 def _beside(model: str, values_m: FloatArray, samples: Samples, *, causal: bool) -> pd.DataFrame:
     """Return what a model predicts for the samples before and, unless causal, after."""
     of_scene = pd.DataFrame(values_m, columns=list(TARGETS)).groupby(_scene_codes(samples))
-    steps = [("prev", 1)] if causal else [("prev", 1), ("next", -1)]
-    return pd.concat(
-        [of_scene.shift(step).add_prefix(f"{model}/").add_suffix(f"_{name}") for name, step in steps], axis=1
-    )
+    shifted = [(name, of_scene.shift(step)) for name, step in _steps_beside(causal=causal)]
+    return pd.concat([table.add_prefix(f"{model}/").add_suffix(f"_{name}") for name, table in shifted], axis=1)
 
 
 def _gear(samples: Samples) -> pd.DataFrame:

@@ -7,7 +7,6 @@ has made. Then every option of `best` is switched off alone. Test targets are re
     python -m benchmarks.accuracy --quick
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -22,12 +21,12 @@ import click
 import numpy as np
 import pandas as pd
 
-from atma18 import evaluation, metrics, simulate
+from atma18 import evaluation, metrics, scores, simulate
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from atma18.digests import PROJECT_FOLDER
 from atma18.predictions import Predictions
-from atma18.schema import FloatArray, StrArray
+from atma18.schema import FloatArray, StrArray, split_id
 from benchmarks import results
 
 REFERENCE, OURS = "seed-small", "best"
@@ -103,11 +102,7 @@ def run_main(store: Path, drives: Drives, words: tuple[str, ...]) -> Outcome:
 
 def test_error(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
     """Return the test MAE with its 95 % interval over scenes, metres."""
-    [score] = [
-        s
-        for s in evaluation.score_test(predicted_m, drives.truth_m, drives.ids)
-        if s.part.metric("test") == "test/mae_m"
-    ]
+    [score] = [s for s in evaluation.score_test(predicted_m, drives.truth_m, drives.ids) if s.part.name == scores.ALL]
     return {"test_mae_m": score.mae_m, "test_low_m": score.low_m, "test_high_m": score.high_m}
 
 
@@ -125,7 +120,7 @@ def test_gain(drives: Drives, ours_m: FloatArray, other_m: FloatArray) -> dict[s
 
 def scenes_of(drives: Drives) -> StrArray:
     """Return the (M,) scene of each test sample."""
-    return np.array([sample_id.rsplit("_", 1)[0] for sample_id in drives.ids.tolist()])
+    return np.array([split_id(sample_id)[0] for sample_id in drives.ids.tolist()])
 
 
 def of_scenes(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
@@ -189,7 +184,7 @@ def main(scenes: int, ablation: bool, presets: tuple[str, ...], quick: bool, fil
                 }
                 found["without"][name] = described(drives, outcome) | {"gain_of_the_option": gains}
                 _tell(f"{OURS} without {name}", found["without"][name])
-        results.keep(file, json.loads(json.dumps(found)))
+        results.keep(file, found)
 
 
 def _tell(name: str, found: Mapping[str, Any]) -> None:
