@@ -1,7 +1,7 @@
 """What a frozen backbone sees: embeddings of image cells, their similarity between frames, and a probe on both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -189,14 +189,14 @@ class FoldEmbedding:
     """(F,) of the features, for the probe."""
     scale: FloatArray
     """(F,) standard deviation of the features; 1 where they are constant."""
-    directions: FloatArray
-    """(F, W) of the waves over the standardised features."""
-    phases: FloatArray
-    """(W,) rad."""
     coefficients: FloatArray
     """(F + W, 18) metres per standardised feature, and per wave."""
     intercept: FloatArray
     """(18,) metres."""
+    directions: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    """(F, W) of the waves over the standardised features; none in files from before there were waves."""
+    phases: FloatArray = field(default_factory=lambda: np.empty(0))
+    """(W,) rad."""
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
         """Project (N, 3, cells, channels) onto this fold's bases."""
@@ -233,7 +233,7 @@ def fit_fold(
     directions, phases = _waves(features.shape[1], config.waves, config.seed)
     read = _with_waves((features - mean) / scale, directions, phases)
     ridge = _ridge(read, targets_m[rows], scenes[rows], config.ridge_alphas)
-    return FoldEmbedding(components, mean, scale, directions, phases, ridge.coef_.T.copy(), ridge.intercept_)
+    return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_, directions, phases)
 
 
 def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
@@ -247,6 +247,8 @@ def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray
 
 def _with_waves(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
     """Return (N, F + W): standardised features with their waves beside them."""
+    if len(phases) == 0:
+        return standard
     return np.hstack([standard, np.cos(standard @ directions + phases)])
 
 

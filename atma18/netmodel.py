@@ -1,7 +1,7 @@
 """What nn1 and nn2 predict with: a net and its scaling for every fold, run the same way for OOF, test and serving."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -38,8 +38,8 @@ class Scaling:
     """(18,) what an output of 0 stands for."""
     target_scale_m: FloatArray
     """(18,) what an output of 1 adds."""
-    motion: FloatArray
-    """The numbers of the motion model that `target` names; none otherwise."""
+    motion: FloatArray = field(default_factory=lambda: np.empty(0))
+    """The numbers of the motion model that `target` names; none otherwise, and in files from before there was one."""
 
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:

@@ -11,7 +11,7 @@ from torch import nn
 from atma18 import backbones, embedding
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.cache import Cache
-from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
+from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
 from atma18.presets import EmbedConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -312,6 +312,16 @@ def test_knowing_a_scene_by_heart_does_not_count_as_knowing_what_the_embedding_s
     fold = fit(cells, targets_m, np.arange(30), scenes, config)
 
     np.testing.assert_allclose(fold.probe(fold.features(cells)), np.tile(targets_m.mean(axis=0), (30, 1)), atol=1e-2)
+
+
+def test_a_probe_without_waves_needs_none():
+    cells = random_cells()
+    fold = fit(cells, targets(), np.arange(30))
+    before = {name: value for name, value in vars(fold).items() if name not in ("directions", "phases")}
+
+    old = FoldEmbedding(**before)  # as files from before there were waves
+
+    np.testing.assert_array_equal(old.probe(old.features(cells)), fold.probe(fold.features(cells)))
 
 
 def test_waves_follow_a_bend_that_a_line_cannot():

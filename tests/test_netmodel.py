@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from atma18 import compute, mirror
 from atma18.netmodel import FoldNet, NetModel, Scaling, unit_lengths
@@ -303,6 +304,19 @@ def test_a_saved_model_predicts_the_same_fold_by_fold(tiny, tmp_path, step, targ
     assert not np.allclose(*expected_m)
     for fold in range(2):
         np.testing.assert_array_equal(predict(read, part, fold), expected_m[fold])
+
+
+def test_files_from_before_there_was_a_motion_model_are_read(tiny, tmp_path):
+    model, part = make_model("nn1", tiny, target="residual"), tiny.test.take(np.arange(4))
+    model.save(tmp_path)
+    [file] = tmp_path.iterdir()
+    tensors = load_file(file)
+    del tensors["motion"]
+    save_file(tensors, file)
+
+    read = NetModel.load("nn1", model.config, tuple(tiny.train.signals.columns), {file.name: file}, "cpu")
+
+    np.testing.assert_array_equal(predict(read, part, 0), predict(model, part, 0))
 
 
 def test_the_files_hold_a_json_header_and_plain_tensors(tiny, tmp_path):

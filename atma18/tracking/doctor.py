@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import Cache
 from atma18.progress import progress
 from atma18.tracking import promotion, registry, store
-from atma18.tracking.identity import PREFIX
+from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
 from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
@@ -91,7 +91,7 @@ def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> N
             found.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
             return
         for tag, input_id in tags.items():
-            if tag.startswith(f"{PREFIX}input.") and isinstance(reason := found.open(input_id), str):
+            if tag.startswith(INPUT) and isinstance(reason := found.open(input_id), str):
                 found.findings.append(Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}"))
         if run.info.run_id not in registered:
             whole = upstream

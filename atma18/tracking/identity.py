@@ -10,6 +10,8 @@ from atma18.digests import CODE, PROJECT_FOLDER, canonical_json, code_sha256, co
 from atma18.experiment import Experiment
 
 PREFIX = "atma18."
+INPUT = f"{PREFIX}input."
+"""Begins the tags that name the run of each upstream."""
 DIRTY = "+dirty"
 NO_GIT = "none"
 

@@ -9,10 +9,9 @@ from mlflow.entities.model_registry import ModelVersion
 
 from atma18.cache import Cache
 from atma18.tracking import registry, store
-from atma18.tracking.identity import NO_GIT, PREFIX
+from atma18.tracking.identity import INPUT, NO_GIT, PREFIX
 from atma18.tracking.upstream import STEPS, open_run
 
-_INPUT = f"{PREFIX}input."
 _PAGE = 1000
 SHORT = 12
 """Of a digest, so many characters will do for a person."""
@@ -167,7 +166,7 @@ class _Seen:
     def inputs(self, run_id: str) -> list[tuple[str, str]]:
         """Return the name and run ID of each input, in the order of their names."""
         tags = self.runs[run_id].data.tags if run_id in self.runs else {}
-        return sorted((tag.removeprefix(_INPUT), value) for tag, value in tags.items() if tag.startswith(_INPUT))
+        return sorted((tag.removeprefix(INPUT), value) for tag, value in tags.items() if tag.startswith(INPUT))
 
     def users(self, run_id: str) -> list[tuple[str, str]]:
         """Return under which name each run used this one, the oldest first."""

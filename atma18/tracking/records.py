@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModelInput, Metric, Param
 from atma18.dataset import Dataset
 from atma18.experiment import Experiment
 from atma18.tracking import store
-from atma18.tracking.identity import PREFIX, git_state
+from atma18.tracking.identity import INPUT, PREFIX, git_state
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
@@ -31,7 +31,7 @@ def finish_parent(
     """Keep the leaderboard and the page of samples, and name the five runs, reused ones included."""
     mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
-        store.client().set_tag(run_id, f"{PREFIX}input.{name}", step_run_id)
+        store.client().set_tag(run_id, f"{INPUT}{name}", step_run_id)
     mlflow.log_text(page, "report.html")
     store.client().set_tag(run_id, DESCRIPTION, description)
 
@@ -42,7 +42,7 @@ def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.Data
     store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
     mlflow.log_table(scores, "scores.json")
     if of is not None:
-        store.client().set_tag(run_id, f"{PREFIX}input.{of.step}", of.run_id)
+        store.client().set_tag(run_id, f"{INPUT}{of.step}", of.run_id)
 
 
 def record_comparison(
@@ -60,7 +60,7 @@ def record_comparison(
     mlflow.log_table(table, "comparison.json")
     store.client().log_artifacts(run_id, str(figures), "figures")
     for name, upstream in runs.items():
-        store.client().set_tag(run_id, f"{PREFIX}input.{name}", upstream.run_id)
+        store.client().set_tag(run_id, f"{INPUT}{name}", upstream.run_id)
     links = ", ".join(f"{name} {store.link_to(upstream.run_id)}" for name, upstream in runs.items())
     said = [f"- {verdict}." for verdict in verdicts]
     described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *said])

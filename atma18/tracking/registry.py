@@ -210,7 +210,7 @@ def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
     sentences = [f"Run {upstream.run_id}. {said}."]
     if best := run.data.tags.get(f"{PREFIX}best_input"):
         mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
-        sentences.append(f"Weights by scene size: {run.data.tags[f'{PREFIX}weights']}.")
+        sentences.append(f"Weights by scene size: {run.data.tags.get(f'{PREFIX}weights', 'in weights.json')}.")
         sentences.append(f"Gain over {best}, its best input: {mean_m:+.4f} m (95 % {low_m:+.4f} to {high_m:+.4f} m).")
     if inputs := upstream.inputs:
         links = [f"{name} {store.link_to(run_id)}" for name, run_id in inputs.items()]

@@ -15,7 +15,7 @@ from atma18.experiment import Experiment
 from atma18.predictions import Predictions
 from atma18.schema import first_few
 from atma18.tracking import store
-from atma18.tracking.identity import PREFIX
+from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.manifest import FILE, Manifest
 
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
@@ -66,14 +66,13 @@ class Upstream:
     def causal(self) -> bool:
         """Whether the step was told to look at no later sample of a scene, or never does."""
         config = self.config["config"]
-        alone = self.step == "embed" or (self.step == "nn1" and not config["context"])
+        alone = self.step == "embed" or (self.step == "nn1" and not config.get("context", False))
         return alone or bool(config.get("causal", False))
 
     @property
     def inputs(self) -> dict[str, str]:
         """The run ID of each of its upstreams, by name."""
-        prefix = f"{PREFIX}input."
-        return {tag.removeprefix(prefix): run_id for tag, run_id in self.tags.items() if tag.startswith(prefix)}
+        return {tag.removeprefix(INPUT): run_id for tag, run_id in self.tags.items() if tag.startswith(INPUT)}
 
     @property
     def bundle(self) -> Path:
@@ -153,7 +152,7 @@ def check_tags(found: Mapping[str, str], recorded: Mapping[str, str], by: str) -
     Raises:
         ValueError: If one differs, is missing, or names an input that there was none of.
     """
-    ours = {name for name in found if name.startswith(f"{PREFIX}input.")} | set(recorded)
+    ours = {name for name in found if name.startswith(INPUT)} | set(recorded)
     wrong = [f"{name} = {found.get(name)}" for name in sorted(ours) if found.get(name) != recorded.get(name)]
     if wrong:
         raise ValueError(f"expected the tags that {by} has recorded, found {first_few(wrong)}")
