@@ -50,6 +50,8 @@ class Blend:
 
     def __str__(self) -> str:
         shares = [", ".join(f"{n} {w:.0%}" for n, w in zip(self.inputs, row, strict=True)) for row in self.weights]
+        if len(set(shares)) == 1:
+            return f"{shares[0]} in scenes of any size"
         return "; ".join(f"scenes of {label}: {share}" for label, share in zip(self.labels, shares, strict=True))
 
     def apply(self, stack_m: FloatArray, scene_sizes: IntArray) -> FloatArray:
@@ -121,7 +123,12 @@ class Fitted:
 
 
 def fit(
-    stack_m: FloatArray, targets_m: FloatArray, scene_sizes: IntArray, config: BlendConfig, names: Sequence[str]
+    stack_m: FloatArray,
+    targets_m: FloatArray,
+    scene_sizes: IntArray,
+    config: BlendConfig,
+    names: Sequence[str],
+    importance: FloatArray | None = None,
 ) -> Fitted:
     """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets those of all rows together.
 
@@ -131,6 +138,8 @@ def fit(
         scene_sizes: (N,) samples in each row's scene.
         config: groups and method.
         names: (M,) of the inputs.
+        importance: (N,) for how much the error of each row counts, at least 0; None for the same. Only shares within
+            a group matter, and a group of rows that count for nothing is fitted as if all counted the same.
 
     Returns:
         The blend. Its error on these same rows is optimistic; `cross_fit` gives an honest one.
@@ -143,13 +152,15 @@ def fit(
     group = group_of(scene_sizes, config.groups)
     rows = [np.flatnonzero(group == g) for g in range(len(config.groups))]
     samples = tuple(map(len, rows))
-    whole = fit_weights(stack_m, targets_m, config) if min(samples) < FEWEST_SAMPLES else None
-    parts = tuple(
-        whole
-        if whole is not None and len(part) < FEWEST_SAMPLES
-        else fit_weights(stack_m[:, part], targets_m[part], config)
-        for part in rows
-    )
+
+    def of_rows(part: IntArray) -> Weights:
+        if importance is None or not importance[part].any():
+            return fit_weights(stack_m[:, part], targets_m[part], config)
+        share = (importance[part] / importance[part].mean())[:, None]  # weighted errors are those of weighted numbers
+        return fit_weights(stack_m[:, part] * share, targets_m[part] * share, config)
+
+    whole = of_rows(np.arange(len(scene_sizes))) if min(samples) < FEWEST_SAMPLES else None
+    parts = tuple(whole if whole is not None and len(part) < FEWEST_SAMPLES else of_rows(part) for part in rows)
     return Fitted(Blend(tuple(names), config.groups, np.stack([part.values for part in parts])), parts, samples)
 
 
@@ -160,6 +171,7 @@ def cross_fit(
     folds: IntArray,
     config: BlendConfig,
     names: Sequence[str],
+    importance: FloatArray | None = None,
 ) -> FloatArray:
     """Blend the rows of each fold with weights fitted on the other folds alone.
 
@@ -170,6 +182,7 @@ def cross_fit(
         folds: (N,) fold of each row; a scene is never in two.
         config: groups and method.
         names: (M,) of the inputs.
+        importance: (N,) for how much the error of each row counts, as in `fit`.
 
     Returns:
         (N, 18) metres; no row has seen its own target.
@@ -185,6 +198,7 @@ def cross_fit(
     blended_m = np.empty(targets_m.shape)
     for fold in present:
         inside, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names).blend
+        counts = None if importance is None else importance[others]
+        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names, counts).blend
         blended_m[inside] = blend.apply(stack_m[:, inside], scene_sizes[inside])
     return blended_m

@@ -10,7 +10,12 @@ from atma18 import tracking
 from atma18.pipeline import Result
 
 REFERENCES = {"constant velocity": "reference/constant_velocity_m", "in-fold median": "reference/median_m"}
-_COLUMNS = {"OOF MAE m": "oof/mae_m", "test-mix MAE m": "oof/mae_m_testmix", "seconds": "total/seconds"}
+_COLUMNS = {
+    "OOF MAE m": "oof/mae_m",
+    "test-mix MAE m": "oof/mae_m_testmix",
+    "3 s ahead m": "oof_horizon/3.0s_m",
+    "seconds": "total/seconds",
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from atma18 import compute, mirror
 from atma18.features import scene_context
 from atma18.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
-from atma18.presets import NetConfig, Target
+from atma18.presets import NetConfig, Reads, Target
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.standardise import mean_and_scale
 
@@ -24,7 +24,9 @@ class Scaling:
     """From sensors and metres to what a net reads and writes; every statistic comes from the training rows."""
 
     signals: tuple[str, ...]
-    """Those that are read."""
+    """Those that there are."""
+    reads: Reads
+    """Whether they are read, or only the frames."""
     context: bool
     """Whether what the other samples of a scene say is read too."""
     causal: bool
@@ -46,14 +48,14 @@ class Scaling:
         """Take means and standard deviations over these rows; absolute targets stay metres."""
         fits_motion = config.target == "motion"
         motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows]).numbers if fits_motion else np.empty(0)
-        inputs = len(samples.signals.columns)
         unscaled = cls(
             signals=tuple(samples.signals.columns),
+            reads=config.reads,
             context=config.context,
             causal=config.causal,
             target=config.target,
-            signal_mean=np.zeros(inputs),
-            signal_scale=np.ones(inputs),
+            signal_mean=np.empty(0),
+            signal_scale=np.empty(0),
             target_mean_m=np.zeros(len(TARGETS)),
             target_scale_m=np.ones(len(TARGETS)),
             motion=motion,
@@ -84,6 +86,8 @@ class Scaling:
 
     def _read(self, samples: Samples) -> FloatArray:
         """Return (N, inputs) values as they are."""
+        if self.reads == "frames":
+            return np.empty((len(samples), 0))
         read = replace(samples, signals=samples.signals[list(self.signals)])
         values: FloatArray = read.signals.to_numpy(np.float64)
         if not self.context:
@@ -174,11 +178,30 @@ class NetModel:
     step: str
     config: NetConfig
     folds: tuple[FoldNet, ...]
+    """Split after split, a net for each fold."""
 
     @property
     def causal(self) -> bool:
         """Whether no prediction looks at a later sample of the scene."""
-        return (self.step == "nn1" and not self.config.context) or self.config.causal
+        return (self.step == "nn1" and not self.config.reads_context) or self.config.causal
+
+    @property
+    def count(self) -> int:
+        """The number of folds of a split."""
+        return len(self.folds) // self.config.splits
+
+    def of_split(self, split: int) -> "NetModel":
+        """Return the nets of one split alone."""
+        nets = self.folds[split * self.count : (split + 1) * self.count]
+        return NetModel(self.step, replace(self.config, splits=1), nets)
+
+    def predict(self, fold: int, samples: Samples, device: str) -> FloatArray:
+        """Predict (N, 18) waypoints in metres with the nets of this fold of every split, and average.
+
+        Only samples that no net was trained on may be asked: those of other splits know scenes of this one's fold.
+        """
+        predicted_m = [net.predict(samples, self.config, device) for net in self.folds[fold :: self.count]]
+        return np.asarray(np.mean(predicted_m, axis=0))
 
     def save(self, folder: Path) -> None:
         """Write each fold's weights and scaling as safetensors."""
@@ -205,7 +228,7 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
     tensors = load_file(file)
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
-    scaling = Scaling(signals=signals, context=config.context, causal=config.causal, target=config.target, **arrays)
+    scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, **arrays)
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
         net = NETS[step](config, scaling.width, pretrained=False)
     net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from atma18 import backbones, compute
-from atma18.presets import NetConfig
+from atma18.presets import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
 _IN_FRAMES = 3
@@ -60,9 +60,9 @@ class FrameEncoder(nn.Module):
         self.backbone = backbones.build(
             config.backbone, in_frames=_IN_FRAMES, pretrained=pretrained, seed=config.seed
         ).to(memory_format=torch.channels_last)
-        self.signals = nn.Linear(signals, _SIGNAL_WIDTH)
-        self.width = self.backbone.channels + _SIGNAL_WIDTH
-        self.autocast = config.autocast
+        self.signals = nn.Linear(signals, _SIGNAL_WIDTH) if signals else None
+        self.width = self.backbone.channels + (_SIGNAL_WIDTH if signals else 0)
+        self.autocast, self.differences = config.autocast, config.differences
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
@@ -71,12 +71,25 @@ class FrameEncoder(nn.Module):
     def look(self, frames: Tensor) -> Tensor:
         """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
         with compute.autocast(frames.device.type, self.autocast):
-            maps: Tensor = self.backbone(frames)
+            maps: Tensor = self.backbone(frame_differences(frames) if self.differences else frames)
         return maps.float().mean(dim=(2, 3))
 
     def join(self, seen: Tensor, signals: Tensor) -> Tensor:
         """Put (B, channels) of `look` and (B, signals) standardised values together as (B, width) float32."""
-        return torch.cat([seen, self.signals(signals)], dim=1)
+        return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
+
+
+def frame_differences(frames: Tensor) -> Tensor:
+    """Return the frame at t, and how much lighter each frame is than the one before it.
+
+    Args:
+        frames: (B, 9, H, W) RGB in [0, 1] of t, t-0.5 s and t-1.0 s.
+
+    Returns:
+        (B, 9, H, W) in [0, 1]; where nothing changes the last six channels are 0.5.
+    """
+    now, before, earlier = frames.chunk(_IN_FRAMES, dim=1)
+    return torch.cat([now, (1 + now - before) / 2, (1 + before - earlier) / 2], dim=1)
 
 
 class FrameHead(nn.Sequential):
@@ -122,6 +135,40 @@ class SceneHead(nn.Module):
         return predicted[layout.valid]  # (S, T, 18) -> (N, 18)
 
 
+class AttentionHead(nn.Module):
+    """Self-attention over the samples of a scene, the later ones left out if causal, and a linear layer.
+
+    A sample's place in its scene is told by waves of growing length (Vaswani et al., Attention Is All You Need, 2017,
+    section 3.5). Nobody looks at padding.
+    """
+
+    def __init__(self, config: NetConfig, width: int) -> None:
+        super().__init__()
+        self.into = nn.Linear(width, config.hidden)
+        layer = nn.TransformerEncoderLayer(
+            config.hidden, ATTENTION_HEADS, 2 * config.hidden, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
+        self.out = nn.Linear(config.hidden, len(TARGETS))
+        self.causal = config.causal
+
+    def forward(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
+        """Predict (N, 18) from (N, width), laid out scene by scene."""
+        x = self.into(encoded)[layout.rows]  # (N, width) -> (S, T, hidden)
+        steps = x.shape[1]
+        later = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1) if self.causal else None
+        seen = self.layers(x + place_waves(steps, x.shape[2]).to(x), mask=later, src_key_padding_mask=~layout.valid)
+        predicted: Tensor = self.out(seen)
+        return predicted[layout.valid]  # (S, T, 18) -> (N, 18)
+
+
+def place_waves(steps: int, width: int) -> Tensor:
+    """Return the (steps, width) sines, then cosines, of each step's place in waves of 2π to 20,000π steps."""
+    rates = 1e4 ** -torch.linspace(0, 1, width // 2)
+    angles = torch.arange(steps)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class FrameNet(nn.Module):
     """nn1: [backbone of 9 channels ‖ Linear(signals → 128)] → MLP → 18 outputs per sample."""
 
@@ -137,12 +184,13 @@ class FrameNet(nn.Module):
 
 
 class SceneNet(nn.Module):
-    """nn2: the same encoder, then an LSTM over the samples of one scene."""
+    """nn2: the same encoder, then an LSTM, or attention, over the samples of one scene."""
 
     def __init__(self, config: NetConfig, signals: int, *, pretrained: bool = True) -> None:
         super().__init__()
         self.encoder = FrameEncoder(config, signals, pretrained=pretrained)
-        self.head = SceneHead(config, self.encoder.width)
+        head = AttentionHead if config.mixer == "attention" else SceneHead
+        self.head = head(config, self.encoder.width)
 
     def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
         """Predict (N, 18) from (N, width), laid out scene by scene."""

@@ -16,10 +16,18 @@ BoostedTarget = Literal["absolute", "residual", "motion", "stacked"]
 BOOSTED_TARGETS: tuple[BoostedTarget, ...] = (*NET_TARGETS, "stacked")
 Objective = Literal["squared", "absolute", "huber"]
 OBJECTIVES: tuple[Objective, ...] = ("squared", "absolute", "huber")
+Reads = Literal["all", "frames"]
+NET_READS: tuple[Reads, ...] = ("all", "frames")
+Mixer = Literal["lstm", "attention"]
+MIXERS: tuple[Mixer, ...] = ("lstm", "attention")
+ATTENTION_HEADS = 4
 Engine = Literal["xgboost", "catboost", "catboost-multi"]
 ENGINES: tuple[Engine, ...] = ("xgboost", "catboost", "catboost-multi")
 Method = Literal["exact", "nelder-mead", "equal"]
 BLEND_METHODS: tuple[Method, ...] = ("exact", "nelder-mead", "equal")
+
+Mix = Literal["train", "test"]
+MIXES: tuple[Mix, ...] = ("train", "test")
 
 LITE0 = "lite0"
 
@@ -153,8 +161,14 @@ class NetConfig:
     """Read what the other samples of the scene say: statistics of the signals, and the neighbours'."""
     mirror: bool = False
     """Train on mirrored samples too, half of the time, and average predictions over both sides of the mirror."""
+    reads: Reads = "all"
+    """`frames` leaves the signals, and with them the context, to the target's origin."""
+    differences: bool = False
+    """Show the backbone the frame at t and what changed since each frame before, not the three frames."""
+    mixer: Mixer = "lstm"
+    """How nn2 looks over the samples of a scene."""
     num_layers: int = 2
-    """Hidden layers of the MLP (nn1), layers of the LSTM (nn2)."""
+    """Hidden layers of the MLP (nn1), layers of the LSTM or of attention (nn2)."""
     hidden: int = 128
     size_px: tuple[int, int] = (64, 128)
     """Height and width to which frames are resized on the device."""
@@ -162,6 +176,12 @@ class NetConfig:
     """Chance that a sample's three frames get one random brightness and contrast."""
     augment_strength: float = 0.2
     """Largest relative change of contrast, and of brightness as a share of full scale."""
+    distort: bool = False
+    """Blur, disturb, shift or partly cover the frames of samples that are changed."""
+    average: float = 0.0
+    """Decay per step of the moving average of the weights that is kept in their place; 0 keeps the last weights."""
+    splits: int = 1
+    """Nets for each fold: the further ones belong to other fold splits and seeds, and are averaged with it."""
     views: int = 4
     """So many changed views of each sample does the first stage turn through: what its frozen backbone sees in them is
     computed once. The second stage draws anew every time."""
@@ -183,9 +203,20 @@ class NetConfig:
         _require(min(self.size_px) >= 1, "size_px of at least 1", self.size_px)
         _require(0 <= self.augment_probability <= 1, "an augment_probability from 0 to 1", self.augment_probability)
         _require(0 <= self.augment_strength <= 1, "an augment_strength from 0 to 1", self.augment_strength)
+        _require(self.reads in NET_READS, f"reads {' or '.join(NET_READS)}", self.reads)
+        _require(self.mixer in MIXERS, f"mixer {' or '.join(MIXERS)}", self.mixer)
+        evenly = self.mixer == "lstm" or self.hidden % ATTENTION_HEADS == 0
+        _require(evenly, f"hidden of a multiple of {ATTENTION_HEADS} with mixer attention", self.hidden)
+        _require(0 <= self.average < 1, "an average from 0 to below 1", self.average)
+        _require(self.splits >= 1, "splits of at least 1", self.splits)
         _require(self.views >= 1, "views of at least 1", self.views)
         _require(0 <= self.view_noise < inf, "a view_noise of at least 0", self.view_noise)
         _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether a prediction depends on the signals of other samples of the scene."""
+        return self.context and self.reads == "all"
 
     def with_given(self, given: Mapping[str, Any]) -> Self:
         """Return the configuration with the given values; those of `StageConfig` hold for both stages."""
@@ -253,10 +284,13 @@ class BlendConfig:
     """`exact` reaches the least MAE and proves it, `nelder-mead` is the published search, `equal` fits nothing."""
     max_iterations: int = 1000
     """Of Nelder–Mead."""
+    mix: Mix = "train"
+    """`test` lets the samples of a scene size count for as much as they do in the test split."""
 
     def __post_init__(self) -> None:
         check_groups(self.groups)
         _require(self.method in BLEND_METHODS, f"method {', '.join(BLEND_METHODS)}", self.method)
+        _require(self.mix in MIXES, f"mix {' or '.join(MIXES)}", self.mix)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,21 @@
-"""What `main` says on its run: what the blend gained, who is best 3 s ahead, from what, and how to do it again."""
+"""What `main` says on its run: who is best 3 s ahead, what the blend gained, from what, and how to do it again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from atma18 import gallery, leaderboard, tracking
+import numpy as np
+
+from atma18 import gallery, leaderboard, metrics, scores, tracking
+from atma18.dataset import Dataset
 from atma18.experiment import Experiment
+from atma18.kinematics import constant_velocity_waypoints
 from atma18.leaderboard import Leaderboard
 from atma18.pipeline import Result
+from atma18.schema import FloatArray
 
-AHEAD = "oof_horizon/3.0s_m"
+AHEAD = "3.0s"
+"""The horizon at which steps are ranked."""
 _GAIN_OVER = "gain_over_"
+_STRAIGHT = "constant velocity"
 
 
 def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given: Mapping[str, str]) -> Leaderboard:
@@ -27,21 +34,24 @@ def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given:
         "make this blend the champion": tracking.command("promote", {"candidate": runs["blend"]}),
         "what it was made from": tracking.command("lineage", {"model": runs["blend"]}),
     }
-    figures = {name: tracking.figures_of(run_id) for name, run_id in runs.items()}
     links = {run_id: tracking.page_of(run_id) for run_id in runs.values()}
-    version = tracking.version_link(runs["blend"])
-    said = description(board, figures, links, version, commands, lineage, tracking.LONGEST_TAG)
     oof_m = {name: result.upstream.predictions(experiment).oof_m for name, result in done.items()}
+    answers = [
+        ahead(experiment.dataset, oof_m),
+        gain(tracking.figures_of(runs["blend"])),
+        f"**{tracking.version_link(runs['blend'])} is {tracking.note_of(runs['blend'], 'weights')}**"
+        f" ({done['blend'].upstream.setting}). {tracking.standing(runs['blend'])}",
+    ]
+    said = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
     page = gallery.page(experiment.dataset, oof_m, [board.text, lineage], f"main on {experiment.data}")
     tracking.finish_parent(parent, board.table, runs, said, page)
     return board
 
 
 def description(
+    answers: Sequence[str],
     board: Leaderboard,
-    figures: Mapping[str, Mapping[str, float]],
     links: Mapping[str, str],
-    version: str,
     commands: Mapping[str, str],
     lineage: str,
     longest: int,
@@ -49,10 +59,9 @@ def description(
     """Write the description of the parent run, as Markdown.
 
     Args:
+        answers: what everybody asks first.
         board: the leaderboard.
-        figures: per step the metrics of its run, the blend's last.
         links: per run ID the place of its page.
-        version: a link to the page of the registered blend.
         commands: what does something, and how a person types it.
         lineage: what the blend was made from, as a tree.
         longest: characters that the store takes; what would not fit is left out whole, the lineage first.
@@ -62,7 +71,7 @@ def description(
         table = table.replace(run_id, f"[{run_id[:8]}]({link})")
     said = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
     sections = [
-        f"{_gain(figures['blend'])} {version} has its weights and what it was made from.\n\n{_ahead(figures)}",
+        "\n".join(f"- {answer}" for answer in answers),
         f"### Leaderboard\n\n{table}",
         f"### Commands\n\n{said}",
         f"### What the blend was made from\n\n```\n{lineage}\n```",
@@ -72,8 +81,34 @@ def description(
     return "\n\n".join(sections)
 
 
-def _gain(blend: Mapping[str, float]) -> str:
-    """Say whether the blend is better than each input beyond chance, the best one first."""
+def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray]) -> str:
+    """Say which step is best 3 s ahead, whether beyond chance, and how far the others are.
+
+    Args:
+        dataset: the drives.
+        oof_m: per step (N, 18) metres, out of fold, in the order of the training samples.
+    """
+    train = dataset.train
+    straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64)).reshape(len(train), -1)
+    [horizon] = [part for part in scores.training_parts(train, dataset.test) if part.name == AHEAD]
+    errors_m = {
+        name: metrics.absolute_errors_m(p, dataset.targets_m)[:, horizon.targets].mean()
+        for name, p in {**oof_m, _STRAIGHT: straight_m}.items()
+    }
+    best, *others = sorted(oof_m, key=lambda name: errors_m[name])
+    second_m = {others[0]: oof_m[others[0]]}
+    board = scores.beside(oof_m[best], second_m, dataset.targets_m, [horizon], train.scenes, ours=best)
+    second = board.to_dict("records")[1]
+    found = _chance(second["gain_low_m"], second["gain_high_m"])
+    then = ", ".join(f"{name} {errors_m[name]:.3f} m" for name in others)
+    return (
+        f"**3 s ahead {best} is best: {errors_m[best]:.3f} m** (OOF MAE), {_better(second['gain_m'])} "
+        f"than {others[0]}, {found}. Then {then}; {_STRAIGHT} {errors_m[_STRAIGHT]:.3f} m."
+    )
+
+
+def gain(blend: Mapping[str, float]) -> str:
+    """Say from a blend's metrics whether it is better than each input beyond chance, the best one first."""
     gains = {
         name.removeprefix(_GAIN_OVER).removesuffix("/mean_m"): gain
         for name, gain in blend.items()
@@ -82,8 +117,9 @@ def _gain(blend: Mapping[str, float]) -> str:
     if not gains:
         return "The blend has a single input."
     best, *others = sorted(gains, key=lambda name: gains[name])
-    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, by OOF MAE, {_chance(blend, best)}."
-    also = [f"{_better(gains[name])} than {name}, {_chance(blend, name)}" for name in others]
+    chances = {name: _chance(*(blend[f"{_GAIN_OVER}{name}/{side}_m"] for side in ("low", "high"))) for name in gains}
+    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, over all horizons, {chances[best]}."
+    also = [f"{_better(gains[name])} than {name}, {chances[name]}" for name in others]
     return " ".join([first, *([f"It is {'; '.join(also)}."] if also else [])])
 
 
@@ -91,14 +127,6 @@ def _better(gain_m: float) -> str:
     return f"{abs(gain_m):.4f} m {'better' if gain_m > 0 else 'worse'}"
 
 
-def _chance(blend: Mapping[str, float], name: str) -> str:
-    low_m, high_m = (blend[f"{_GAIN_OVER}{name}/{side}_m"] for side in ("low", "high"))
+def _chance(low_m: float, high_m: float) -> str:
     chance = "that may be chance" if low_m <= 0 <= high_m else "beyond chance"
     return f"{chance} (95 % over scenes: {low_m:+.4f} to {high_m:+.4f} m)"
-
-
-def _ahead(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """Say who is best 3 s ahead."""
-    found = sorted((of_step[AHEAD], step) for step, of_step in figures.items() if AHEAD in of_step)
-    ranked = ", ".join(f"{step} {mae_m:.3f} m" for mae_m, step in found)
-    return f"MAE 3.0 s ahead, best first: {ranked}."

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -52,7 +52,7 @@ def predict_fold(model: Model, fold: int, samples: Samples, inputs: Inputs, devi
         case EmbedModel():
             return model.folds[fold].probe(inputs.embedding(EMBEDDING, fold))
         case NetModel():
-            return model.folds[fold].predict(samples, model.config, device)
+            return model.predict(fold, samples, device)
         case GbdtModel():
             return model.predict(fold, samples, inputs)
         case Blend():
@@ -60,9 +60,15 @@ def predict_fold(model: Model, fold: int, samples: Samples, inputs: Inputs, devi
 
 
 def predict_all(
-    model: Model, train: Samples, folds: IntArray, test: Samples, inputs: tuple[StoredInputs, StoredInputs], device: str
+    model: Model,
+    train: Samples,
+    folds: IntArray,
+    test: Samples,
+    inputs: tuple[StoredInputs, StoredInputs],
+    device: str,
+    more_splits: Sequence[IntArray] = (),
 ) -> Predictions:
-    """Predict each training sample with the model that never saw its scene, and each test sample with all.
+    """Predict each training sample with the models that never saw its scene, and each test sample with all.
 
     Args:
         model: of any step.
@@ -71,14 +77,18 @@ def predict_all(
         test: the M test samples.
         inputs: what the model reads of its upstreams, for training and for test samples.
         device: where nets run.
+        more_splits: (N,) the fold of each training sample in the further splits that nets were trained on; its
+            prediction is then the mean over splits, each of the net that never saw its scene.
     """
     train_inputs, test_inputs = inputs
-    count = int(folds.max()) + 1
-    oof_m = np.empty((len(train), len(TARGETS)))
-    for k in range(count):
-        rows = np.flatnonzero(folds == k)
-        oof_m[rows] = predict_fold(model, k, train.take(rows), train_inputs.take(rows), device)
-    test_m = np.stack([predict_fold(model, k, test, test_inputs, device) for k in range(count)])
+    oof_m = np.zeros((len(train), len(TARGETS)))
+    splits = [folds, *more_splits]
+    for number, split in enumerate(splits):
+        of_split = model.of_split(number) if isinstance(model, NetModel) else model
+        for k in range(int(split.max()) + 1):
+            rows = np.flatnonzero(split == k)
+            oof_m[rows] += predict_fold(of_split, k, train.take(rows), train_inputs.take(rows), device) / len(splits)
+    test_m = np.stack([predict_fold(model, k, test, test_inputs, device) for k in range(int(folds.max()) + 1)])
     return Predictions(train.ids, folds, oof_m, test.ids, test_m)
 
 

@@ -21,6 +21,7 @@ from steps import options
 @options.out
 @options.net("nn1_")
 @options.net("nn2_")
+@options.over_scenes("nn2_")
 @options.boosting("gbdt_")
 @options.blending("blend_")
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401

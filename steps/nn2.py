@@ -17,6 +17,7 @@ from steps import options
 @options.backbone
 @options.stages
 @options.net()
+@options.over_scenes()
 @options.causal
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""

@@ -19,6 +19,9 @@ from atma18.presets import (
     BLEND_METHODS,
     BOOSTED_TARGETS,
     ENGINES,
+    MIXERS,
+    MIXES,
+    NET_READS,
     NET_TARGETS,
     OBJECTIVES,
     PRESETS,
@@ -140,6 +143,13 @@ def net(prefix: str = "") -> Callable[[Command], Command]:
         ),
         or_preset(f"{prefix}context", click.BOOL, "Read what the other samples of the scene say."),
         or_preset(f"{prefix}mirror", click.BOOL, "Train and predict on both sides of a mirror."),
+        or_preset(f"{prefix}reads", click.Choice(NET_READS), "Frames and signals, or the frames alone."),
+        or_preset(f"{prefix}differences", click.BOOL, "See the frame at t and what changed since, not three frames."),
+        or_preset(f"{prefix}distort", click.BOOL, "Blur, disturb, shift or partly cover frames in training."),
+        or_preset(
+            f"{prefix}average", click.FLOAT, "Decay per step of the average of weights that is kept; 0: the last."
+        ),
+        or_preset(f"{prefix}splits", click.INT, "Nets per fold: further ones belong to other fold splits and seeds."),
         or_preset(f"{prefix}batch_size", click.INT, "Samples (nn1) or scenes (nn2) per step."),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Highest learning rate of the schedule."),
         or_preset(f"{prefix}weight_decay", click.FLOAT, "AdamW's weight decay."),
@@ -148,6 +158,11 @@ def net(prefix: str = "") -> Callable[[Command], Command]:
         or_preset(f"{prefix}views", click.INT, "Changed views of a sample that a frozen backbone looks at once."),
         or_preset(f"{prefix}view_noise", click.FLOAT, "Noise on these views, in standard deviations of each channel."),
     )
+
+
+def over_scenes(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare what nn2 has beyond nn1."""
+    return or_preset(f"{prefix}mixer", click.Choice(MIXERS), "How nn2 looks over the samples of a scene.")
 
 
 def stages(command: Command) -> Command:
@@ -199,6 +214,7 @@ def blending(prefix: str = "") -> Callable[[Command], Command]:
         or_preset(
             f"{prefix}method", click.Choice(BLEND_METHODS), "The least MAE, proven; the published search; no fit."
         ),
+        or_preset(f"{prefix}mix", click.Choice(MIXES), "The mix of scene sizes that weights are fitted for."),
     )
 
 

@@ -199,3 +199,4 @@ def test_a_blend_says_its_weights_in_words():
     blend = Blend(("nn1", "gbdt"), ((1, 2), (3, None)), np.array([[0.25, 0.75], [1.0, 0.0]]))
 
     assert str(blend) == "scenes of 1–2: nn1 25%, gbdt 75%; scenes of 3+: nn1 100%, gbdt 0%"
+    assert str(Blend(blend.inputs, blend.groups, np.full((2, 2), 0.5))) == "nn1 50%, gbdt 50% in scenes of any size"

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -72,7 +73,7 @@ def store(blends, no_caller, monkeypatch):
 
 def test_the_first_promotes_a_better_one_too_a_tie_and_a_worse_one_do_not_and_rollback_restores(store):
     said = ran(call(promote, version(store.poor), "--note=to begin with"))
-    assert "there is no champion yet" in said
+    assert "there was none to beat" in said
     assert (holder("champion"), holder("previous")) == (store.poor, None)
 
     ran(call(promote, version(store.good)))
@@ -123,6 +124,26 @@ def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
     assert [line.split()[2] for line in listed[1:]] == ["promoted", "promoted"]
     assert "to begin with" in listed[1]
     assert second.info.run_id in listed[2]
+
+
+def test_the_page_of_main_says_where_its_blend_stands(store):
+    def said():
+        return newest("main").data.tags["mlflow.note.content"]
+
+    before = said()
+    assert before.count("Standing: ") == 1
+    ran(call(promote, version(store.poor)))
+    assert said() == before
+
+    ran(call(promote, version(store.good)))
+    assert re.search(r"Standing: \*\*the champion\*\* since \d{4}-\d\d-\d\d\n", said())
+    ran(call(promote, "--rollback=true"))
+
+    link = rf"\[{BLEND} {store.poor}\]\(#/models/{BLEND}/versions/{store.poor}\)"
+    assert re.search(rf"Standing: was the champion until \d{{4}}-\d\d-\d\d; {link} followed\n", said())
+    assert [line for line in said().splitlines() if "Standing" not in line] == [
+        line for line in before.splitlines() if "Standing" not in line
+    ]
 
 
 def test_a_gain_below_the_one_asked_for_is_refused_and_force_is_on_record_for_ever(store):

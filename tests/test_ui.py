@@ -73,7 +73,8 @@ def test_the_parents_page_says_whether_the_blend_is_better_and_leads_to_every_st
         rf"<strong>The blend is \d\.\d{{4}} m (better|worse) than {best}, its best input</strong>", page.dom
     )
     assert f"#/models/atma18-blend/versions/{version_of('blend', first('blend'))}" in page.dom
-    assert "MAE 3.0 s ahead, best first:" in words_of(page)
+    ahead = min(STEPS, key=lambda step: first(step).data.metrics["oof_horizon/3.0s_m"])
+    assert f"3 s ahead {ahead} is best: {first(ahead).data.metrics['oof_horizon/3.0s_m']:.3f} m" in words_of(page)
     assert {first(step).info.run_id for step in STEPS} <= set(page.texts(RUN_LINKS))
     assert "<code>" in page.dom and "steps.promote" in words_of(page)
 

@@ -44,9 +44,10 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         predictions = {name: upstream.predictions(experiment) for name, upstream in upstreams.items()}
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
+        mix = metrics.size_mix(sizes, dataset.test.scene_sizes).weights(sizes) if config.mix == "test" else None
         with run.phase("fit", len(dataset.train)):
-            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
-            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
+            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names, mix)
+            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names, mix)
         model = fitted.blend
         run.note(weights=str(model))
         _prove(run, fitted)

@@ -9,11 +9,11 @@ import numpy as np
 
 from atma18 import backbones, plots, precision, servable, tracking, training
 from atma18.checkpoints import Checkpoints
-from atma18.experiment import Experiment
+from atma18.experiment import Experiment, cached_folds
 from atma18.netmodel import FoldNet, NetModel
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids
 from atma18.presets import NetConfig
-from atma18.schema import FloatArray
+from atma18.schema import FloatArray, IntArray
 from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun, Upstream
 from atma18.training import Epoch
@@ -51,7 +51,8 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         run.note(early_stopping=note, precision=str(measured))
         model, epochs = _train(run, experiment, config, start)
         with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
-            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device)
+            more = _more_splits(experiment, config)
+            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
         run.keep_predictions(predictions)
         run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
         run.keep_servable(model, {})
@@ -87,12 +88,20 @@ def _train(
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
                 watch=_watch(run, experiment, config),
+                more_splits=_more_splits(experiment, config),
             )
         except (KeyboardInterrupt, SystemExit):
             _say_how_far(run, epochs, checkpoints)
             raise
         phase.samples = sum(epoch.samples for epoch in epochs if not epoch.restored)
     return model, epochs
+
+
+def _more_splits(experiment: Experiment, config: NetConfig) -> list[IntArray]:
+    """Return the (N,) folds of the splits beyond the experiment's own, each drawn from a seed of its own."""
+    count, ids = experiment.folds.count, experiment.dataset.train.ids
+    seeds = [training.fold_seed(config.seed, split) for split in range(1, config.splits)]
+    return [cached_folds(experiment.dataset, count, seed, experiment.cache).of(ids) for seed in seeds]
 
 
 def _watch(run: StepRun, experiment: Experiment, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
@@ -142,7 +151,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         raise ValueError(
             f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"
         )
-    for name in ("backbone", "num_layers", "hidden", "causal", "target", "context"):
+    for name in ("backbone", "num_layers", "hidden", "causal", "target", "context", "reads", "mixer", "splits"):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:
             raise ValueError(f"expected init with {name}={expected}, found {name}={found} in run {upstream.run_id}")

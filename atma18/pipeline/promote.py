@@ -89,7 +89,7 @@ def _beside_champion(
     """Compare with the champion of this moment, sample by sample, cross-fitted, weighted as the test split is."""
     version = tracking.holder(tracking.CHAMPION)
     if version is None:
-        return [Check("champion", True, "there is no champion yet")], None
+        return [Check("champion", True, "there was none to beat")], None
     if int(version.version) == ours.number:
         return [Check("champion", False, f"version {ours.number} is the champion already")], None
     try:

@@ -29,6 +29,7 @@ from atma18.tracking.promotion import (
     promote,
     refuse,
     roll_back,
+    standing,
     version_link,
 )
 from atma18.tracking.records import (
@@ -40,7 +41,7 @@ from atma18.tracking.records import (
 )
 from atma18.tracking.registry import CHAMPION, folds_of, named_run, resolve, reusable
 from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
-from atma18.tracking.runs import StepRun, figures_of, step_run
+from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.tree import as_tree
 from atma18.tracking.upstream import STEPS, Upstream
@@ -74,6 +75,7 @@ __all__ = [
     "holder",
     "look",
     "named_run",
+    "note_of",
     "open_blend",
     "page_of",
     "promote",
@@ -85,6 +87,7 @@ __all__ = [
     "resolve",
     "reusable",
     "roll_back",
+    "standing",
     "step_run",
     "trace",
     "ui_command",

@@ -29,7 +29,8 @@ which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFI
 To compare steps, open *Training runs*, tick the columns `oof/mae_m` (metres, out of fold; of `blend`: cross-fitted) and
 `oof/mae_m_testmix` (the same, weighted as the test split is), and sort by either. `oof_horizon/3.0s_m` is the error 3 s
 ahead. `gain/mean_m`, with its 95 % interval `gain/low_m` to `gain/high_m`, says by how much a blend is better than its
-best input. The page of a `main` says all this in words; the artifact `report.html` shows the samples.
+best input. The page of a `main` says all this in words, and whether its blend is the champion; the artifact
+`report.html` shows the samples.
 """
 
 

@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,13 +16,15 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.tracking import store
-from atma18.tracking.identity import PREFIX
-from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
+from atma18.tracking.identity import INPUT, PREFIX
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
 from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
 from atma18.tracking.upstream import Upstream
 from atma18.verdict import Gain, Verdict
 
 PREVIOUS = "previous"
+STANDING = "Standing:"
+"""What follows it in the description of a `main`, to the end of the line, is rewritten when `champion` moves."""
 VERDICT_TAG = f"{PREFIX}verdict"
 PROMOTED, FORCED, REFUSED, ROLLED_BACK = "promoted", "forced", "refused", "rolled back"
 _BLEND = registered_name("blend")
@@ -71,6 +74,13 @@ def version_link(given: str) -> str:
     """Return a link to the page of a registered blend, named as in `blend_version`, as Markdown."""
     version = blend_version(given)
     return _link(int(version.version))
+
+
+def standing(run_id: str) -> str:
+    """Say where a registered blend stands, by the ID of its run; `main` has it in its description."""
+    champion = holder(CHAMPION)
+    found = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
+    return f"{STANDING} {found}"
 
 
 def _link(number: int) -> str:
@@ -136,11 +146,7 @@ def history() -> pd.DataFrame:
 
 def verdict_runs() -> list[Run]:
     """Return the runs that keep the record, the oldest first."""
-    experiments = [e.experiment_id for e in store.client().search_experiments()]
-    query = f"tags.`{VERDICT_TAG}` LIKE '%'"
-    return list(
-        store.client().search_runs(experiments, query, max_results=10_000, order_by=["attributes.start_time ASC"])
-    )
+    return store.search(f"tags.`{VERDICT_TAG}` LIKE '%'")
 
 
 def _move(before: ModelVersion | None, number: int) -> None:
@@ -151,6 +157,18 @@ def _move(before: ModelVersion | None, number: int) -> None:
     now = holder(CHAMPION)
     if now is None or int(now.version) != number:
         raise ValueError(f"expected version {number} to be {CHAMPION} now, found another: somebody moved it just now")
+    today = time.strftime("%Y-%m-%d")
+    if before is not None and int(before.version) != number:
+        _say_standing(before, f"was the champion until {today}; {_link(number)} followed")
+    _say_standing(now, f"**the champion** since {today}")
+
+
+def _say_standing(version: ModelVersion, standing: str) -> None:
+    """Say on the page of each `main` that delivered a version where it stands now."""
+    query = f"tags.`{INPUT}blend` = '{version.run_id}' AND tags.`{STEP_TAG}` = 'main'"
+    for run in store.search(query):
+        note = re.sub(rf"(?<={STANDING} )[^\n]*", lambda _: standing, run.data.tags.get(DESCRIPTION, ""), count=1)
+        store.client().set_tag(run.info.run_id, DESCRIPTION, note[:LONGEST_TAG])
 
 
 def _record(
@@ -171,8 +189,8 @@ def _record(
         f"{PREFIX}why": outcome if verdict is None else verdict.why,
         f"{PREFIX}note": note or "",
     }
-    came_from = f"Before: version {before.version}." if before is not None else "There was no champion before."
-    tags[DESCRIPTION] = f"**{_link(to)}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from} {note or ''}".strip()
+    came_from = f"Before: version {before.version}. " if before is not None else ""
+    tags[DESCRIPTION] = f"**{_link(to)}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from}{note or ''}".strip()
     for name, value in tags.items():
         store.client().set_tag(run_id, name, str(value)[:LONGEST_TAG])
     if verdict is not None:

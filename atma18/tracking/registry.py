@@ -11,7 +11,8 @@ from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
 from atma18.tracking import admission, store
-from atma18.tracking.identity import PREFIX, Identity
+from atma18.tracking.identity import INPUT, PREFIX, Identity
+from atma18.tracking.lifecycle import DESCRIPTION
 from atma18.tracking.upstream import STAGE_TAG, STEPS, Upstream, open_run
 
 CANDIDATE = "candidate"
@@ -201,18 +202,32 @@ def register(upstream: Upstream) -> ModelVersion:
 
 
 def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
-    """Say what a model is, unless somebody has said it already; what this version scores, and what it was made from."""
+    """Say what a model is, unless somebody has said it already; what this version scores, and what it was made from.
+
+    The run's own page says the same.
+    """
     client, figures = store.client(), run.data.metrics
     if not client.get_registered_model(version.name).description:
         client.update_registered_model(version.name, f"{_DESCRIPTIONS[upstream.step]} {_OUTPUT}")
     scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
     said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
-    sentences = [f"Run {upstream.run_id}. {said}."]
+    sentences = [f"Run {upstream.run_id}.", f"{said}."]
     if best := run.data.tags.get(f"{PREFIX}best_input"):
         mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
         sentences.append(f"Weights by scene size: {run.data.tags.get(f'{PREFIX}weights', 'in weights.json')}.")
         sentences.append(f"Gain over {best}, its best input: {mean_m:+.4f} m (95 % {low_m:+.4f} to {high_m:+.4f} m).")
-    if inputs := upstream.inputs:
-        links = [f"{name} {store.link_to(run_id)}" for name, run_id in inputs.items()]
-        sentences.append(f"Made from {', '.join(links)}.")
-    client.update_model_version(version.name, version.version, " ".join(sentences))
+    sentences += [_made_from(upstream), f"{upstream.setting}."]
+    client.update_model_version(version.name, version.version, " ".join(filter(None, sentences)))
+    client.set_tag(upstream.run_id, DESCRIPTION, " ".join(filter(None, sentences[1:])))
+
+
+def _made_from(upstream: Upstream) -> str:
+    """Link the runs that a run has read, and name what those have read in turn."""
+    if not upstream.inputs:
+        return ""
+    said = []
+    for name, run_id in upstream.inputs.items():
+        tags = store.client().get_run(run_id).data.tags
+        read = ", ".join(sorted(tag.removeprefix(INPUT) for tag in tags if tag.startswith(INPUT)))
+        said.append(f"{name} {store.link_to(run_id)}{f' (which read {read})' if read else ''}")
+    return f"Made from {', '.join(said)}."

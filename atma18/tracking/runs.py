@@ -205,6 +205,11 @@ def figures_of(run_id: str) -> dict[str, float]:
     return dict(store.client().get_run(run_id).data.metrics)
 
 
+def note_of(run_id: str, name: str) -> str:
+    """Return what a step has noted on its run under a name."""
+    return store.client().get_run(run_id).data.tags[f"{PREFIX}{name}"]
+
+
 def setting_tags(experiment: Experiment) -> dict[str, str]:
     """Return what a run says of its setting."""
     absent = ",".join(experiment.dataset.absent) or "none"

@@ -55,6 +55,12 @@ def _local_folder(uri: str, kind: str, key: str, cache: Cache) -> Path:
     return cache.get(kind, key, download)
 
 
+def search(query: str) -> list[Run]:
+    """Return the runs of all experiments that a query finds, the oldest first."""
+    experiments = [e.experiment_id for e in client().search_experiments()]
+    return list(client().search_runs(experiments, query, max_results=10_000, order_by=["attributes.start_time ASC"]))
+
+
 def command(entry_point: str, parameters: Mapping[str, str]) -> str:
     """Return what a person types to run an entry point, in the way in which this process was started."""
     active, waiting = mlflow.active_run(), os.environ.get("MLFLOW_RUN_ID")

@@ -75,6 +75,12 @@ class Upstream:
         return {tag.removeprefix(INPUT): run_id for tag, run_id in self.tags.items() if tag.startswith(INPUT)}
 
     @property
+    def setting(self) -> str:
+        """The drives, the code and the preset that it was made with, in words."""
+        drives, git = f"{self.config['data']} ({self.data_sha256[:12]}…)", self.tags[f"{PREFIX}git"]
+        return f"Drives: {drives}; git: {git}; preset: {self.tags[f'{PREFIX}preset']}"
+
+    @property
     def bundle(self) -> Path:
         """The folder of the run's servable."""
         return self.model / "artifacts" / "bundle"

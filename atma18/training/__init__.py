@@ -1,9 +1,10 @@
 """The two-stage training of nn1 and nn2: one net per fold, each on the samples outside its fold.
 
-`course` is how far a stage is, `batches` what goes into a batch, `trainer` the training of one fold.
+`course` is how far a stage is, `batches` what goes into a batch, `distortion` what else is done to its frames,
+`trainer` the training of one fold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from atma18.schema import FloatArray, IntArray, Samples
 from atma18.training.course import stages
 from atma18.training.trainer import Epoch, Trainer, fold_seed
 
-__all__ = ["Epoch", "early_stopping", "first_model", "stages", "train"]
+__all__ = ["Epoch", "early_stopping", "first_model", "fold_seed", "stages", "train"]
 
 
 def train(
@@ -34,8 +35,9 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     checkpoints: Checkpoints | None = None,
     watch: Callable[[Epoch, FoldNet], None] = lambda epoch, model: None,
+    more_splits: Sequence[IntArray] = (),
 ) -> NetModel:
-    """Train one net per fold, each on the samples outside its fold.
+    """Train one net per fold of each split, on the samples outside its fold.
 
     Args:
         step: `nn1` or `nn2`.
@@ -48,12 +50,17 @@ def train(
         on_epoch: called after every epoch, and first for those that were done before an interruption.
         checkpoints: where each epoch is saved, and from where an interrupted training goes on, to the same bits.
         watch: called after every epoch that is trained, with the net as it is by then; it may predict with it.
+        more_splits: (N,) the fold of each sample in each of the `config.splits` beyond the first. Their folds count
+            on, and so draw from other seeds.
 
     Raises:
         FloatingPointError: If a loss is not finite.
+        ValueError: If there are not as many splits as configured.
     """
-    count = int(folds.max()) + 1
-    epochs = count * sum(stage.num_epochs for stage, _ in stages(config))
+    if len(more_splits) != config.splits - 1:
+        raise ValueError(f"expected the folds of {config.splits} splits, found those of {1 + len(more_splits)}")
+    parts = [np.flatnonzero(split != k) for split in (folds, *more_splits) for k in range(int(split.max()) + 1)]
+    epochs = len(parts) * sum(stage.num_epochs for stage, _ in stages(config))
     trained = []
     with progress(total=epochs, desc=f"train {step}", unit="epoch") as bar:
 
@@ -62,8 +69,7 @@ def train(
             bar.update()
             on_epoch(epoch)
 
-        for k in range(count):
-            rows = np.flatnonzero(folds != k)
+        for k, rows in enumerate(parts):
             with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
                 torch.manual_seed(fold_seed(config.seed, k))
                 model = first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)

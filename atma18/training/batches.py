@@ -13,6 +13,7 @@ from torch import Tensor
 
 from atma18 import compute
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
+from atma18.training.distortion import Distortion
 
 _CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
 """So many pixels' numbers stay in a CPU's caches from one operation to the next."""
@@ -74,15 +75,19 @@ class Views:
 
 @dataclass(frozen=True)
 class Changes:
-    """Random changes of brightness and contrast, one for each of B samples, the same for its three frames."""
+    """Random changes of B samples' frames, those of brightness and contrast the same for a sample's three frames."""
 
     contrast: Tensor
     """(B, 1, 1, 1) what a value in [0, 1] is multiplied by."""
     brightness: Tensor
     """(B, 1, 1, 1) what is added then."""
+    distortion: Distortion | None = None
+    """What else is changed."""
 
     @classmethod
-    def draw(cls, count: int, probability: float, strength: float, generator: torch.Generator) -> Self:
+    def draw(
+        cls, count: int, probability: float, strength: float, generator: torch.Generator, distort: bool = False
+    ) -> Self:
         """Draw changes.
 
         Args:
@@ -90,10 +95,12 @@ class Changes:
             probability: chance that a sample is changed.
             strength: contrast is multiplied by 1 ± strength, then brightness moves by ± strength of full scale.
             generator: draws on the CPU.
+            distort: whether frames are blurred, disturbed, shifted and covered too.
         """
         draws = torch.rand(3, count, 1, 1, 1, generator=generator)
         changed = (draws[0] < probability).float()
-        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1))
+        distortion = Distortion.draw(count, probability, generator) if distort else None
+        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), distortion)
 
 
 class Feed:
@@ -141,6 +148,8 @@ class Feed:
             pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
         found = self.memory[: len(frames)]
+        if changes.distortion is not None:
+            changes.distortion.apply(found)
         if mirrored is not None:
             found[mirrored] = found[mirrored].flip(2)
         return found.permute(0, 3, 1, 2)

@@ -5,14 +5,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atma18.presets import NetConfig, StageConfig
 
 LAST_LEARNING_RATE = 1e-7
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def stages(config: NetConfig) -> list[tuple[StageConfig, bool]]:
@@ -29,10 +32,10 @@ def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-class Course:
-    """How far a stage is: its optimiser, its schedule, its best epoch."""
+class Course(Generic[N]):
+    """How far a stage is: its optimiser, its schedule, the moving average of its weights, its best epoch."""
 
-    def __init__(self, stage: StageConfig, net: nn.Module, batches: int) -> None:
+    def __init__(self, stage: StageConfig, net: N, batches: int, average: float = 0.0) -> None:
         self.num_epochs, self.batches, self.epochs = stage.num_epochs, batches, 0
         weights = [p for p in net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(weights, stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
@@ -43,6 +46,11 @@ class Course:
             floor=LAST_LEARNING_RATE / stage.learning_rate,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
+        self.trained = net
+        self.average = None
+        if average:
+            decay = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
         self.best = Best(stage.patience or stage.num_epochs)
 
     @property
@@ -50,11 +58,31 @@ class Course:
         """Whether all epochs are done, or patience is at its end."""
         return self.epochs == self.num_epochs or self.best.is_over
 
-    def note(self, held_out_mae_m: float | None, net: nn.Module) -> None:
+    @property
+    def net(self) -> N:
+        """The net as it stands: with averaged weights, where they are averaged."""
+        return self.trained if self.average is None else cast(N, self.average.module)
+
+    def step(self, loss: Tensor) -> None:
+        """Change the weights against a loss."""
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.trained)
+
+    def note(self, held_out_mae_m: float | None) -> None:
         """Take note of an epoch."""
         self.epochs += 1
         if held_out_mae_m is not None:
-            self.best.note(held_out_mae_m, net)
+            self.best.note(held_out_mae_m, self.net)
+
+    def settle(self) -> None:
+        """Give the net the weights that the stage ends with."""
+        if self.average is not None:
+            self.trained.load_state_dict(self.net.state_dict())
+        self.best.restore(self.trained)
 
     def state(self) -> dict[str, Any]:
         """Return all that changes from epoch to epoch."""
@@ -63,6 +91,7 @@ class Course:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "best": self.best.state(),
+            "average": None if self.average is None else self.average.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -71,6 +100,8 @@ class Course:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.best = Best(**saved["best"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
 
 
 @dataclass

@@ -14,7 +14,7 @@ from atma18 import metrics, mirror
 from atma18.checkpoints import Checkpoints
 from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, unit_lengths
-from atma18.nets import SceneLayout
+from atma18.nets import Net, SceneLayout
 from atma18.presets import NetConfig, StageConfig
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
 from atma18.training.batches import Changes, Feed, Units, Views
@@ -94,20 +94,21 @@ class Trainer:
         held_out = None if stage.patience is None else held_out_scenes(self.samples.scenes[self.rows], self.config.seed)
         rows = self.rows if held_out is None else self.rows[~held_out]
         units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
-        course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size))
+        course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.average)
         if saved is not None:
             course.restore(saved)
         views = self._views(units, stage.num_epochs) if frozen and not course.is_over else None
         judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not course.is_over)
         while not course.is_over:
             train_mae_m = self._train_epoch(units, course, views)
-            held_out_mae_m = None if judged is None else judged()
-            course.note(held_out_mae_m, self.net)
+            model = FoldNet(course.net, self.model.scaling)
+            held_out_mae_m = None if judged is None else judged(model)
+            course.note(held_out_mae_m)
             self.epochs.append(Epoch(self.fold, len(self.epochs), train_mae_m, held_out_mae_m, len(rows)))
             self.on_epoch(self.epochs[-1])
-            self.watch(self.epochs[-1], self.model)
+            self.watch(self.epochs[-1], model)
             self._save({"done": False, "stage": number, **course.state(), **self._draws()})
-        course.best.restore(self.net)
+        course.settle()
 
     def _draws(self) -> dict[str, Any]:
         """Return the state of everything that is drawn from."""
@@ -137,7 +138,7 @@ class Trainer:
         if saved["random_of_device"] is not None:
             torch.cuda.set_rng_state(saved["random_of_device"])
 
-    def _train_epoch(self, units: Units, course: Course, views: Views | None) -> float:
+    def _train_epoch(self, units: Units, course: Course[Net], views: Views | None) -> float:
         """Go once through all units in random order, in batches of nearly equal size; return the MAE in metres."""
         self.net.train()
         error_m = torch.zeros((), device=self.device)
@@ -157,10 +158,7 @@ class Trainer:
                     f"fold {self.fold}, epoch {len(self.epochs)}: expected a finite loss, found {loss.item()}; "
                     "try a lower learning_rate"
                 )
-            course.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            course.optimizer.step()
-            course.schedule.step()
+            course.step(loss)
             error_m += (difference.detach().abs() * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
@@ -177,7 +175,7 @@ class Trainer:
     def _look(self, frames: FrameRows | Tensor, noise: torch.Generator, mirrored: Tensor | None) -> Tensor:
         """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
-        changes = Changes.draw(len(frames), probability, strength, noise)
+        changes = Changes.draw(len(frames), probability, strength, noise, self.config.distort)
         return self.net.encoder.look(self.feed.batch(frames, changes, mirrored))
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
@@ -206,13 +204,13 @@ class Trainer:
         first = np.random.default_rng([self.config.seed, self.fold, 1])
         return Views.of_each(seen, units, self.config.view_noise, first)
 
-    def _judged(self, rows: IntArray, frozen: bool) -> Callable[[], float]:
-        """Return what measures the MAE of rows that are held out; a frozen backbone looks at them once."""
+    def _judged(self, rows: IntArray, frozen: bool) -> Callable[[FoldNet], float]:
+        """Return what measures a net's MAE of rows that are held out; a frozen backbone looks at them once."""
         samples, targets_m = self.samples.take(rows), self.targets_m[rows]
         seen = self.model.look(samples, self.config, self.device) if frozen else None
 
-        def judge() -> float:
-            now = self.model.look(samples, self.config, self.device) if seen is None else seen
-            return metrics.mae_m(self.model.predict_from(now, samples, self.config, self.device), targets_m)
+        def judge(model: FoldNet) -> float:
+            now = model.look(samples, self.config, self.device) if seen is None else seen
+            return metrics.mae_m(model.predict_from(now, samples, self.config, self.device), targets_m)
 
         return judge
