@@ -39,8 +39,8 @@ def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given:
     answers = [
         ahead(experiment.dataset, oof_m),
         gain(tracking.figures_of(runs["blend"])),
-        f"**{tracking.version_link(runs['blend'])} is {tracking.note_of(runs['blend'], 'weights')}**"
-        f" ({done['blend'].upstream.setting}). {tracking.standing(runs['blend'])}",
+        f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
+        f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
     ]
     said = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
     page = gallery.page(experiment.dataset, oof_m, [board.text, lineage], f"main on {experiment.data}")
@@ -99,34 +99,36 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray]) -> str:
     second_m = {others[0]: oof_m[others[0]]}
     board = scores.beside(oof_m[best], second_m, dataset.targets_m, [horizon], train.scenes, ours=best)
     second = board.to_dict("records")[1]
-    found = _chance(second["gain_low_m"], second["gain_high_m"])
+    lead = _interval(second["gain_low_m"], second["gain_high_m"])
+    known = "beyond chance" if second["gain_low_m"] > 0 else "which may be chance"
     then = ", ".join(f"{name} {errors_m[name]:.3f} m" for name in others)
     return (
-        f"**3 s ahead {best} is best: {errors_m[best]:.3f} m** (OOF MAE), {_better(second['gain_m'])} "
-        f"than {others[0]}, {found}. Then {then}; {_STRAIGHT} {errors_m[_STRAIGHT]:.3f} m."
+        f"**3 s ahead {best} is best: {errors_m[best]:.3f} m**, ahead of {others[0]} by {second['gain_m']:.4f} m "
+        f"({lead}), {known}. Then {then}; {_STRAIGHT} {errors_m[_STRAIGHT]:.3f} m."
     )
 
 
 def gain(blend: Mapping[str, float]) -> str:
-    """Say from a blend's metrics whether it is better than each input beyond chance, the best one first."""
-    gains = {
-        name.removeprefix(_GAIN_OVER).removesuffix("/mean_m"): gain
-        for name, gain in blend.items()
+    """Say from a blend's metrics which inputs it beats beyond chance, over all horizons, and by how much."""
+    found = sorted(
+        name.removeprefix(_GAIN_OVER).removesuffix("/mean_m")
+        for name in blend
         if name.startswith(_GAIN_OVER) and name.endswith("/mean_m")
+    )
+    if not found:
+        return "**The blend has a single input.**"
+    mean_m, low_m, high_m = (
+        {name: blend[f"{_GAIN_OVER}{name}/{what}_m"] for name in found} for what in ("mean", "low", "high")
+    )
+    groups = {
+        "beats {} beyond chance": [name for name in found if low_m[name] > 0],
+        "may be no better than {}": [name for name in found if low_m[name] <= 0 <= high_m[name]],
+        "is worse than {}": [name for name in found if high_m[name] < 0],
     }
-    if not gains:
-        return "The blend has a single input."
-    best, *others = sorted(gains, key=lambda name: gains[name])
-    chances = {name: _chance(*(blend[f"{_GAIN_OVER}{name}/{side}_m"] for side in ("low", "high"))) for name in gains}
-    first = f"**The blend is {_better(gains[best])} than {best}, its best input**, over all horizons, {chances[best]}."
-    also = [f"{_better(gains[name])} than {name}, {chances[name]}" for name in others]
-    return " ".join([first, *([f"It is {'; '.join(also)}."] if also else [])])
+    verdicts = [verdict.format(" and ".join(names)) for verdict, names in groups.items() if names]
+    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in found]
+    return f"**The blend {', '.join(verdicts)}**: {', '.join(figures)}, over all horizons."
 
 
-def _better(gain_m: float) -> str:
-    return f"{abs(gain_m):.4f} m {'better' if gain_m > 0 else 'worse'}"
-
-
-def _chance(low_m: float, high_m: float) -> str:
-    chance = "that may be chance" if low_m <= 0 <= high_m else "beyond chance"
-    return f"{chance} (95 % over scenes: {low_m:+.4f} to {high_m:+.4f} m)"
+def _interval(low_m: float, high_m: float) -> str:
+    return f"95 % {low_m:+.4f} to {high_m:+.4f}"

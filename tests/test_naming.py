@@ -151,7 +151,7 @@ def test_models_and_versions_say_what_they_are_in_the_ui(there):
         assert version.description.startswith(f"Run {run.info.run_id}. OOF MAE {run.data.metrics['oof/mae_m']:.4f} m")
         inputs = {tag: i for tag, i in run.data.tags.items() if tag.startswith("atma18.input.")}
         assert version.description.count("runs/") == len(inputs)
-        assert ("gbdt" in inputs) == ("(which read embed, nn1, nn2)" in version.description)
+        assert ("atma18.input.gbdt" in inputs) == ("(which read embed, nn1, nn2)" in version.description)
         assert (
             f"({run.data.tags['atma18.data_sha256'][:12]}…); git: {run.data.tags['atma18.git']}" in version.description
         )
