@@ -74,7 +74,7 @@ def description(
         "\n".join(f"- {answer}" for answer in answers),
         f"### Leaderboard\n\n{table}",
         f"### Commands\n\n{said}",
-        f"### What the blend was made from\n\n```\n{lineage}\n```",
+        f"### What the blend was made from, when this run ended\n\n```\n{lineage}\n```",
     ]
     while len("\n\n".join(sections)) > longest:
         sections.pop()
