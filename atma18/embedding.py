@@ -1,7 +1,7 @@
 """What a frozen backbone sees: embeddings of image cells, their similarity between frames, and a probe on both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from atma18 import backbones, compute, digests
 from atma18.backbones import Backbone
 from atma18.cache import Cache
+from atma18.origin import Origin
 from atma18.presets import EmbedConfig
 from atma18.schema import Float32Array, FloatArray, FrameRows, IntArray, Samples, StrArray, first_few, repeated, rows_of
 from atma18.standardise import mean_and_scale
@@ -190,35 +191,60 @@ class FoldEmbedding:
     scale: FloatArray
     """(F,) standard deviation of the features; 1 where they are constant."""
     coefficients: FloatArray
-    """(F + W, 18) metres per standardised feature, and per wave."""
+    """(F + W, 18) of what the probe says, per standardised feature, and per wave."""
     intercept: FloatArray
-    """(18,) metres."""
+    """(18,) of the same."""
     directions: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     """(F, W) of the waves over the standardised features; none in files from before there were waves."""
     phases: FloatArray = field(default_factory=lambda: np.empty(0))
     """(W,) rad."""
+    motion: FloatArray = field(default_factory=lambda: np.empty(0))
+    """The numbers of the motion model to which the probe says the difference; none otherwise."""
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
         """Project (N, 3, cells, channels) onto this fold's bases."""
         return EmbeddingFeatures(_project(cells, self.components), similarity(cells))
 
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
-        """Predict (N, 18) waypoints in metres from the embedding alone."""
+        """Predict from the embedding alone the (N, 18) numbers that were fitted."""
         standard = (features.stacked() - self.mean) / self.scale
         return np.asarray(_with_waves(standard, self.directions, self.phases) @ self.coefficients + self.intercept)
 
 
+def fit(
+    cells: Float16Array, samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig
+) -> FoldEmbedding:
+    """Fit one fold's SVD per cell, the origin of its probe, and the probe, on these rows alone.
+
+    Args:
+        cells: (N, 3, cells, channels) of all training samples.
+        samples: the N training samples.
+        targets_m: (N, 18) metres, vehicle frame at t.
+        rows: the training rows of the fold.
+        config: of the probe.
+    """
+    origin = Origin.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+    difference, pace = origin.difference(samples.signals, targets_m), origin.pace(samples.signals)[:, 0]
+    return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=origin.motion)
+
+
 def fit_fold(
-    cells: Float16Array, targets_m: FloatArray, rows: IntArray, scenes: StrArray, config: EmbedConfig
+    cells: Float16Array,
+    targets: FloatArray,
+    rows: IntArray,
+    scenes: StrArray,
+    config: EmbedConfig,
+    importance: FloatArray | None = None,
 ) -> FoldEmbedding:
     """Fit one fold's SVD per cell and its ridge probe on these rows alone.
 
     Args:
         cells: (N, 3, cells, channels) of all training samples.
-        targets_m: (N, 18) metres.
+        targets: (N, 18) what the probe is to say.
         rows: the training rows of the fold.
         scenes: (N,) the scene of each sample, which the inner splits keep whole.
         config: components, penalties and seed.
+        importance: (N,) for how much each sample's errors count; None for the same.
     """
     count = max(1, min(config.svd_components, cells.shape[3] - 1, len(rows) - 1))
     current = cells[rows, 0].astype(np.float32)
@@ -232,7 +258,8 @@ def fit_fold(
     mean, scale = mean_and_scale(features)
     directions, phases = _waves(features.shape[1], config.waves, config.seed)
     read = _with_waves((features - mean) / scale, directions, phases)
-    ridge = _ridge(read, targets_m[rows], scenes[rows], config.ridge_alphas)
+    counts = None if importance is None else importance[rows]
+    ridge = _ridge(read, targets[rows], scenes[rows], config.ridge_alphas, counts)
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_, directions, phases)
 
 
@@ -278,13 +305,19 @@ def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
     return np.hstack(parts).astype(np.float32)
 
 
-def _ridge(features: FloatArray, targets_m: FloatArray, scenes: StrArray, alphas: tuple[float, ...]) -> Ridge | RidgeCV:
+def _ridge(
+    features: FloatArray,
+    targets: FloatArray,
+    scenes: StrArray,
+    alphas: tuple[float, ...],
+    importance: FloatArray | None,
+) -> Ridge | RidgeCV:
     """Choose the penalty by the MAE on whole scenes; with a single scene take the strongest."""
     splits = min(_INNER_SPLITS, len(np.unique(scenes)))
     if splits < 2:
-        return Ridge(max(alphas)).fit(features, targets_m)
+        return Ridge(max(alphas)).fit(features, targets, importance)
     inner = list(GroupKFold(splits).split(features, groups=scenes))
-    return RidgeCV(alphas, cv=inner, scoring="neg_mean_absolute_error").fit(features, targets_m)
+    return RidgeCV(alphas, cv=inner, scoring="neg_mean_absolute_error").fit(features, targets, importance)
 
 
 @dataclass(frozen=True)
@@ -295,6 +328,12 @@ class EmbedModel:
     backbone: Backbone
     folds: tuple[FoldEmbedding, ...]
     causal: bool = True
+
+    def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
+        """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
+        probe = self.folds[fold]
+        origin = Origin(self.config.target, self.config.by_speed, probe.motion)
+        return origin.metres(samples.signals, probe.probe(features))
 
     def cells(self, samples: Samples, device: str) -> Float16Array:
         """Return (N, 3, cells, channels) embeddings."""

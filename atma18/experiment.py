@@ -3,13 +3,19 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
+
+import numpy as np
 
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.dataset import DEMO, Dataset
 from atma18.folds import Folds, make_folds
+from atma18.kinematics import MotionModel, constant_velocity_waypoints
+from atma18.metrics import in_fold_median
 from atma18.presets import PRESETS, Preset
+from atma18.schema import FloatArray
 
 PRESET = "preset"
 """The word for an option that is left to the preset."""
@@ -72,6 +78,18 @@ class Experiment:
         return cls(
             data, dataset, made, folds, fold_seed, preset, PRESETS[preset], seed, machine=Compute.choose(), cache=cache
         )
+
+    @cached_property
+    def references_m(self) -> dict[str, FloatArray]:
+        """What costs nothing, as (N, 18) metres in the order of the training samples; nobody is fitted to himself."""
+        train, targets_m = self.dataset.train, self.dataset.targets_m
+        folds = self.folds.of(train.ids)
+        straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64))
+        return {
+            "constant_velocity": straight_m.reshape(targets_m.shape),
+            "motion_model": MotionModel.predict_oof(train.signals, targets_m, folds),
+            "median": in_fold_median(targets_m, folds),
+        }
 
     @property
     def parameters(self) -> dict[str, str]:

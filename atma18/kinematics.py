@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
+from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray
 
 WHEELBASE_M = 2.7
+_SLOW_MPS = 2.0
 _STEP_S = 0.25
 _MOST_ROWS = 4000
 _SMALL_M = 0.1
@@ -18,6 +19,14 @@ _BOUNDS: FloatArray = np.array(
     [[0.0, 0.2], [0.0, 2.0], [0.2, 30.0], [-0.1, 0.1], [5.0, 40.0], [0.0, 0.02], [0.2, 30.0], [-0.1, 0.1]]
 )
 """Smallest and largest value of each of a `MotionModel`'s numbers: what a car can be."""
+
+
+def pace(signals: pd.DataFrame) -> FloatArray:
+    """Return how much (N,) cars may depart from what is expected, as multiples of a standing car's.
+
+    What frames show of a road bends a car, and lifts it, by the metre that it drives.
+    """
+    return np.asarray(1.0 + np.maximum(signals["vEgo"].to_numpy(np.float64), 0.0) / _SLOW_MPS)
 
 
 def constant_velocity_waypoints(speed_mps: FloatArray) -> FloatArray:
@@ -107,6 +116,25 @@ class MotionModel:
     def of(cls, numbers: FloatArray) -> Self:
         """Return the model that `numbers` gave."""
         return cls(*numbers.tolist())
+
+    @classmethod
+    def predict_oof(cls, signals: pd.DataFrame, targets_m: FloatArray, folds: IntArray) -> FloatArray:
+        """Predict each fold's rows by a model that was fitted to the other folds.
+
+        Args:
+            signals: N rows, as for `fit`.
+            targets_m: (N, 18) metres, vehicle frame at t.
+            folds: (N,) the fold of each row.
+
+        Returns:
+            (N, 18) metres.
+        """
+        found_m = np.empty(targets_m.shape)
+        for k in np.unique(folds):
+            inside = folds == k
+            model = cls.fit(signals[~inside], targets_m[~inside])
+            found_m[inside] = model.waypoints(signals[inside]).reshape(inside.sum(), -1)
+        return found_m
 
     @property
     def numbers(self) -> FloatArray:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from atma18 import compute, mirror
 from atma18.features import scene_context
-from atma18.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
+from atma18.origin import Origin
 from atma18.presets import NetConfig, Reads, Target
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.standardise import mean_and_scale
@@ -33,6 +33,8 @@ class Scaling:
     """Whether only earlier samples have a say."""
     target: Target
     """What an output is the difference to."""
+    by_speed: bool
+    """Whether the difference is said as a multiple of the car's `kinematics.pace`."""
     signal_mean: FloatArray
     """(inputs,) of the signals, and of the context behind them."""
     signal_scale: FloatArray
@@ -46,26 +48,31 @@ class Scaling:
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Take means and standard deviations over these rows; absolute targets stay metres."""
-        fits_motion = config.target == "motion"
-        motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows]).numbers if fits_motion else np.empty(0)
+        origin = Origin.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
         unscaled = cls(
             signals=tuple(samples.signals.columns),
             reads=config.reads,
             context=config.context,
             causal=config.causal,
             target=config.target,
+            by_speed=config.by_speed,
             signal_mean=np.empty(0),
             signal_scale=np.empty(0),
             target_mean_m=np.zeros(len(TARGETS)),
             target_scale_m=np.ones(len(TARGETS)),
-            motion=motion,
+            motion=origin.motion,
         )
         signal_mean, signal_scale = mean_and_scale(unscaled._read(samples)[rows])
         scaled = replace(unscaled, signal_mean=signal_mean, signal_scale=signal_scale)
         if config.target == "absolute":
             return scaled
-        target_mean_m, target_scale_m = mean_and_scale((targets_m - unscaled._origin_m(samples))[rows])
+        target_mean_m, target_scale_m = mean_and_scale(origin.difference(samples.signals, targets_m)[rows])
         return replace(scaled, target_mean_m=target_mean_m, target_scale_m=target_scale_m)
+
+    @property
+    def origin(self) -> Origin:
+        """What an output is the difference to."""
+        return Origin(self.target, self.by_speed, self.motion)
 
     @property
     def width(self) -> int:
@@ -78,11 +85,13 @@ class Scaling:
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
         """Return the (N, 18) outputs that stand for these targets."""
-        return ((targets_m - self._origin_m(samples)) / self.target_scale_m).astype(np.float32)
+        difference = self.origin.difference(samples.signals, targets_m)
+        return ((difference - self.target_mean_m) / self.target_scale_m).astype(np.float32)
 
     def metres(self, samples: Samples, outputs: Float32Array) -> FloatArray:
         """Return the (N, 18) targets that these outputs stand for."""
-        return outputs.astype(np.float64) * self.target_scale_m + self._origin_m(samples)
+        difference = outputs.astype(np.float64) * self.target_scale_m + self.target_mean_m
+        return self.origin.metres(samples.signals, difference)
 
     def _read(self, samples: Samples) -> FloatArray:
         """Return (N, inputs) values as they are."""
@@ -93,17 +102,6 @@ class Scaling:
         if not self.context:
             return values
         return np.column_stack([values, scene_context(read, causal=self.causal).to_numpy(np.float64)])
-
-    def _origin_m(self, samples: Samples) -> FloatArray:
-        """Return the (N, 18) metres that an output of 0 stands for."""
-        match self.target:
-            case "absolute":
-                return np.broadcast_to(self.target_mean_m, (len(samples), len(TARGETS)))
-            case "residual":
-                ahead_m = constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64))
-            case "motion":
-                ahead_m = MotionModel.of(self.motion).waypoints(samples.signals)
-        return self.target_mean_m + ahead_m.reshape(len(samples), -1)
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
     tensors = load_file(file)
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
-    scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, **arrays)
+    scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, config.by_speed, **arrays)
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
         net = NETS[step](config, scaling.width, pretrained=False)
     net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})

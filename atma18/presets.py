@@ -22,7 +22,9 @@ Mixer = Literal["lstm", "attention"]
 MIXERS: tuple[Mixer, ...] = ("lstm", "attention")
 ATTENTION_HEADS = 4
 Engine = Literal["xgboost", "catboost", "catboost-multi"]
-ENGINES: tuple[Engine, ...] = ("xgboost", "catboost", "catboost-multi")
+Engines = Literal["xgboost", "catboost", "catboost-multi", "both"]
+ENGINES: tuple[Engines, ...] = ("xgboost", "catboost", "catboost-multi", "both")
+TURNS: tuple[Engine, ...] = ("xgboost", "catboost")
 Method = Literal["exact", "nelder-mead", "equal"]
 BLEND_METHODS: tuple[Method, ...] = ("exact", "nelder-mead", "equal")
 
@@ -99,6 +101,10 @@ def _require(valid: bool, expected: str, found: object) -> None:
         raise ValueError(f"expected {expected}, found {found!r}")
 
 
+def _require_per_metre(by_speed: bool, target: str) -> None:
+    _require(not by_speed or target != "absolute", "target residual or motion with by_speed", target)
+
+
 @dataclass(frozen=True)
 class EmbedConfig:
     """Cell embeddings of a frozen backbone, their SVDs, and a ridge probe on them."""
@@ -111,6 +117,10 @@ class EmbedConfig:
     """Candidates for the probe's penalty, chosen on whole scenes inside the training part."""
     waves: int = 0
     """So many random cosines of the features does the probe read beside them: bends that a line cannot follow."""
+    target: Target = "absolute"
+    """What the probe learns the difference to, as in `NetConfig`."""
+    by_speed: bool = False
+    """Say the difference per metre driven, as in `NetConfig`."""
     autocast: bool = False
     """Run the backbone in bfloat16."""
     inference_batch: int = INFERENCE_BATCH
@@ -121,6 +131,8 @@ class EmbedConfig:
         _require(self.svd_components >= 1, "svd_components of at least 1", self.svd_components)
         _require(min(self.ridge_alphas, default=0) > 0, "ridge_alphas above 0", self.ridge_alphas)
         _require(self.waves >= 0, "waves of at least 0", self.waves)
+        _require(self.target in NET_TARGETS, f"target {', '.join(NET_TARGETS)}", self.target)
+        _require_per_metre(self.by_speed, self.target)
         _require(self.inference_batch >= 1, "an inference_batch of at least 1", self.inference_batch)
 
 
@@ -157,6 +169,8 @@ class NetConfig:
     target: Target = "residual"
     """`absolute`: metres as published. `residual`: standardised difference to constant velocity, `motion`: to a motion
     model that is fitted to the training rows."""
+    by_speed: bool = False
+    """Say the difference per metre driven, not per second: what frames show of a road bends a car by the metre."""
     context: bool = False
     """Read what the other samples of the scene say: statistics of the signals, and the neighbours'."""
     mirror: bool = False
@@ -203,6 +217,7 @@ class NetConfig:
         _require(min(self.size_px) >= 1, "size_px of at least 1", self.size_px)
         _require(0 <= self.augment_probability <= 1, "an augment_probability from 0 to 1", self.augment_probability)
         _require(0 <= self.augment_strength <= 1, "an augment_strength from 0 to 1", self.augment_strength)
+        _require_per_metre(self.by_speed, self.target)
         _require(self.reads in NET_READS, f"reads {' or '.join(NET_READS)}", self.reads)
         _require(self.mixer in MIXERS, f"mixer {' or '.join(MIXERS)}", self.mixer)
         evenly = self.mixer == "lstm" or self.hidden % ATTENTION_HEADS == 0
@@ -232,8 +247,8 @@ class GbdtConfig:
     learning_rate: float
     rounds: int
     """Most rounds of boosting."""
-    engine: Engine = "xgboost"
-    """`catboost-multi` fits all targets with the same trees."""
+    engine: Engines = "xgboost"
+    """`catboost-multi` fits all targets with the same trees; with `both`, XGBoost and CatBoost take turns by bag."""
     early_stopping_rounds: int = 100
     """Rounds without a better MAE on held-out scenes of the training part."""
     bags: int = 1
@@ -254,6 +269,8 @@ class GbdtConfig:
     """Read where the fitted motion model says that the car goes."""
     neighbours: bool = False
     """Read what the nets predict for the samples before and after."""
+    probe: bool = False
+    """Read what embed's probe predicts, as what the nets do."""
     light_geometry: bool = False
     """Read where the largest light of each colour is, and how large."""
     noise_scale: float = 0.5
@@ -271,8 +288,14 @@ class GbdtConfig:
         _require(0 < self.learning_rate < inf, "a learning_rate above 0", self.learning_rate)
         _require(self.rounds >= 1, "rounds of at least 1", self.rounds)
         _require(self.bags >= 1, "bags of at least 1", self.bags)
+        alone = self.engine == "both" and self.bags < len(TURNS)
+        _require(not alone, f"at least {len(TURNS)} bags with engine both", self.bags)
         _require(self.max_depth >= 1, "max_depth of at least 1", self.max_depth)
         _require(0 <= self.noise_scale < inf, "a noise_scale of at least 0", self.noise_scale)
+
+    def engine_of(self, bag: int) -> Engine:
+        """Return what grows the trees of a bag."""
+        return TURNS[bag % len(TURNS)] if self.engine == "both" else self.engine
 
 
 @dataclass(frozen=True)

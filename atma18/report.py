@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from atma18 import gallery, leaderboard, metrics, scores, tracking
 from atma18.dataset import Dataset
 from atma18.experiment import Experiment
-from atma18.kinematics import constant_velocity_waypoints
 from atma18.leaderboard import Leaderboard
 from atma18.pipeline import Result
 from atma18.schema import FloatArray
@@ -37,7 +34,7 @@ def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given:
     links = {run_id: tracking.page_of(run_id) for run_id in runs.values()}
     oof_m = {name: result.upstream.predictions(experiment).oof_m for name, result in done.items()}
     answers = [
-        ahead(experiment.dataset, oof_m),
+        ahead(experiment.dataset, oof_m, experiment.references_m["constant_velocity"]),
         gain(tracking.figures_of(runs["blend"])),
         f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
         f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
@@ -81,15 +78,15 @@ def description(
     return "\n\n".join(sections)
 
 
-def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray]) -> str:
+def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatArray) -> str:
     """Say which step is best 3 s ahead, whether beyond chance, and how far the others are.
 
     Args:
         dataset: the drives.
         oof_m: per step (N, 18) metres, out of fold, in the order of the training samples.
+        straight_m: (N, 18) metres, of a car that keeps its velocity.
     """
     train = dataset.train
-    straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64)).reshape(len(train), -1)
     [horizon] = [part for part in scores.training_parts(train, dataset.test) if part.name == AHEAD]
     errors_m = {
         name: metrics.absolute_errors_m(p, dataset.targets_m)[:, horizon.targets].mean()

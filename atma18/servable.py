@@ -50,7 +50,7 @@ def predict_fold(model: Model, fold: int, samples: Samples, inputs: Inputs, devi
     """Predict (N, 18) waypoints in metres with one fold's model: the one way, for OOF, test and serving alike."""
     match model:
         case EmbedModel():
-            return model.folds[fold].probe(inputs.embedding(EMBEDDING, fold))
+            return model.predict(fold, samples, inputs.embedding(EMBEDDING, fold))
         case NetModel():
             return model.predict(fold, samples, device)
         case GbdtModel():

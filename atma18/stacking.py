@@ -91,8 +91,10 @@ class GbdtModel:
         names = booster_names(config)
         motions = [files[_motion_file(k)] for k in range(len(files)) if _motion_file(k) in files]
         count = (len(files) - len(motions)) // len(names)
-        [suffix] = {path.suffix for path in files.values()} - {MOTION_SUFFIX}
-        folds = tuple(tuple(Booster.load(files[f"fold{k}_{name}{suffix}"]) for name in names) for k in range(count))
+        boosters = {
+            name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
+        }
+        folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
         return cls(config, tuple(stack), cells, folds, tuple(MotionModel(**json.loads(p.read_text())) for p in motions))
 
 
@@ -161,6 +163,7 @@ def fit(
                 seed=config.seed + bag,
                 threads=threads,
                 on_booster=on_booster,
+                bag=bag,
             )
             for bag in range(config.bags)
         ]

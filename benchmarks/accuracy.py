@@ -2,7 +2,8 @@
 
 The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands on the
 same simulated drives, one after the other, each in a store and a cache of its own, so that neither finds what the other
-has made. Then every option of `best` is switched off alone. Test targets are read here and by no step.
+has made. Then each option is switched alone: off, or on where `best` does without. Test targets are read here and by no
+step.
 
     python -m benchmarks.accuracy --quick
 """
@@ -31,14 +32,30 @@ from benchmarks import results
 
 REFERENCE, OURS = "seed-small", "best"
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
-WITHOUT: Mapping[str, tuple[str, ...]] = {
-    "motion": ("--nn1_target=residual", "--nn2_target=residual", "--gbdt_target=residual", "--gbdt_motion=false"),
-    "context": ("--nn1_context=false", "--nn2_context=false"),
-    "mirror": ("--nn1_mirror=false", "--nn2_mirror=false"),
-    "bags": ("--gbdt_bags=1",),
-    "light_geometry": ("--gbdt_light_geometry=false",),
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "without motion": (
+        "--nn1_target=residual",
+        "--nn2_target=residual",
+        "--gbdt_target=residual",
+        "--gbdt_motion=false",
+    ),
+    "without context": ("--nn1_context=false", "--nn2_context=false"),
+    "without mirror": ("--nn1_mirror=false", "--nn2_mirror=false"),
+    "without bags": ("--gbdt_bags=1",),
+    "without light_geometry": ("--gbdt_light_geometry=false",),
+    "without waves": ("--embed_waves=0",),
+    "with attention": ("--nn2_mixer=attention",),
+    "with distort": ("--nn1_distort=true", "--nn2_distort=true"),
+    "with average": ("--nn1_average=0.99", "--nn2_average=0.99"),
+    "with splits": ("--nn1_splits=2", "--nn2_splits=2"),
+    "with differences": ("--nn1_differences=true", "--nn2_differences=true"),
+    "with nn1 of frames alone": ("--nn1_reads=frames", "--nn1_target=absolute"),
+    "with neighbours": ("--gbdt_neighbours=true",),
+    "with huber": ("--gbdt_objective=huber",),
+    "with catboost": ("--gbdt_engine=catboost",),
+    "with the test mix": ("--blend_mix=test",),
 }
-"""What switches an option of `best` off."""
+"""What switches an option of `best` off, or one on that it does without."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,7 @@ def run_main(store: Path, drives: Drives, words: tuple[str, ...]) -> Outcome:
     from atma18 import tracking  # here, for MLflow reads the environment
 
     cache = Cache.open()
-    runs = {step: tracking.named_run(f"models:/atma18-{step}@candidate", cache) for step in STEPS}
+    runs = {step: tracking.named_run(run_id, cache) for step, run_id in tracking.delivered().items()}
     found = {step: Predictions.read(run.artifacts / "predictions") for step, run in runs.items()}
     return Outcome(
         seconds,
@@ -147,14 +164,19 @@ def described(drives: Drives, outcome: Outcome) -> dict[str, Any]:
 @click.command()
 @click.option("--scenes", default=500, show_default=True, help="Simulated training scenes, and as many for the test.")
 @click.option(
-    "--ablation/--no-ablation", default=True, show_default=True, help="Switch the options of best off, one by one."
+    "--switch",
+    "switches",
+    multiple=True,
+    default=tuple(SWITCHES),
+    type=click.Choice([*SWITCHES, "none"]),
+    help="Rows of the ablation.",
 )
 @click.option("--preset", "presets", multiple=True, default=(REFERENCE, OURS), show_default=True, help="What is run.")
 @click.option("--quick", is_flag=True, help="60 scenes, no ablation.")
 @results.json_option
-def main(scenes: int, ablation: bool, presets: tuple[str, ...], quick: bool, file: Path | None) -> None:
-    """Print the error of every step of both presets, on test scenes, and what each option of `best` is worth."""
-    scenes, ablation = (60, False) if quick else (scenes, ablation)
+def main(scenes: int, switches: tuple[str, ...], presets: tuple[str, ...], quick: bool, file: Path | None) -> None:
+    """Print the error of every step of both presets, on test scenes, and what each option is worth."""
+    scenes, switches = (60, ("none",)) if quick else (scenes, switches)
     with tempfile.TemporaryDirectory() as scratch:
         drives = Drives.simulate(Path(scratch) / "drives", scenes)
         click.echo(f"{scenes} + {scenes} simulated scenes, seed 0, SHA-256 {drives.sha256}")
@@ -175,15 +197,17 @@ def main(scenes: int, ablation: bool, presets: tuple[str, ...], quick: bool, fil
                 )
             found["test_gain_relative"] = found[OURS]["steps"]["blend"]["test_gain_relative"]
             found["test_error_of_scenes_m"] = {p: of_scenes(drives, outcomes[p].test_m["blend"]) for p in presets}
-        if ablation:
-            found["without"] = {}
-            for name, words in WITHOUT.items():
-                outcome = run_main(Path(scratch) / OURS, drives, (f"--preset={OURS}", *words))
-                gains = {
-                    step: test_gain(drives, outcomes[OURS].test_m[step], outcome.test_m[step]) for step in STEPS[1:]
-                }
-                found["without"][name] = described(drives, outcome) | {"gain_of_the_option": gains}
-                _tell(f"{OURS} without {name}", found["without"][name])
+        found["switched"] = {}
+        for name in [name for name in switches if name != "none"]:
+            outcome = run_main(Path(scratch) / OURS, drives, (f"--preset={OURS}", *SWITCHES[name]))
+            gains = {step: test_gain(drives, outcomes[OURS].test_m[step], outcome.test_m[step]) for step in STEPS}
+            found["switched"][name] = described(drives, outcome) | {"best_is_better_by": gains}
+            _tell(f"{OURS} {name}", found["switched"][name])
+            gain = gains["blend"]
+            click.echo(
+                f"  {OURS} is better by {gain['test_gain_m']:+.4f} m of test MAE "
+                f"(95 % {gain['test_gain_low_m']:+.4f} to {gain['test_gain_high_m']:+.4f})"
+            )
         results.keep(file, found)
 
 

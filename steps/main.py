@@ -19,6 +19,7 @@ from steps import options
 @options.causal
 @options.reuse
 @options.out
+@options.embedding("embed_")
 @options.net("nn1_")
 @options.net("nn2_")
 @options.over_scenes("nn2_")

@@ -133,14 +133,30 @@ def flag(name: str, default: bool, description: str) -> Callable[[Command], Comm
     return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 
+def _target(prefix: str) -> Callable[[Command], Command]:
+    words = "Metres, or the difference to constant speed, or to a motion model fitted in the fold."
+    return or_preset(f"{prefix}target", click.Choice(NET_TARGETS), words)
+
+
+def _by_speed(prefix: str) -> Callable[[Command], Command]:
+    return or_preset(f"{prefix}by_speed", click.BOOL, "Say the difference per metre driven, not per second.")
+
+
+def embedding(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare the options of embed that an experiment varies."""
+    return _together(
+        or_preset(f"{prefix}svd_components", click.INT, "Components kept per cell."),
+        or_preset(f"{prefix}waves", click.INT, "Random cosines that the probe reads beside the features."),
+        _target(prefix),
+        _by_speed(prefix),
+    )
+
+
 def net(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of a net's training that an experiment varies."""
     return _together(
-        or_preset(
-            f"{prefix}target",
-            click.Choice(NET_TARGETS),
-            "Metres, or the difference to constant speed, or to a motion model fitted in the fold.",
-        ),
+        _target(prefix),
+        _by_speed(prefix),
         or_preset(f"{prefix}context", click.BOOL, "Read what the other samples of the scene say."),
         or_preset(f"{prefix}mirror", click.BOOL, "Train and predict on both sides of a mirror."),
         or_preset(f"{prefix}reads", click.Choice(NET_READS), "Frames and signals, or the frames alone."),
@@ -175,7 +191,11 @@ def stages(command: Command) -> Command:
 def boosting(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of gbdt that an experiment varies."""
     return _together(
-        or_preset(f"{prefix}engine", click.Choice(ENGINES), "What grows trees; catboost-multi: one for all targets."),
+        or_preset(
+            f"{prefix}engine",
+            click.Choice(ENGINES),
+            "What grows trees; catboost-multi: one for all targets; both: in turns by bag.",
+        ),
         or_preset(
             f"{prefix}target",
             click.Choice(BOOSTED_TARGETS),
@@ -184,6 +204,7 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
         or_preset(f"{prefix}objective", click.Choice(OBJECTIVES), "The loss of a tree's leaves."),
         or_preset(f"{prefix}motion", click.BOOL, "Read where the fitted motion model says that the car goes."),
         or_preset(f"{prefix}neighbours", click.BOOL, "Read what the nets predict for the samples before and after."),
+        or_preset(f"{prefix}probe", click.BOOL, "Read what the probe of embed predicts."),
         or_preset(f"{prefix}light_geometry", click.BOOL, "Read where the largest light of each colour is."),
         or_preset(f"{prefix}learning_rate", click.FLOAT, "Share of each tree."),
         or_preset(f"{prefix}rounds", click.INT, "Most rounds of boosting."),

@@ -120,6 +120,25 @@ def test_what_was_driven_is_fitted():
     assert MotionModel.of(found.numbers) == found
 
 
+def test_nobody_is_predicted_by_a_model_that_was_fitted_to_him():
+    """Two halves with other steering: each is predicted as the other half steers."""
+    rng = np.random.default_rng(0)
+    signals = signals_of(
+        vEgo=rng.uniform(0, 25, 800), aEgo=rng.normal(0, 1, 800), steeringAngleDeg=rng.normal(0, 40, 800)
+    )
+    folds = np.arange(800) % 2
+    first_m, second_m = (
+        MotionModel(0.08, 0.9, 2.0, 0.01, ratio, 0.004, 1.5, 0.02).waypoints(signals).reshape(800, 18)
+        for ratio in (12.0, 18.0)
+    )
+    of_first = (folds == 0)[:, None]
+
+    found_m = MotionModel.predict_oof(signals, np.where(of_first, first_m, second_m), folds)
+
+    np.testing.assert_allclose(found_m, np.where(of_first, second_m, first_m), rtol=0, atol=0.05)
+    assert np.abs(first_m - second_m).max() > 1.0
+
+
 def test_a_few_wild_drivers_decide_little():
     rng = np.random.default_rng(1)
     signals = signals_of(vEgo=rng.uniform(1, 25, 400), aEgo=rng.normal(0, 1, 400))

@@ -7,11 +7,16 @@ import pytest
 from atma18 import leaderboard
 from atma18.pipeline import Result
 
+AHEAD = "oof_horizon/3.0s_m"
 FIGURES = {
-    "run-a": {"oof/mae_m": 0.25, "oof/mae_m_testmix": 0.3125, "total/seconds": 12.5, "nn/other": 9.0},
-    "run-b": {"oof/mae_m": 0.1875, "oof/mae_m_testmix": 0.2, "total/seconds": 3600.0},
+    "run-a": {"oof/mae_m": 0.25, "oof/mae_m_testmix": 0.3125, AHEAD: 0.5, "total/seconds": 12.5, "nn/other": 9.0},
+    "run-b": {"oof/mae_m": 0.1875, "oof/mae_m_testmix": 0.2, AHEAD: 0.375, "total/seconds": 3600.0},
 }
-REFERENCES = {"reference/constant_velocity_m": 0.5, "reference/median_m": 3.75}
+REFERENCES = {
+    "reference/motion_model_m": 0.25,
+    "reference/constant_velocity_m": 0.5,
+    "reference/median_m": 3.75,
+}
 
 
 def done(**reused):
@@ -37,29 +42,31 @@ def cells(markdown):
 
 def test_markdown_has_a_row_for_each_step_in_order_and_then_the_references(board):
     assert cells(board.markdown) == [
-        ["step", "OOF MAE m", "test-mix MAE m", "seconds", "", "run"],
-        ["---"] * 6,
-        ["nn1", "0.2500", "0.3125", "12.5000", "", "run-a"],
-        ["blend", "0.1875", "0.2000", "3600.0000", "reused", "run-b"],
-        ["constant velocity", "0.5000", "", "", "", ""],
-        ["in-fold median", "3.7500", "", "", "", ""],
+        ["step", "OOF MAE m", "test-mix MAE m", "3 s ahead m", "seconds", "", "run"],
+        ["---"] * 7,
+        ["nn1", "0.2500", "0.3125", "0.5000", "12.5000", "", "run-a"],
+        ["blend", "0.1875", "0.2000", "0.3750", "3600.0000", "reused", "run-b"],
+        ["fitted motion model", "0.2500", "", "", "", "", ""],
+        ["constant velocity", "0.5000", "", "", "", "", ""],
+        ["in-fold median", "3.7500", "", "", "", "", ""],
     ]
 
 
 def test_text_says_the_same_as_markdown(board):
     head, *rows = [line.split() for line in board.text.split("\n")]
 
-    assert head == ["step", "OOF", "MAE", "m", "test-mix", "MAE", "m", "seconds", "run"]
+    assert head == ["step", "OOF", "MAE", "m", "test-mix", "MAE", "m", "3", "s", "ahead", "m", "seconds", "run"]
     assert rows == [
-        ["nn1", "0.2500", "0.3125", "12.5000", "run-a"],
-        ["blend", "0.1875", "0.2000", "3600.0000", "reused", "run-b"],
+        ["nn1", "0.2500", "0.3125", "0.5000", "12.5000", "run-a"],
+        ["blend", "0.1875", "0.2000", "0.3750", "3600.0000", "reused", "run-b"],
+        ["fitted", "motion", "model", "0.2500"],
         ["constant", "velocity", "0.5000"],
         ["in-fold", "median", "3.7500"],
     ]
 
 
 def test_the_table_keeps_the_exact_figures(monkeypatch):
-    exact = {"oof/mae_m": 0.123456789, "oof/mae_m_testmix": 1 / 3, "total/seconds": 1e-9}
+    exact = {"oof/mae_m": 0.123456789, "oof/mae_m_testmix": 1 / 3, AHEAD: 2 / 3, "total/seconds": 1e-9}
     monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: exact | REFERENCES)
 
     table = leaderboard.of_runs(done()).table
@@ -78,7 +85,7 @@ def test_the_table_keeps_the_exact_figures(monkeypatch):
 def test_reused_runs_are_marked(monkeypatch, reused, marks):
     monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
     shown = cells(leaderboard.of_runs(done(**reused)).markdown)
-    assert [row[4] for row in shown[2:4]] == marks
+    assert [row[5] for row in shown[2:4]] == marks
 
 
 def test_a_run_without_a_score_is_no_row_of_zeros(monkeypatch):

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 FOLDS, PERMUTATIONS = 3, 10
 STAGE = StageConfig(batch_size=16, learning_rate=1e-2, weight_decay=0.0, num_epochs=3)
 SCENES = replace(STAGE, batch_size=4)
-BEST_NET = {"target": "motion", "context": True, "mirror": True}
+BEST_NET = {"target": "motion", "by_speed": True, "context": True, "mirror": True}
 NET = NetConfig(STAGE, STAGE, backbone="small", hidden=16, num_layers=1, **BEST_NET)
-EMBED = EmbedConfig(svd_components=4, waves=50)
+EMBED = EmbedConfig(svd_components=4, waves=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
 GBDT = GbdtConfig(
     learning_rate=0.3,
     rounds=10,
@@ -89,7 +89,7 @@ def exchanged(drives, seed):
 def of_embed(drives, targets_m, folds):
     """The OOF predictions of embed, and its features for the trees."""
     fitted = tuple(
-        embedding.fit_fold(drives.cells["train"], targets_m, np.flatnonzero(folds != k), drives.train.scenes, EMBED)
+        embedding.fit(drives.cells["train"], drives.train, targets_m, np.flatnonzero(folds != k), EMBED)
         for k in range(FOLDS)
     )
     features = {split: tuple(fold.features(cells) for fold in fitted) for split, cells in drives.cells.items()}
@@ -120,7 +120,7 @@ def ratios(drives, targets_m, folds):
     nets = {step: of_net(step, drives, targets_m, folds) for step in ("nn1", "nn2")}
     oof_m = {"embed": embed.oof_m} | {step: found.oof_m for step, found in nets.items()}
     oof_m["gbdt, alone"] = of_gbdt(drives, targets_m, folds, {}, features).oof_m
-    oof_m["gbdt"] = of_gbdt(drives, targets_m, folds, nets, features).oof_m
+    oof_m["gbdt"] = of_gbdt(drives, targets_m, folds, nets | {"embed": embed}, features).oof_m
     stack_m = np.stack([oof_m[name] for name in ("nn1", "nn2", "gbdt")])
     sizes, names = drives.train.scene_sizes, ("nn1", "nn2", "gbdt")
     oof_m["blend"] = blending.cross_fit(stack_m, targets_m, sizes, folds, BlendConfig(), names)

@@ -89,6 +89,26 @@ def test_a_residual_of_one_deviation_is_an_output_of_one():
     np.testing.assert_allclose(scaling.metres(parked, np.ones((1, 18), np.float32)), np.full((1, 18), 5.0))
 
 
+def test_a_difference_may_be_said_as_a_multiple_of_the_pace():
+    """At 2 and 18 m/s the pace is 2 and 10: 2 and 50 m more than expected are 1 and 5, mean 3, deviation 2."""
+    samples, config = samples_of(vEgo=[2, 18]), replace(CONFIG, target="residual", by_speed=True)
+    targets_m = straight_m([2, 18]) + np.array([[2.0], [50.0]])
+
+    scaling = Scaling.fit(config, samples, targets_m, np.arange(2))
+
+    np.testing.assert_allclose(scaling.outputs(samples, targets_m), np.repeat([[-1.0], [1.0]], 18, axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        scaling.metres(samples, np.zeros((2, 18), np.float32)), straight_m([2, 18]) + np.array([[6], [30]])
+    )
+    parked = samples_of(vEgo=[-0.1])
+    np.testing.assert_allclose(scaling.metres(parked, np.ones((1, 18), np.float32)), straight_m([-0.1]) + 5)
+
+
+def test_metres_have_no_pace():
+    with pytest.raises(ValueError, match="target residual or motion with by_speed, found 'absolute'"):
+        replace(CONFIG, target="absolute", by_speed=True)
+
+
 def test_absolute_outputs_are_metres():
     samples, targets_m = samples_of(vEgo=[10, 20]), np.arange(36.0).reshape(2, 18)
 
@@ -98,9 +118,13 @@ def test_absolute_outputs_are_metres():
     np.testing.assert_array_equal(scaling.metres(samples, targets_m.astype(np.float32)), targets_m)
 
 
-@TARGETS
-def test_metres_undo_outputs(tiny, target):
-    scaling = Scaling.fit(replace(CONFIG, target=target), tiny.train, tiny.targets_m, np.arange(20))
+@pytest.mark.parametrize(
+    ("target", "by_speed"),
+    [("absolute", False), ("residual", False), ("residual", True), ("motion", False), ("motion", True)],
+)
+def test_metres_undo_outputs(tiny, target, by_speed):
+    config = replace(CONFIG, target=target, by_speed=by_speed)
+    scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(20))
 
     outputs = scaling.outputs(tiny.train, tiny.targets_m)
 
@@ -159,10 +183,11 @@ def test_a_model_says_whether_it_looks_ahead(step, context, causal):
 
 
 @STEPS
-@pytest.mark.parametrize("target", ["residual", "motion"])
-def test_what_is_predicted_of_a_mirrored_drive_is_the_mirrored_prediction(tiny, step, target):
-    [fold] = make_model(step, tiny, mirror=True, context=True, target=target).folds
-    config, samples = replace(CONFIG, mirror=True, context=True, target=target), tiny.train.take(np.arange(17))
+@pytest.mark.parametrize(("target", "by_speed"), [("residual", False), ("motion", False), ("motion", True)])
+def test_what_is_predicted_of_a_mirrored_drive_is_the_mirrored_prediction(tiny, step, target, by_speed):
+    best = {"mirror": True, "context": True, "target": target, "by_speed": by_speed}
+    [fold] = make_model(step, tiny, **best).folds
+    config, samples = replace(CONFIG, **best), tiny.train.take(np.arange(17))
 
     here_m = fold.predict(samples, config, "cpu")
     there_m = fold.predict(mirror.samples(samples), config, "cpu")

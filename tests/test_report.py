@@ -43,10 +43,10 @@ def test_it_ranks_the_steps_3_s_ahead(tiny):
     """At 3 s x, y and z are wrong by 0.3, 0.6 and 0.9 m, so the mean is 0.6 m; at other horizons by more."""
     off_m = np.tile([0.3, 0.6, 0.9], 6) + np.repeat([9.0, 9.0, 9.0, 9.0, 9.0, 0.0], 3)
 
-    said = report.ahead(tiny, {"a": tiny.targets_m + 2 * off_m, "b": tiny.targets_m + off_m})
+    said = report.ahead(tiny, {"a": tiny.targets_m + 2 * off_m, "b": tiny.targets_m + off_m}, tiny.targets_m + 1.5)
 
     assert said.startswith("**3 s ahead b is best: 0.600 m**, ahead of a by 0.6000 m (95 % +0.6000 to +0.6000), beyond")
-    assert " Then a 1.200 m; constant velocity " in said
+    assert said.endswith(" Then a 1.200 m; constant velocity 1.500 m.")
 
 
 def test_answers_come_first():

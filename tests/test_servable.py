@@ -37,6 +37,7 @@ INPUTS = {
     "gbdt": {"embed": "run-embed", "nn1": "run-nn1", "nn2": "run-nn2"},
     "blend": {"nn1": "run-nn1", "nn2": "run-nn2", "gbdt": "run-gbdt"},
 }
+STACK = ("nn1", "nn2", "embed")
 STEPS = pytest.mark.parametrize("step", list(INPUTS))
 NOTHING = (StoredInputs({}, {}), StoredInputs({}, {}))
 
@@ -59,12 +60,11 @@ def make_net(step, tiny, folds):
 
 
 def make_embed(tiny, folds):
-    config = EmbedConfig(svd_components=2, inference_batch=BATCH)
+    config = EmbedConfig(svd_components=2, inference_batch=BATCH, target="motion", by_speed=True)
     backbone = backbones.build(config.backbone).freeze()
     cells = EmbedModel(config, backbone, ()).cells(tiny.train, "cpu")
     fitted = [
-        embedding.fit_fold(cells, tiny.targets_m, np.flatnonzero(folds != k), tiny.train.scenes, config)
-        for k in range(FOLDS)
+        embedding.fit(cells, tiny.train, tiny.targets_m, np.flatnonzero(folds != k), config) for k in range(FOLDS)
     ]
     return EmbedModel(config, backbone, tuple(fitted)), cells
 
@@ -99,8 +99,8 @@ def pipeline(tiny, folds, tmp_path_factory):
     finish("embed", embed, features)
     for step in ("nn1", "nn2"):
         finish(step, make_net(step, tiny, folds))
-    inputs, cells = both(("nn1", "nn2"), features), embedding.cell_count(embed.backbone)
-    gbdt = stacking.fit(TREES, tiny.train, tiny.targets_m, folds, inputs[0], ("nn1", "nn2"), cells, threads=1)
+    inputs, cells = both(STACK, features), embedding.cell_count(embed.backbone)
+    gbdt = stacking.fit(TREES, tiny.train, tiny.targets_m, folds, inputs[0], STACK, cells, threads=1)
     finish("gbdt", gbdt, inputs)
     weights = np.array([[0.1, 0.2, 0.7], [0.4, 0.5, 0.1]])
     finish("blend", Blend(("nn1", "nn2", "gbdt"), ((1, 2), (3, None)), weights), both(("nn1", "nn2", "gbdt")))
@@ -204,7 +204,7 @@ def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny
     monkeypatch.setattr(EmbedModel, "cells", lambda *given: embedded.append(1) or cells(*given))
     loaded["blend"].predict(tiny.test.take(np.arange(2)))
 
-    assert sorted(asked) == [(step, k) for step in ("blend", "gbdt", "nn1", "nn2") for k in range(FOLDS)]
+    assert sorted(asked) == [(step, k) for step in ("blend", "embed", "gbdt", "nn1", "nn2") for k in range(FOLDS)]
     assert len(embedded) == 1
 
 
@@ -214,12 +214,14 @@ def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     embed = models["embed"].folds[fold]
     features = embed.features(models["embed"].cells(tiny.test, "cpu"))
     nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
-    inputs = StoredInputs({"nn1": {fold: nn1_m}, "nn2": {fold: nn2_m}}, {"embed": {fold: features}})
+    embed_m = models["embed"].predict(fold, tiny.test, features)
+    stacked_m = {"nn1": nn1_m, "nn2": nn2_m, "embed": embed_m}
+    inputs = StoredInputs({name: {fold: said_m} for name, said_m in stacked_m.items()}, {"embed": {fold: features}})
     gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs)
     weights = np.where(tiny.test.scene_sizes[:, None] <= 2, [0.1, 0.2, 0.7], [0.4, 0.5, 0.1])
     blend_m = weights[:, [0]] * nn1_m + weights[:, [1]] * nn2_m + weights[:, [2]] * gbdt_m
 
-    expected_m = {"embed": embed.probe(features), "nn1": nn1_m, "nn2": nn2_m, "gbdt": gbdt_m, "blend": blend_m}
+    expected_m = {"embed": embed_m, "nn1": nn1_m, "nn2": nn2_m, "gbdt": gbdt_m, "blend": blend_m}
 
     for step in INPUTS:
         found_m = pipeline.stored[step].test_by_fold_m[fold]

@@ -54,7 +54,7 @@ def fitted(monkeypatch):
     """What `fit` gives to the boosters, fold by fold; none are fitted."""
     calls = []
 
-    def record(config, features, targets, held_out, *, seed, threads, on_booster):
+    def record(config, features, targets, held_out, *, seed, threads, on_booster, bag):
         calls.append({"features": features, "targets": targets, "held_out": held_out, "seed": seed})
         return ()
 
@@ -329,6 +329,30 @@ def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
     of_a_fold = ["all"] if engine == "catboost-multi" else TARGETS
     names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in of_a_fold}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_both_engines_take_turns_by_bag(drives, tmp_path):
+    samples, config = drives[0], replace(CONFIG, rounds=2, bags=2)
+    inputs = make_inputs(len(samples))
+    both, first, second = (
+        fit(drives, inputs, config=replace(config, engine=engine)) for engine in ("both", "xgboost", "catboost")
+    )
+    both.save(tmp_path)
+
+    read = GbdtModel.load(both.config, both.stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
+
+    assert {path.name.split("_")[1] + path.suffix for path in tmp_path.iterdir()} == {"bag0.ubj", "bag1.cbm"}
+    for k in range(FOLDS):
+        table = both.table(k, samples, inputs, {name: inputs.stacked(name, k) for name in both.stack}, None)
+        bags = (first.folds[k][:18], second.folds[k][18:])
+        expected_m = np.mean([np.column_stack([b.predict(table) for b in bag]) for bag in bags], axis=0)
+        np.testing.assert_allclose(both.predict(k, samples, inputs), expected_m, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(read.predict(k, samples, inputs), both.predict(k, samples, inputs))
+
+
+def test_one_bag_is_too_few_for_both_engines():
+    with pytest.raises(ValueError, match="at least 2 bags with engine both, found 1"):
+        replace(CONFIG, engine="both")
 
 
 @pytest.mark.parametrize("changed", [{"target": "motion"}, {"motion": True}, {"target": "motion", "motion": True}])

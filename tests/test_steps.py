@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from atma18 import boosting, metrics
+from atma18 import boosting, metrics, tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from atma18.predictions import Predictions
@@ -205,6 +205,8 @@ def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
 
     assert [step for step in STEPS if f"{step}: reused" in output] == ["embed", "nn1"]
     assert [step for step in STEPS if f"{step}: run" in output] == ["nn2", "gbdt", "blend"]
+    fresh = {step: newest(step).info.run_id for step in ("nn2", "gbdt", "blend")}
+    assert tracking.delivered() == {step: first(step).info.run_id for step in ("embed", "nn1")} | fresh
 
 
 def test_a_changed_line_of_code_makes_nothing_reusable(there, monkeypatch):

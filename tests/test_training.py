@@ -341,10 +341,10 @@ def mae_of(model, fold, drives, rows):
 
 
 @STEPS
-@pytest.mark.parametrize("target", ["absolute", "residual"])
-def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives, step, target):
+@pytest.mark.parametrize(("target", "by_speed"), [("absolute", False), ("residual", False), ("residual", True)])
+def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives, step, target, by_speed):
     samples, _, folds = drives
-    epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target)
+    epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target, by_speed=by_speed)
     config = replace(config, augment_probability=0.0, view_noise=0.0)
 
     model = train(config, drives, step, on_epoch=epochs.append)
@@ -616,7 +616,7 @@ class Judge:
 
     def __init__(self, monkeypatch, script_m):
         self.weights = {}
-        monkeypatch.setattr(Trainer, "_judged", lambda trainer, *given: lambda: self.judge(trainer, script_m))
+        monkeypatch.setattr(Trainer, "_judged", lambda trainer, *given: lambda model: self.judge(trainer, script_m))
 
     def judge(self, trainer, script_m):
         epoch = len(trainer.epochs)

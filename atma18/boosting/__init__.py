@@ -15,7 +15,10 @@ from atma18.boosting.table import Features, Table, numbers, require
 from atma18.presets import GbdtConfig
 from atma18.schema import BoolArray, FloatArray, first_few
 
-__all__ = ["Booster", "Features", "fit", "fit_targets", "most_bytes"]
+__all__ = ["SUFFIXES", "Booster", "Features", "fit", "fit_targets", "most_bytes"]
+
+SUFFIXES = tuple(MODELS)
+"""The endings of boosters' files, one for each engine."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def fit_targets(
     seed: int,
     threads: int,
     on_booster: Callable[[int], object] = lambda booster: None,
+    bag: int = 0,
 ) -> tuple[Booster, ...]:
     """Fit one regressor per target, or one for all, on the same features.
 
@@ -110,6 +114,7 @@ def fit_targets(
         seed: draws the rows and columns of each round, the same for every target.
         threads: CPU threads. The result may depend on their number.
         on_booster: called with the number of each booster when it is done.
+        bag: which engine's turn it is, where several take turns.
 
     Returns:
         T regressors in the order of `targets`, or a single one of all of them.
@@ -119,7 +124,7 @@ def fit_targets(
     """
     table = Table.checked(features, targets, held_out)
     boosters = []
-    for k, model in enumerate(TRAINERS[config.engine](config, table, seed, threads)):
+    for k, model in enumerate(TRAINERS[config.engine_of(bag)](config, table, seed, threads)):
         boosters.append(Booster(table.names, model))
         on_booster(k)
     return tuple(boosters)

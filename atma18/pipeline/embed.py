@@ -39,9 +39,7 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
         folds = experiment.folds.of(dataset.train.ids)
         with run.phase("fit", len(dataset.train)):
             fitted = [
-                embedding.fit_fold(
-                    cells["train"], dataset.targets_m, np.flatnonzero(folds != k), dataset.train.scenes, config
-                )
+                embedding.fit(cells["train"], dataset.train, dataset.targets_m, np.flatnonzero(folds != k), config)
                 for k in progress(range(experiment.folds.count), desc="fit SVD and probe", unit="fold")
             ]
         model = EmbedModel(config, backbone, tuple(fitted))

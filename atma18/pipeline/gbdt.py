@@ -33,7 +33,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
     if late:
         print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
     upstreams = {name: upstream for name, upstream in upstreams.items() if name not in late}
-    stack = [name for name in STACKED if name in upstreams]
+    stack = [name for name in STACKED if name in upstreams] + [stacking.EMBEDDING] * config.probe
 
     def work(run: StepRun) -> None:
         folds = experiment.folds.of(dataset.train.ids)

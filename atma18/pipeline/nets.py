@@ -151,7 +151,18 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         raise ValueError(
             f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"
         )
-    for name in ("backbone", "num_layers", "hidden", "causal", "target", "context", "reads", "mixer", "splits"):
+    for name in (
+        "backbone",
+        "num_layers",
+        "hidden",
+        "causal",
+        "target",
+        "by_speed",
+        "context",
+        "reads",
+        "mixer",
+        "splits",
+    ):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:
             raise ValueError(f"expected init with {name}={expected}, found {name}={found} in run {upstream.run_id}")

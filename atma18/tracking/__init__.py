@@ -33,6 +33,7 @@ from atma18.tracking.promotion import (
     version_link,
 )
 from atma18.tracking.records import (
+    delivered,
     describe_parent,
     finish_parent,
     record_comparison,
@@ -65,6 +66,7 @@ __all__ = [
     "blend_version",
     "command",
     "command_run",
+    "delivered",
     "describe_parent",
     "empty_run_folders",
     "examine",

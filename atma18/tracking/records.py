@@ -12,7 +12,7 @@ from atma18.dataset import Dataset
 from atma18.experiment import Experiment
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX, git_state
-from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
 from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
 
@@ -34,6 +34,19 @@ def finish_parent(
         store.client().set_tag(run_id, f"{INPUT}{name}", step_run_id)
     mlflow.log_text(page, "report.html")
     store.client().set_tag(run_id, DESCRIPTION, description)
+
+
+def delivered() -> dict[str, str]:
+    """Return the run of each step of the newest finished `main`, reused ones included.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = store.search(f"tags.`{STEP_TAG}` = 'main' AND attributes.status = 'FINISHED'")
+    if not found:
+        raise ValueError("expected a finished run of main, found none")
+    tags = found[-1].data.tags
+    return {tag.removeprefix(INPUT): run_id for tag, run_id in tags.items() if tag.startswith(INPUT)}
 
 
 def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:

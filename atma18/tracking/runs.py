@@ -20,7 +20,6 @@ from PIL import Image
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
 from atma18.experiment import Experiment
-from atma18.kinematics import constant_velocity_waypoints
 from atma18.predictions import Predictions
 from atma18.schema import Samples
 from atma18.servable import Member, Model, Sensors
@@ -73,8 +72,8 @@ class StepRun:
         print(f"{self.identity.step}: {phase}")
 
     def keep_predictions(self, predictions: Predictions) -> None:
-        """Keep predictions, what their OOF part scores beside two references without training, and its pictures."""
-        dataset, folds = self.experiment.dataset, predictions.folds
+        """Keep predictions, what their OOF part scores beside references that cost nothing, and its pictures."""
+        dataset = self.experiment.dataset
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
         found = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
@@ -82,10 +81,7 @@ class StepRun:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             self.measure({name: score.mae_m} | interval)
-        speed_mps = dataset.train.signals["vEgo"].to_numpy()
-        constant_velocity_m = constant_velocity_waypoints(speed_mps).reshape(dataset.targets_m.shape)
-        median_m = metrics.in_fold_median(dataset.targets_m, folds)
-        references = {"constant_velocity": constant_velocity_m, "median": median_m}
+        references = self.experiment.references_m
         self.measure(
             {f"reference/{name}_m": metrics.mae_m(said_m, dataset.targets_m) for name, said_m in references.items()}
         )

@@ -70,6 +70,7 @@ class Trainer:
         self.signals = torch.from_numpy(np.stack([scaling.inputs(side) for side, _ in sides])).to(device)
         self.outputs = torch.from_numpy(np.stack([scaling.outputs(*side) for side in sides])).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
+        self.pace = torch.tensor(scaling.origin.pace(samples.signals), dtype=torch.float32, device=device)
         self.order = np.random.default_rng([config.seed, fold])
         self.noise = torch.Generator().manual_seed(fold_seed(config.seed, fold))
         self.epochs: list[Epoch] = []
@@ -152,14 +153,14 @@ class Trainer:
                 mirrored = torch.from_numpy(self._is_mirrored(views.which(rows, course.epochs)))
                 seen = views.of(rows, course.epochs, self.noise)
             difference = self._difference(seen, rows, lengths, mirrored)
-            loss = difference.abs().mean()
+            loss = (difference.abs() * self.pace[rows]).mean()
             if not torch.isfinite(loss):
                 raise FloatingPointError(
                     f"fold {self.fold}, epoch {len(self.epochs)}: expected a finite loss, found {loss.item()}; "
                     "try a lower learning_rate"
                 )
             course.step(loss)
-            error_m += (difference.detach().abs() * self.scale_m).sum()
+            error_m += (difference.detach().abs() * self.pace[rows] * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
     def _mirrored(self, lengths: IntArray) -> Tensor | None:
