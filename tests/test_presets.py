@@ -209,7 +209,7 @@ def test_other_texts_are_no_groups_of_scene_sizes(text):
         pytest.param(lambda: NET.with_given({"num_epochs": -1}), "num_epochs .* found -1", id="given for both stages"),
         pytest.param(
             lambda: GbdtConfig(0.1, 10, engine="lightgbm"),
-            "xgboost, catboost, catboost-multi, found 'lightgbm'",
+            "xgboost, catboost, catboost-multi, both, found 'lightgbm'",
             id="engine",
         ),
         pytest.param(lambda: GbdtConfig(0.1, 1, bags=0), "bags of at least 1, found 0", id="bags"),
