@@ -371,19 +371,22 @@ def _best() -> Preset:
     scene = StageConfig(batch_size=8, learning_rate=2e-3, weight_decay=1e-2, num_epochs=12)
     net = NetConfig(first=frame, second=frame, target="motion", context=True, mirror=True)
     return Preset(
-        nn1=replace(net, second=StageConfig(32, 5e-4, 1e-2, num_epochs=6)),
+        nn1=replace(net, second=StageConfig(32, 5e-4, 1e-2, num_epochs=6), splits=2),
         nn2=replace(net, first=scene, second=StageConfig(8, 5e-4, 1e-2, num_epochs=6)),
         gbdt=GbdtConfig(
             learning_rate=0.08,
             rounds=2000,
+            engine="both",
             max_depth=5,
             early_stopping_rounds=40,
-            bags=5,
-            target="motion",
+            bags=4,
+            target="stacked",
+            objective="huber",
             motion=True,
+            probe=True,
             light_geometry=True,
         ),
-        embed=EmbedConfig(waves=1000),
+        embed=EmbedConfig(waves=1000, target="motion", by_speed=True, ridge_alphas=(1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5)),
         folds=3,
     )
 
