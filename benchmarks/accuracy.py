@@ -44,7 +44,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "blend: fitted for the test mix": ("--blend_mix=test",),
     "embed: not by speed": ("--embed_by_speed=false",),
     "embed: without waves": ("--embed_waves=0",),
-    "nn1: a single split": ("--nn1_splits=1",),
+    "nn1: two fold splits": ("--nn1_splits=2",),
     "nets: less constant velocity": ("--nn1_target=residual", "--nn2_target=residual"),
     "nets: by speed": ("--nn1_by_speed=true", "--nn2_by_speed=true"),
     "nets: without context": ("--nn1_context=false", "--nn2_context=false"),

@@ -35,11 +35,15 @@ GBDT = GbdtConfig(
     max_depth=4,
     min_child_weight=1.0,
     early_stopping_rounds=5,
-    target="motion",
+    engine="both",
+    bags=2,
+    objective="huber",
+    target="stacked",
     motion=True,
     neighbours=True,
     light_geometry=True,
 )
+ALONE = replace(GBDT, target="motion", engine="xgboost", bags=1)
 MACHINE = Compute("cpu", 1, bfloat16=False)
 NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
 
@@ -119,7 +123,7 @@ def ratios(drives, targets_m, folds):
     embed, features = of_embed(drives, targets_m, folds)
     nets = {step: of_net(step, drives, targets_m, folds) for step in ("nn1", "nn2")}
     oof_m = {"embed": embed.oof_m} | {step: found.oof_m for step, found in nets.items()}
-    oof_m["gbdt, alone"] = of_gbdt(drives, targets_m, folds, {}, features).oof_m
+    oof_m["gbdt, alone"] = of_gbdt(drives, targets_m, folds, {}, features, ALONE).oof_m
     oof_m["gbdt"] = of_gbdt(drives, targets_m, folds, nets | {"embed": embed}, features).oof_m
     stack_m = np.stack([oof_m[name] for name in ("nn1", "nn2", "gbdt")])
     sizes, names = drives.train.scene_sizes, ("nn1", "nn2", "gbdt")
@@ -153,7 +157,7 @@ def test_samples_that_are_dealt_one_by_one_are_caught(drives, monkeypatch):
     few = of_scenes(drives, np.unique(drives.train.scenes)[:20])
     targets_m, split = exchanged(few, 0), np.arange(len(few.train)) % FOLDS
     monkeypatch.setattr(stacking, "held_out_scenes", lambda scenes, *_: np.arange(len(scenes)) % 7 == 0)
-    eager = replace(GBDT, target="absolute", rounds=40)
+    eager = replace(ALONE, target="absolute", objective="squared", rounds=40)
 
     _, features = of_embed(few, targets_m, split)
     found = of_gbdt(few, targets_m, split, {}, features, eager)

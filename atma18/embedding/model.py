@@ -1,0 +1,62 @@
+"""What `embed` predicts with: a backbone, and each fold's bases and probe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from atma18 import backbones
+from atma18.backbones import Backbone
+from atma18.embedding.cells import Float16Array, cell_count, embed_cells
+from atma18.embedding.probe import FoldEmbedding
+from atma18.embedding.tables import EmbeddingFeatures
+from atma18.origin import Origin
+from atma18.presets import EmbedConfig
+from atma18.schema import FloatArray, Samples
+
+
+@dataclass(frozen=True)
+class EmbedModel:
+    """The backbone with the bases and probe of every fold: all that `embed` predicts with."""
+
+    config: EmbedConfig
+    backbone: Backbone
+    folds: tuple[FoldEmbedding, ...]
+    causal: bool = True
+
+    def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
+        """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
+        probe = self.folds[fold]
+        origin = Origin(self.config.target, self.config.by_speed, probe.motion)
+        return origin.metres(samples.signals, probe.probe(features))
+
+    def cells(self, samples: Samples, device: str) -> Float16Array:
+        """Return (N, 3, cells, channels) embeddings."""
+        shape = (len(samples), 3, cell_count(self.backbone), self.backbone.channels)
+        out = np.empty(shape, np.float16)
+        embed_cells(samples.frames, self.backbone, self.config, device, out)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the backbone and each fold as safetensors."""
+        state = {name: tensor.cpu().contiguous().numpy() for name, tensor in self.backbone.state_dict().items()}
+        save_file(state, folder / "backbone.safetensors")
+        for k, fold in enumerate(self.folds):
+            save_file({name: np.ascontiguousarray(v) for name, v in vars(fold).items()}, folder / _fold_file(k))
+
+    @classmethod
+    def load(cls, config: EmbedConfig, files: Mapping[str, Path], device: str) -> Self:
+        """Read what `save` wrote."""
+        backbone = backbones.build(config.backbone, pretrained=False)
+        state = {name: torch.from_numpy(v) for name, v in load_file(files["backbone.safetensors"]).items()}
+        backbone.load_state_dict(state)
+        folds = tuple(FoldEmbedding(**load_file(files[_fold_file(k)])) for k in range(len(files) - 1))
+        return cls(config, backbone.to(device).freeze(), folds)
+
+
+def _fold_file(k: int) -> str:
+    return f"fold{k}.safetensors"

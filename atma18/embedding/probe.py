@@ -1,0 +1,157 @@
+"""What each fold makes of cells: an SVD for each of them, and a ridge probe."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from sklearn.decomposition import TruncatedSVD
+from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.model_selection import GroupKFold
+
+from atma18.embedding.cells import Float16Array, similarity
+from atma18.embedding.tables import EmbeddingFeatures
+from atma18.origin import Origin
+from atma18.presets import EmbedConfig
+from atma18.schema import Float32Array, FloatArray, IntArray, Samples, StrArray
+from atma18.standardise import mean_and_scale
+
+_INNER_SPLITS = 3
+
+
+@dataclass(frozen=True)
+class FoldEmbedding:
+    """One fold's bases and its probe, fitted on the rows outside the fold."""
+
+    components: Float32Array
+    """(cells, components, channels) right singular vectors of the frame at t."""
+    mean: FloatArray
+    """(F,) of the features, for the probe."""
+    scale: FloatArray
+    """(F,) standard deviation of the features; 1 where they are constant."""
+    coefficients: FloatArray
+    """(F + W, 18) of what the probe says, per standardised feature, and per wave."""
+    intercept: FloatArray
+    """(18,) of the same."""
+    directions: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    """(F, W) of the waves over the standardised features; none in files from before there were waves."""
+    phases: FloatArray = field(default_factory=lambda: np.empty(0))
+    """(W,) rad."""
+    motion: FloatArray = field(default_factory=lambda: np.empty(0))
+    """The numbers of the motion model to which the probe says the difference; none otherwise."""
+
+    def features(self, cells: Float16Array) -> EmbeddingFeatures:
+        """Project (N, 3, cells, channels) onto this fold's bases."""
+        return EmbeddingFeatures(_project(cells, self.components), similarity(cells))
+
+    def probe(self, features: EmbeddingFeatures) -> FloatArray:
+        """Predict from the embedding alone the (N, 18) numbers that were fitted."""
+        standard = (features.stacked() - self.mean) / self.scale
+        return np.asarray(_with_waves(standard, self.directions, self.phases) @ self.coefficients + self.intercept)
+
+
+def fit(
+    cells: Float16Array, samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig
+) -> FoldEmbedding:
+    """Fit one fold's SVD per cell, the origin of its probe, and the probe, on these rows alone.
+
+    Args:
+        cells: (N, 3, cells, channels) of all training samples.
+        samples: the N training samples.
+        targets_m: (N, 18) metres, vehicle frame at t.
+        rows: the training rows of the fold.
+        config: of the probe.
+    """
+    origin = Origin.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+    difference, pace = origin.difference(samples.signals, targets_m), origin.pace(samples.signals)[:, 0]
+    return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=origin.motion)
+
+
+def fit_fold(
+    cells: Float16Array,
+    targets: FloatArray,
+    rows: IntArray,
+    scenes: StrArray,
+    config: EmbedConfig,
+    importance: FloatArray | None = None,
+) -> FoldEmbedding:
+    """Fit one fold's SVD per cell and its ridge probe on these rows alone.
+
+    Args:
+        cells: (N, 3, cells, channels) of all training samples.
+        targets: (N, 18) what the probe is to say.
+        rows: the training rows of the fold.
+        scenes: (N,) the scene of each sample, which the inner splits keep whole.
+        config: components, penalties and seed.
+        importance: (N,) for how much each sample's errors count; None for the same.
+    """
+    count = max(1, min(config.svd_components, cells.shape[3] - 1, len(rows) - 1))
+    current = cells[rows, 0].astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the share of variance explained, where a cell has none
+        bases = [
+            TruncatedSVD(count, random_state=config.seed).fit(current[:, c]).components_
+            for c in range(current.shape[1])
+        ]
+    components = np.stack(bases).astype(np.float32)
+    features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
+    mean, scale = mean_and_scale(features)
+    directions, phases = _waves(features.shape[1], config.waves, config.seed)
+    read = _with_waves((features - mean) / scale, directions, phases)
+    counts = None if importance is None else importance[rows]
+    ridge = _ridge(read, targets[rows], scenes[rows], config.ridge_alphas, counts)
+    return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_, directions, phases)
+
+
+def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel over the F features.
+
+    Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1 / np.sqrt(features), (features, count)), rng.uniform(0, 2 * np.pi, count)
+
+
+def _with_waves(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
+    """Return (N, F + W): standardised features with their waves beside them."""
+    if len(phases) == 0:
+        return standard
+    return np.hstack([standard, np.cos(standard @ directions + phases)])
+
+
+def explained_variance(cells: Float16Array, components: Float32Array) -> FloatArray:
+    """Return the share of each cell's variance, in the frame at t, that each component of its SVD explains.
+
+    Args:
+        cells: (N, 3, cells, channels).
+        components: (cells, components, channels).
+
+    Returns:
+        (cells, components); zeros for a cell that never changes.
+    """
+    shares = np.zeros(components.shape[:2])
+    for cell, basis in enumerate(components):
+        current = cells[:, 0, cell].astype(np.float64)
+        whole = current.var(axis=0).sum()
+        if whole > 0:
+            shares[cell] = (current @ basis.T.astype(np.float64)).var(axis=0) / whole
+    return shares
+
+
+def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
+    """Return (N, cells * components) of the frame at t, cell after cell."""
+    # Float64 inside, so that a row's result does not depend on how many rows BLAS gets at once.
+    parts = [cells[:, 0, c].astype(np.float64) @ basis.T.astype(np.float64) for c, basis in enumerate(components)]
+    return np.hstack(parts).astype(np.float32)
+
+
+def _ridge(
+    features: FloatArray,
+    targets: FloatArray,
+    scenes: StrArray,
+    alphas: tuple[float, ...],
+    importance: FloatArray | None,
+) -> Ridge | RidgeCV:
+    """Choose the penalty by the MAE on whole scenes; with a single scene take the strongest."""
+    splits = min(_INNER_SPLITS, len(np.unique(scenes)))
+    if splits < 2:
+        return Ridge(max(alphas)).fit(features, targets, importance)
+    inner = list(GroupKFold(splits).split(features, groups=scenes))
+    return RidgeCV(alphas, cv=inner, scoring="neg_mean_absolute_error").fit(features, targets, importance)
