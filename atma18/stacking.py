@@ -154,12 +154,13 @@ def fit(
             motion_m = motions[-1].waypoints(part.signals)
         table = model.table(k, part, upstreams, noisy, motion_m)
         values = targets_m[rows] - _origin_m(config, part, stacked, motion_m)
+        held_out = [held_out_scenes(part.scenes, config.seed, bag, config.bags) for bag in range(config.bags)]
         bags = [
             boosting.fit_targets(
-                config,
+                config if held_out[bag] is not None else _untold(config),
                 table,
                 values,
-                held_out_scenes(part.scenes, config.seed, bag, config.bags),
+                held_out[bag],
                 seed=config.seed + bag,
                 threads=threads,
                 on_booster=on_booster,
@@ -169,6 +170,11 @@ def fit(
         ]
         fitted.append(tuple(booster for boosters in bags for booster in boosters))
     return replace(model, folds=tuple(fitted), motions=tuple(motions))
+
+
+def _untold(config: GbdtConfig) -> GbdtConfig:
+    """Return what is fitted where too few scenes are there to tell when to stop: rounds for which one would wait."""
+    return replace(config, rounds=min(config.rounds, config.early_stopping_rounds))
 
 
 def _origin_m(

@@ -350,6 +350,20 @@ def test_both_engines_take_turns_by_bag(drives, tmp_path):
         np.testing.assert_array_equal(read.predict(k, samples, inputs), both.predict(k, samples, inputs))
 
 
+@pytest.mark.parametrize("scenes", [5, 6])
+def test_with_too_few_scenes_to_stop_by_it_runs_as_many_rounds_as_it_would_wait_for(drives, scenes):
+    """The first fold has one scene, the second the others; two rounds are waited for, of four at most."""
+    samples, targets_m, _ = drives
+    number = np.unique(samples.scenes, return_inverse=True)[1]
+    rows = np.flatnonzero(number <= scenes)
+    few = samples.take(rows), targets_m[rows], np.minimum(number[rows], 1)
+
+    model = fit(few, make_inputs(len(rows)), config=replace(CONFIG, early_stopping_rounds=2, rounds=4))
+
+    rounds = {booster.rounds for booster in model.folds[0]}  # fitted on the second fold
+    assert rounds == {2} if scenes == 5 else rounds - {1, 2}
+
+
 def test_one_bag_is_too_few_for_both_engines():
     with pytest.raises(ValueError, match="at least 2 bags with engine both, found 1"):
         replace(CONFIG, engine="both")
