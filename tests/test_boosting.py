@@ -282,7 +282,7 @@ def test_repeated_feature_names_are_refused():
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(ValueError, match="xgboost, catboost, catboost-multi, found 'lightgbm'"):
+    with pytest.raises(ValueError, match="xgboost, catboost, catboost-multi, both, found 'lightgbm'"):
         GbdtConfig(learning_rate=0.1, rounds=1, engine="lightgbm")
 
 

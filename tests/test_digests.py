@@ -64,7 +64,8 @@ def test_a_file_has_the_published_sha256_of_its_bytes(tmp_path, content, sha256)
     assert file_sha256(tmp_path / "file") == sha256
 
 
-CONFIGS = [pytest.param(getattr(PRESETS["quick"], name), id=name) for name in ("embed", "nn1", "nn2", "gbdt", "blend")]
+QUICK = replace(PRESETS["quick"], embed=replace(PRESETS["quick"].embed, target="motion"))  # where by_speed can change
+CONFIGS = [pytest.param(getattr(QUICK, name), id=name) for name in ("embed", "nn1", "nn2", "gbdt", "blend")]
 
 
 def changed(value):
@@ -77,7 +78,8 @@ def changed(value):
         return value * 2 + 1
     if isinstance(value, str):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
-        words = pairs | {"xgboost": "catboost", "exact": "equal"}
+        words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
+        words |= {"lstm": "attention", "train": "test"}
         return words.get(value, "x")
     if isinstance(value, tuple):
         return ((1, None),) if isinstance(value[0], tuple) else value[:-1]
