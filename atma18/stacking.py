@@ -14,9 +14,10 @@ from atma18.boosting import Booster
 from atma18.features import feature_table, stacking_noise
 from atma18.folds import held_out_scenes
 from atma18.inputs import Inputs, StoredInputs
-from atma18.kinematics import MotionModel, constant_velocity_waypoints
+from atma18.kinematics import MotionModel
+from atma18.origin import Origin
 from atma18.presets import GbdtConfig
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray
 
 EMBEDDING = "embed"
 MOTION_SUFFIX = ".json"
@@ -154,27 +155,37 @@ def fit(
             motion_m = motions[-1].waypoints(part.signals)
         table = model.table(k, part, upstreams, noisy, motion_m)
         values = targets_m[rows] - _origin_m(config, part, stacked, motion_m)
-        held_out = [held_out_scenes(part.scenes, config.seed, bag, config.bags) for bag in range(config.bags)]
-        bags = [
-            boosting.fit_targets(
-                config if held_out[bag] is not None else _untold(config),
-                table,
-                values,
-                held_out[bag],
-                seed=config.seed + bag,
-                threads=threads,
-                on_booster=on_booster,
-                bag=bag,
-            )
-            for bag in range(config.bags)
-        ]
-        fitted.append(tuple(booster for boosters in bags for booster in boosters))
+        fitted.append(_fit_bags(config, part.scenes, table, values, threads, on_booster))
     return replace(model, folds=tuple(fitted), motions=tuple(motions))
 
 
-def _untold(config: GbdtConfig) -> GbdtConfig:
-    """Return what is fitted where too few scenes are there to tell when to stop: rounds for which one would wait."""
-    return replace(config, rounds=min(config.rounds, config.early_stopping_rounds))
+def _fit_bags(
+    config: GbdtConfig,
+    scenes: StrArray,
+    table: pd.DataFrame,
+    values: FloatArray,
+    threads: int,
+    on_booster: Callable[[int], object],
+) -> tuple[Booster, ...]:
+    """Fit bag after bag on (N, F) features and (N, 18) metres, each stopped early on other scenes.
+
+    Where too few scenes tell when to stop, it runs for as many rounds as one would wait.
+    """
+    untold = replace(config, rounds=min(config.rounds, config.early_stopping_rounds))
+    boosters: list[Booster] = []
+    for bag in range(config.bags):
+        held_out = held_out_scenes(scenes, config.seed, bag, config.bags)
+        boosters += boosting.fit_targets(
+            untold if held_out is None else config,
+            table,
+            values,
+            held_out,
+            seed=config.seed + bag,
+            threads=threads,
+            on_booster=on_booster,
+            bag=bag,
+        )
+    return tuple(boosters)
 
 
 def _origin_m(
@@ -182,12 +193,10 @@ def _origin_m(
 ) -> FloatArray:
     """Return the (N, 18) metres that boosted values are added to; `stacked` are the upstreams' predictions."""
     match config.target:
-        case "absolute":
-            return np.zeros((len(samples), len(TARGETS)))
-        case "residual":
-            return constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64)).reshape(len(samples), -1)
         case "motion":
             assert motion_m is not None
             return motion_m.reshape(len(samples), -1)
         case "stacked":
             return np.asarray(np.mean(list(stacked.values()), axis=0))
+        case target:
+            return Origin(target, by_speed=False).ahead_m(samples.signals)

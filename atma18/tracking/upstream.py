@@ -66,7 +66,8 @@ class Upstream:
     def causal(self) -> bool:
         """Whether the step was told to look at no later sample of a scene, or never does."""
         config = self.config["config"]
-        alone = self.step == "embed" or (self.step == "nn1" and not config.get("context", False))
+        reads_context = config.get("context", False) and config.get("reads", "all") == "all"
+        alone = self.step == "embed" or (self.step == "nn1" and not reads_context)
         return alone or bool(config.get("causal", False))
 
     @property
