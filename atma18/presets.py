@@ -3,11 +3,12 @@
 A configuration holds what can change a prediction and nothing else: its digest is part of a step's fingerprint.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from math import inf
-from typing import Any, Literal, Self, TypeAlias, TypeVar, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_type_hints
+
+from atma18.groups import Groups, check_groups
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual", "motion"]
@@ -36,9 +37,6 @@ LITE0 = "lite0"
 INFERENCE_BATCH, GPU_INFERENCE_BATCH = 16, 64
 """Samples. A CPU keeps what 16 need in its caches, and a scene of six then takes a quarter of the time of 64."""
 
-Groups: TypeAlias = tuple[tuple[int, int | None], ...]
-"""Smallest and largest scene size of each group; None has no upper bound."""
-
 C = TypeVar("C")
 
 
@@ -56,44 +54,6 @@ def config_from_json(kind: type[C], values: Mapping[str, Any]) -> C:
         return tuple(revive("", item) for item in value) if isinstance(value, list) else value
 
     return kind(**{name: revive(name, value) for name, value in values.items()})
-
-
-def scene_size_groups(text: str) -> Groups:
-    """Read groups such as `1-2,3+` or `1+`.
-
-    Raises:
-        ValueError: If the text has another form.
-    """
-    groups: list[tuple[int, int | None]] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)|(\+))?", part.strip())
-        _require(match is not None, "groups of scene sizes like 1-2,3+", text)
-        assert match is not None
-        first = int(match[1])
-        groups.append((first, None if match[3] else int(match[2] or first)))
-    return tuple(groups)
-
-
-def groups_as_text(groups: Groups) -> str:
-    """Write groups as `scene_size_groups` reads them."""
-    return ",".join(
-        f"{first}+" if last is None else str(first) if first == last else f"{first}-{last}" for first, last in groups
-    )
-
-
-def check_groups(groups: Groups) -> None:
-    """Refuse groups that leave a scene size out, or have it twice."""
-    next_size: int | None = 1
-    for smallest, largest in groups:
-        if smallest != next_size or (largest is not None and largest < smallest):
-            break
-        next_size = None if largest is None else largest + 1
-    else:
-        if groups and next_size is None:
-            return
-    raise ValueError(
-        f"expected groups of scene sizes from 1, ascending, without gaps, the last one open, found {groups}"
-    )
 
 
 def _require(valid: bool, expected: str, found: object) -> None:

@@ -15,6 +15,7 @@ import click
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
+from atma18.groups import Groups, check_groups, groups_as_text, scene_size_groups
 from atma18.presets import (
     BLEND_METHODS,
     BOOSTED_TARGETS,
@@ -25,10 +26,6 @@ from atma18.presets import (
     NET_TARGETS,
     OBJECTIVES,
     PRESETS,
-    Groups,
-    check_groups,
-    groups_as_text,
-    scene_size_groups,
 )
 from steps.messages import clear_messages
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from atma18.groups import groups_as_text, scene_size_groups
 from atma18.presets import (
     PRESETS,
     BlendConfig,
@@ -13,8 +14,6 @@ from atma18.presets import (
     NetConfig,
     StageConfig,
     config_from_json,
-    groups_as_text,
-    scene_size_groups,
 )
 
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=2)
