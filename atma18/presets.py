@@ -331,8 +331,8 @@ def _best() -> Preset:
     scene = StageConfig(batch_size=8, learning_rate=2e-3, weight_decay=1e-2, num_epochs=12)
     net = NetConfig(first=frame, second=frame, target="motion", context=True, mirror=True)
     return Preset(
-        nn1=replace(net, second=StageConfig(32, 5e-4, 1e-2, num_epochs=6)),
-        nn2=replace(net, first=scene, second=StageConfig(8, 5e-4, 1e-2, num_epochs=6)),
+        nn1=replace(net, second=StageConfig(32, 5e-4, 1e-2, num_epochs=5)),
+        nn2=replace(net, first=scene, second=StageConfig(8, 5e-4, 1e-2, num_epochs=5)),
         gbdt=GbdtConfig(
             learning_rate=0.08,
             rounds=2000,

@@ -44,18 +44,18 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "blend: fitted for the test mix": ("--blend_mix=test",),
     "embed: not by speed": ("--embed_by_speed=false",),
     "embed: without waves": ("--embed_waves=0",),
+    "nn1: metres less constant velocity, not less the motion model": ("--nn1_target=residual",),
+    "nn1: without context": ("--nn1_context=false",),
+    "nn1: without a mirror": ("--nn1_mirror=false",),
     "nn1: two fold splits": ("--nn1_splits=2",),
-    "nets: less constant velocity": ("--nn1_target=residual", "--nn2_target=residual"),
-    "nets: by speed": ("--nn1_by_speed=true", "--nn2_by_speed=true"),
-    "nets: without context": ("--nn1_context=false", "--nn2_context=false"),
-    "nets: without a mirror": ("--nn1_mirror=false", "--nn2_mirror=false"),
-    "nets: distorted frames": ("--nn1_distort=true", "--nn2_distort=true"),
-    "nets: averaged weights": ("--nn1_average=0.99", "--nn2_average=0.99"),
-    "nets: frame differences": ("--nn1_differences=true", "--nn2_differences=true"),
+    "nn1: by speed": ("--nn1_by_speed=true",),
+    "nn1: distorted frames": ("--nn1_distort=true",),
+    "nn1: averaged weights": ("--nn1_average=0.99",),
+    "nn1: frame differences": ("--nn1_differences=true",),
     "nn1: frames alone": ("--nn1_reads=frames", "--nn1_target=absolute"),
     "nn2: attention": ("--nn2_mixer=attention",),
 }
-"""What switches an option of `best` off, or one on that it does without."""
+"""What switches an option of one step of `best` off, or one on that it does without: `step: what`."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,11 @@ def test_gain(drives: Drives, ours_m: FloatArray, other_m: FloatArray) -> dict[s
     }
 
 
+def step_gains(drives: Drives, ours: Outcome, other: Outcome) -> dict[str, dict[str, float]]:
+    """Return per step the paired gain of one `main` over another."""
+    return {step: test_gain(drives, ours.test_m[step], other.test_m[step]) for step in STEPS}
+
+
 def scenes_of(drives: Drives) -> StrArray:
     """Return the (M,) scene of each test sample."""
     return np.array([split_id(sample_id)[0] for sample_id in drives.ids.tolist()])
@@ -180,38 +185,40 @@ def main(scenes: int, switches: tuple[str, ...], presets: tuple[str, ...], quick
     with tempfile.TemporaryDirectory() as scratch:
         drives = Drives.simulate(Path(scratch) / "drives", scenes)
         click.echo(f"{scenes} + {scenes} simulated scenes, seed 0, SHA-256 {drives.sha256}")
-        found: dict[str, Any] = {"scenes": scenes, "data_sha256": drives.sha256}
+        found: dict[str, Any] = {"scenes": scenes, "data_sha256": drives.sha256, "switched": {}}
         outcomes = {}
         for preset in presets:
             outcomes[preset] = run_main(Path(scratch) / preset, drives, (f"--preset={preset}",))
             found[preset] = described(drives, outcomes[preset])
-            _tell(preset, found[preset])
+            tell(preset, found[preset])
         if set(presets) >= {REFERENCE, OURS}:
-            for step in STEPS:
-                gain = test_gain(drives, outcomes[OURS].test_m[step], outcomes[REFERENCE].test_m[step])
-                found[OURS]["steps"][step] |= gain
-                interval = f"95 % {gain['test_gain_low_m']:+.4f} to {gain['test_gain_high_m']:+.4f}"
-                click.echo(
-                    f"{step}: {OURS} is {gain['test_gain_relative']:.1%} better than {REFERENCE} on test scenes, "
-                    f"{gain['test_gain_m']:+.4f} m ({interval})"
-                )
-            found["test_gain_relative"] = found[OURS]["steps"]["blend"]["test_gain_relative"]
+            gains = step_gains(drives, outcomes[OURS], outcomes[REFERENCE])
+            found["best_is_better_by"] = gains
+            found["test_gain_relative"] = gains["blend"]["test_gain_relative"]
             found["test_error_of_scenes_m"] = {p: of_scenes(drives, outcomes[p].test_m["blend"]) for p in presets}
-        found["switched"] = {}
+            for step, gain in gains.items():
+                tell_gain(f"{step}: {OURS} is better than {REFERENCE}", gain)
         for name in [name for name in switches if name != "none"]:
+            results.write(file, found)
             outcome = run_main(Path(scratch) / OURS, drives, (f"--preset={OURS}", *SWITCHES[name]))
-            gains = {step: test_gain(drives, outcomes[OURS].test_m[step], outcome.test_m[step]) for step in STEPS}
+            gains = step_gains(drives, outcomes[OURS], outcome)
             found["switched"][name] = described(drives, outcome) | {"best_is_better_by": gains}
-            _tell(f"{OURS} {name}", found["switched"][name])
-            gain = gains["blend"]
-            click.echo(
-                f"  {OURS} is better by {gain['test_gain_m']:+.4f} m of test MAE "
-                f"(95 % {gain['test_gain_low_m']:+.4f} to {gain['test_gain_high_m']:+.4f})"
-            )
+            tell(f"{OURS}, {name}", found["switched"][name])
+            for step in dict.fromkeys((name.split(":")[0], "blend")):
+                tell_gain(f"  {step}: {OURS} is better", gains[step])
         results.keep(file, found)
 
 
-def _tell(name: str, found: Mapping[str, Any]) -> None:
+def tell_gain(what: str, gain: Mapping[str, float]) -> None:
+    """Print a gain of `test_gain`."""
+    click.echo(
+        f"{what} by {gain['test_gain_m']:+.4f} m of test MAE "
+        f"(95 % {gain['test_gain_low_m']:+.4f} to {gain['test_gain_high_m']:+.4f}), {gain['test_gain_relative']:.1%}"
+    )
+
+
+def tell(name: str, found: Mapping[str, Any]) -> None:
+    """Print what `described` found."""
     click.echo(f"{name}: {found['seconds']:.0f} s")
     for step, figures in found["steps"].items():
         click.echo(

@@ -20,11 +20,19 @@ json_option = click.option("--json", "file", type=click.Path(path_type=Path), he
 
 def keep(file: Path | None, figures: Mapping[str, Any]) -> None:
     """Print the most memory that this process held; write figures and where they come from, if there is a place."""
-    most_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    click.echo(f"peak memory of this process: {most_gb:.2f} GB")
+    click.echo(f"peak memory of this process: {_most_gb():.2f} GB")
+    write(file, figures)
+
+
+def write(file: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write the figures that there are so far and where they come from, if there is a place."""
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**figures, "made": _made() | {"peak_memory_gb": most_gb}}, indent=1) + "\n")
+        file.write_text(json.dumps({**figures, "made": _made()}, indent=1) + "\n")
+
+
+def _most_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _made() -> dict[str, Any]:
@@ -37,6 +45,7 @@ def _made() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": platform.platform(),
+        "peak_memory_gb": _most_gb(),
     }
 
 
