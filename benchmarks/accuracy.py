@@ -52,7 +52,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "nn1: distorted frames": ("--nn1_distort=true",),
     "nn1: averaged weights": ("--nn1_average=0.99",),
     "nn1: frame differences": ("--nn1_differences=true",),
-    "nn1: frames alone": ("--nn1_reads=frames", "--nn1_target=absolute"),
+    "nn1: frames alone, less the motion model": ("--nn1_reads=frames",),
     "nn2: attention": ("--nn2_mixer=attention",),
 }
 """What switches an option of one step of `best` off, or one on that it does without: `step: what`."""
