@@ -8,3 +8,5 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 # On some processors MKL's products differ in the last bit by where in memory a matrix begins, and so by what a sample
 # is asked together with. STRICT forbids that, and costs nothing measurable; read once, too.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+# Downloads of weights are nobody's business but of who offers them.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from atma18 import compute, mirror
+from atma18.backbones import BackboneSpec
 from atma18.features import scene_context
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
 from atma18.origin import Origin
@@ -184,6 +185,11 @@ class NetModel:
         return (self.step == "nn1" and not self.config.reads_context) or self.config.causal
 
     @property
+    def spec(self) -> BackboneSpec:
+        """What the backbone of every net is."""
+        return self.folds[0].net.encoder.backbone.spec
+
+    @property
     def count(self) -> int:
         """The number of folds of a split."""
         return len(self.folds) // self.config.splits
@@ -210,11 +216,17 @@ class NetModel:
 
     @classmethod
     def load(
-        cls, step: str, config: NetConfig, signals: tuple[str, ...], files: Mapping[str, Path], device: str
+        cls,
+        step: str,
+        config: NetConfig,
+        spec: BackboneSpec,
+        signals: tuple[str, ...],
+        files: Mapping[str, Path],
+        device: str,
     ) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote of nets with a backbone of this description."""
         folds = tuple(
-            _load_fold(step, config, signals, files[f"fold{k}.safetensors"], device) for k in range(len(files))
+            _load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device) for k in range(len(files))
         )
         return cls(step, config, folds)
 
@@ -223,11 +235,13 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
     return {name: value for name, value in vars(scaling).items() if isinstance(value, np.ndarray)}
 
 
-def _load_fold(step: str, config: NetConfig, signals: tuple[str, ...], file: Path, device: str) -> FoldNet:
+def _load_fold(
+    step: str, config: NetConfig, spec: BackboneSpec, signals: tuple[str, ...], file: Path, device: str
+) -> FoldNet:
     tensors = load_file(file)
     arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
     scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, config.by_speed, **arrays)
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
-        net = NETS[step](config, scaling.width, pretrained=False)
+        net = NETS[step](config, scaling.width, spec=spec)
     net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
     return FoldNet(net.to(device), scaling)

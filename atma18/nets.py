@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from atma18 import backbones, compute
+from atma18.backbones import BackboneSpec
 from atma18.presets import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
@@ -53,13 +54,19 @@ def scene_lengths(scenes: StrArray) -> IntArray:
 
 
 class FrameEncoder(nn.Module):
-    """Three frames and the CAN signals of a sample become one vector."""
+    """Three frames and the CAN signals of a sample become one vector.
 
-    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool) -> None:
+    The backbone is the configured one with its weights; with a `spec`, that one untrained, for weights that follow.
+    """
+
+    def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
-        self.backbone = backbones.build(
-            config.backbone, in_frames=_IN_FRAMES, pretrained=pretrained, seed=config.seed
-        ).to(memory_format=torch.channels_last)
+        backbone = (
+            backbones.untrained(spec, in_frames=_IN_FRAMES, seed=config.seed)
+            if spec
+            else backbones.build(config.backbone, in_frames=_IN_FRAMES, seed=config.seed, pixels=config.pixels)
+        )
+        self.backbone = backbone.to(memory_format=torch.channels_last)
         self.signals = nn.Linear(signals, _SIGNAL_WIDTH) if signals else None
         self.width = self.backbone.channels + (_SIGNAL_WIDTH if signals else 0)
         self.autocast, self.differences = config.autocast, config.differences
@@ -172,9 +179,9 @@ def place_waves(steps: int, width: int) -> Tensor:
 class FrameNet(nn.Module):
     """nn1: [backbone of 9 channels ‖ Linear(signals → 128)] → MLP → 18 outputs per sample."""
 
-    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool = True) -> None:
+    def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
-        self.encoder = FrameEncoder(config, signals, pretrained=pretrained)
+        self.encoder = FrameEncoder(config, signals, spec=spec)
         self.head = FrameHead(config, self.encoder.width)
 
     def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
@@ -186,9 +193,9 @@ class FrameNet(nn.Module):
 class SceneNet(nn.Module):
     """nn2: the same encoder, then an LSTM, or attention, over the samples of one scene."""
 
-    def __init__(self, config: NetConfig, signals: int, *, pretrained: bool = True) -> None:
+    def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
-        self.encoder = FrameEncoder(config, signals, pretrained=pretrained)
+        self.encoder = FrameEncoder(config, signals, spec=spec)
         head = AttentionHead if config.mixer == "attention" else SceneHead
         self.head = head(config, self.encoder.width)
 

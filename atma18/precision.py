@@ -84,8 +84,7 @@ def _speedup(
     device: str, threads: int, backbone: str, size_px: tuple[int, int], in_frames: int, trained: bool
 ) -> float:
     """Do the same work both ways, in turn, with the process's `threads`; compare the fastest of each."""
-    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
-        net = backbones.build(backbone, in_frames=in_frames, pretrained=False)
+    net = backbones.untrained(backbones.find(backbone).spec, in_frames=in_frames)
     net = net.to(device).to(memory_format=torch.channels_last).train(trained)
     images = torch.zeros(_BATCH, 3 * in_frames, *size_px, device=device).to(memory_format=torch.channels_last)
 

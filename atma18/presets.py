@@ -19,6 +19,8 @@ Objective = Literal["squared", "absolute", "huber"]
 OBJECTIVES: tuple[Objective, ...] = ("squared", "absolute", "huber")
 Reads = Literal["all", "frames"]
 NET_READS: tuple[Reads, ...] = ("all", "frames")
+Pixels = Literal["normalised", "unit", "bytes"]
+PIXELS: tuple[Pixels, ...] = ("normalised", "unit", "bytes")
 Mixer = Literal["lstm", "attention"]
 MIXERS: tuple[Mixer, ...] = ("lstm", "attention")
 ATTENTION_HEADS = 4
@@ -71,6 +73,9 @@ class EmbedConfig:
 
     backbone: str = LITE0
     """A name that `backbones.build` knows."""
+    pixels: Pixels = "normalised"
+    """What the backbone reads of a pixel: RGB normalised as its weights expect it, in [0, 1] as the published nets, or
+    from 0 to 255 as the published embedding."""
     svd_components: int = 10
     """Components kept per cell of the frame at t."""
     ridge_alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -88,6 +93,7 @@ class EmbedConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.pixels in PIXELS, f"pixels {', '.join(PIXELS)}", self.pixels)
         _require(self.svd_components >= 1, "svd_components of at least 1", self.svd_components)
         _require(min(self.ridge_alphas, default=0) > 0, "ridge_alphas above 0", self.ridge_alphas)
         _require(self.waves >= 0, "waves of at least 0", self.waves)
@@ -125,6 +131,8 @@ class NetConfig:
     second: StageConfig
     """All weights."""
     backbone: str = LITE0
+    pixels: Pixels = "normalised"
+    """What the backbone reads of a pixel, as in `EmbedConfig`."""
     stage: Stage = "both"
     target: Target = "residual"
     """`absolute`: metres as published. `residual`: standardised difference to constant velocity, `motion`: to a motion
@@ -170,6 +178,7 @@ class NetConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.pixels in PIXELS, f"pixels {', '.join(PIXELS)}", self.pixels)
         _require(self.stage in ("first", "second", "both"), "stage first, second or both", self.stage)
         _require(self.target in NET_TARGETS, f"target {', '.join(NET_TARGETS)}", self.target)
         _require(self.num_layers >= 1, "num_layers of at least 1", self.num_layers)

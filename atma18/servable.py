@@ -9,13 +9,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from atma18 import digests
+from atma18 import backbones, digests
+from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
 from atma18.embedding import EmbeddingFeatures, EmbedModel
 from atma18.inputs import Inputs, StoredInputs
@@ -237,11 +238,17 @@ def load(folder: Path, device: str) -> Servable:
     return Servable(bundle["root"], members, bundle["folds"], sensors, device)
 
 
+def backbone_kinds(folder: Path) -> set[str]:
+    """Return the kinds of backbones in a bundle: what must be installed where it is loaded."""
+    members = json.loads((folder / _BUNDLE).read_text())["members"].values()
+    return {member["model"]["backbone"]["kind"] for member in members if "backbone" in member["model"]}
+
+
 def _describe(model: Model) -> dict[str, Any]:
     """Return what a model is, apart from its files."""
     match model:
         case EmbedModel() | NetModel():
-            return {"config": asdict(model.config)}
+            return {"config": asdict(model.config), "backbone": asdict(model.spec)}
         case GbdtModel():
             return {"config": asdict(model.config), "stack": model.stack, "cells": model.cells}
         case Blend():
@@ -253,9 +260,11 @@ def _revive(folder: Path, entry: Mapping[str, Any], sensors: Sensors, device: st
     step, described = entry["step"], entry["model"]
     match step:
         case "embed":
-            return EmbedModel.load(config_from_json(EmbedConfig, described["config"]), files, device)
+            embed_config = config_from_json(EmbedConfig, described["config"])
+            return EmbedModel.load(embed_config, _backbone(described), files, device)
         case "nn1" | "nn2":
-            return NetModel.load(step, config_from_json(NetConfig, described["config"]), sensors.signals, files, device)
+            net_config = config_from_json(NetConfig, described["config"])
+            return NetModel.load(step, net_config, _backbone(described), sensors.signals, files, device)
         case "gbdt":
             config = config_from_json(GbdtConfig, described["config"])
             return GbdtModel.load(config, described["stack"], described["cells"], files)
@@ -263,6 +272,14 @@ def _revive(folder: Path, entry: Mapping[str, Any], sensors: Sensors, device: st
             return Blend.from_json(described)
         case _:
             raise ValueError(f"{folder}: expected a step that this version knows, found {step!r}")
+
+
+def _backbone(described: Mapping[str, Any]) -> BackboneSpec:
+    """Return what a member's backbone is; bundles from before it was told have one that its name tells."""
+    if "backbone" in described:
+        return config_from_json(BackboneSpec, described["backbone"])
+    name = described["config"]["backbone"]
+    return replace(backbones.find(f"{name}@none").spec, name=name)
 
 
 def _checked(path: Path) -> Path:

@@ -93,7 +93,7 @@ def ceiling_samples_per_s(step: str, dataset: Dataset, epochs: int) -> float:
 def _batches(
     step: str, dataset: Dataset, rows: IntArray, config: NetConfig, scaling: Scaling
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, SceneLayout]]:
-    net = NETS[step](config, scaling.width, pretrained=False)
+    net = NETS[step](config, scaling.width)
     units = Units(rows, unit_lengths(net, dataset.train.scenes[rows]))
     signals = torch.from_numpy(scaling.inputs(dataset.train))
     outputs = torch.from_numpy(scaling.outputs(dataset.train, dataset.targets_m))

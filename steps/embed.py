@@ -15,7 +15,7 @@ from steps import options
 
 @click.command()
 @options.shared
-@options.backbone
+@options.backbone()
 @options.embedding()
 def main(setting: options.Setting, **given: Any) -> None:  # noqa: ANN401
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""

@@ -15,12 +15,15 @@ from steps import options
 
 @click.command()
 @options.shared
-@options.backbone
+@options.backbone()
 @options.causal
 @options.reuse
 @options.out
+@options.backbone("embed_")
 @options.embedding("embed_")
+@options.backbone("nn1_")
 @options.net("nn1_")
+@options.backbone("nn2_")
 @options.net("nn2_")
 @options.over_scenes("nn2_")
 @options.boosting("gbdt_")

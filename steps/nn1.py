@@ -14,7 +14,7 @@ from steps import options
 
 @click.command()
 @options.shared
-@options.backbone
+@options.backbone()
 @options.stages
 @options.net()
 @options.causal

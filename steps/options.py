@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from atma18 import tracking
+from atma18 import backbones, tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
 from atma18.groups import Groups, check_groups, groups_as_text, scene_size_groups
@@ -25,6 +25,7 @@ from atma18.presets import (
     NET_READS,
     NET_TARGETS,
     OBJECTIVES,
+    PIXELS,
     PRESETS,
 )
 from steps.messages import clear_messages
@@ -139,9 +140,15 @@ def _by_speed(prefix: str) -> Callable[[Command], Command]:
     return or_preset(f"{prefix}by_speed", click.BOOL, "Say the difference per metre driven, not per second.")
 
 
+def _pixels(prefix: str) -> Callable[[Command], Command]:
+    words = "RGB as the weights expect it, in [0, 1] as the published nets, or 0 to 255 as the published embedding."
+    return or_preset(f"{prefix}pixels", click.Choice(PIXELS), words)
+
+
 def embedding(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of embed that an experiment varies."""
     return _together(
+        _pixels(prefix),
         or_preset(f"{prefix}svd_components", click.INT, "Components kept per cell."),
         or_preset(f"{prefix}waves", click.INT, "Random cosines that the probe reads beside the features."),
         _target(prefix),
@@ -152,6 +159,7 @@ def embedding(prefix: str = "") -> Callable[[Command], Command]:
 def net(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of a net's training that an experiment varies."""
     return _together(
+        _pixels(prefix),
         _target(prefix),
         _by_speed(prefix),
         or_preset(f"{prefix}context", click.BOOL, "Read what the other samples of the scene say."),
@@ -271,9 +279,9 @@ def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Com
     return declare
 
 
-def backbone(command: Command) -> Command:
-    """Declare the backbone."""
-    return or_preset("backbone", click.STRING, "lite0, or torchvision:NAME for an untrained model.")(command)
+def backbone(prefix: str = "") -> Callable[[Command], Command]:
+    """Declare the backbone of one step, or of all."""
+    return or_preset(f"{prefix}backbone", click.STRING, backbones.names())
 
 
 def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401

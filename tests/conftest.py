@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from atma18 import backbones, simulate, tracking
-from atma18.backbones import Backbone, BackboneSpec
+from atma18.backbones import BackboneSpec, Found
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from steps import main
@@ -32,6 +32,18 @@ def enter(store, patch):
     patch.chdir(store)
 
 
+class SmallKind:
+    """The one backbone `small`, untrained."""
+
+    def find(self, reference):
+        """Find what needs no file."""
+        return Found(BackboneSpec("small", "small", {}, (0.5,) * 3, (0.25,) * 3, 8, stride_px=32, size_px=64))
+
+    def draw(self, architecture):
+        """Build it."""
+        return nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 8, 4, 4, bias=False), nn.BatchNorm2d(8), nn.Hardswish())
+
+
 @pytest.fixture(autouse=True)
 def no_caller(monkeypatch, tmp_path):
     """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
@@ -50,20 +62,9 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def small_backbone():
-    """Know one more backbone, `small`: a convolution with batch-norm, which trains in no time."""
-    build = backbones.build
-
-    def with_small(name, *, in_frames=1, pretrained=True, seed=0):
-        if name != "small":
-            return build(name, in_frames=in_frames, pretrained=pretrained, seed=seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            convolution = nn.Conv2d(3 * in_frames, 8, 4, 4, bias=False)
-        body = nn.Sequential(nn.AvgPool2d(8), convolution, nn.BatchNorm2d(8), nn.Hardswish())
-        return Backbone(BackboneSpec(name, (0.5,) * 3, (0.25,) * 3, channels=8), body, in_frames=in_frames)
-
+    """Know one more kind of backbone, `small`: a convolution with batch-norm, which trains in no time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "build", with_small)
+        patch.setitem(backbones.KINDS, "small", SmallKind())
         yield
 
 

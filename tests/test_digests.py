@@ -79,7 +79,7 @@ def changed(value):
     if isinstance(value, str):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
         words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
-        words |= {"lstm": "attention", "train": "test"}
+        words |= {"lstm": "attention", "train": "test", "normalised": "unit"}
         return words.get(value, "x")
     if isinstance(value, tuple):
         return ((1, None),) if isinstance(value[0], tuple) else value[:-1]

@@ -33,7 +33,7 @@ class MeanColour(nn.Module):
 
 
 def mean_colour(gain=1.0):
-    return Backbone(BackboneSpec("mean colour", (0.0,) * 3, (1.0,) * 3, channels=3), MeanColour(gain))
+    return Backbone(BackboneSpec("mean colour", "none", {}, (0.0,) * 3, (1.0,) * 3, 3, 64, 64), MeanColour(gain))
 
 
 def random_cells(n=30, cells=2, channels=6, seed=0):
@@ -445,7 +445,7 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
     )
     replace(model, folds=folds).save(tmp_path)
 
-    read = EmbedModel.load(config, {path.name: path for path in tmp_path.iterdir()}, "cpu")
+    read = EmbedModel.load(config, model.spec, {path.name: path for path in tmp_path.iterdir()}, "cpu")
 
     assert cells.shape == (8, 3, 8, backbone.channels) and np.abs(cells).max() > 0
     np.testing.assert_array_equal(read.cells(samples, "cpu"), cells)

@@ -86,8 +86,8 @@ def test_differences_are_those_worked_out_on_paper():
 
 def test_the_backbone_is_shown_differences(small_backbone):
     frames = torch.rand(2, 9, 64, 128, generator=torch.Generator().manual_seed(0))
-    plain = FrameEncoder(CONFIG, signals=0, pretrained=False).eval()
-    other = FrameEncoder(replace(CONFIG, differences=True), signals=0, pretrained=False).eval()
+    plain = FrameEncoder(CONFIG, signals=0).eval()
+    other = FrameEncoder(replace(CONFIG, differences=True), signals=0).eval()
     other.load_state_dict(plain.state_dict())
 
     with torch.no_grad():
@@ -376,7 +376,7 @@ def test_every_split_is_served_back(drives, other_split, tmp_path):
     model.save(tmp_path)
 
     files = {path.name: path for path in tmp_path.iterdir()}
-    loaded = NetModel.load("nn2", model.config, tuple(samples.signals.columns), files, "cpu")
+    loaded = NetModel.load("nn2", model.config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
     assert len(files) == 4
     np.testing.assert_array_equal(loaded.predict(1, samples, "cpu"), model.predict(1, samples, "cpu"))
@@ -394,6 +394,6 @@ def test_an_attention_net_trains_and_is_served_back(drives, tmp_path):
     model.save(tmp_path)
 
     files = {path.name: path for path in tmp_path.iterdir()}
-    loaded = NetModel.load("nn2", config, tuple(samples.signals.columns), files, "cpu")
+    loaded = NetModel.load("nn2", config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
     np.testing.assert_array_equal(loaded.predict(0, samples, "cpu"), model.predict(0, samples, "cpu"))

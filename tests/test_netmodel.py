@@ -323,7 +323,7 @@ def test_a_saved_model_predicts_the_same_fold_by_fold(tiny, tmp_path, step, targ
     model.save(tmp_path)
     files = {path.name: path for path in tmp_path.iterdir()}
 
-    read = NetModel.load(step, model.config, tuple(tiny.train.signals.columns), files, "cpu")
+    read = NetModel.load(step, model.config, model.spec, tuple(tiny.train.signals.columns), files, "cpu")
 
     assert (read.step, read.config, len(read.folds)) == (step, model.config, 2)
     assert not np.allclose(*expected_m)
@@ -339,7 +339,7 @@ def test_files_from_before_there_was_a_motion_model_are_read(tiny, tmp_path):
     del tensors["motion"]
     save_file(tensors, file)
 
-    read = NetModel.load("nn1", model.config, tuple(tiny.train.signals.columns), {file.name: file}, "cpu")
+    read = NetModel.load("nn1", model.config, model.spec, tuple(tiny.train.signals.columns), {file.name: file}, "cpu")
 
     np.testing.assert_array_equal(predict(read, part, 0), predict(model, part, 0))
 
@@ -358,12 +358,12 @@ def test_the_files_hold_a_json_header_and_plain_tensors(tiny, tmp_path):
 
 def test_loading_leaves_torchs_generator_where_it_was(tmp_path, tiny):
     config = replace(CONFIG, num_layers=1)
-    net = NETS["nn1"](config, len(tiny.train.signals.columns), pretrained=False)
+    net = NETS["nn1"](config, len(tiny.train.signals.columns))
     scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(9))
     NetModel("nn1", config, (FoldNet(net, scaling),)).save(tmp_path)
     before = torch.get_rng_state()
 
     files = {path.name: path for path in tmp_path.iterdir()}
-    NetModel.load("nn1", config, tuple(tiny.train.signals.columns), files, "cpu")
+    NetModel.load("nn1", config, net.encoder.backbone.spec, tuple(tiny.train.signals.columns), files, "cpu")
 
     assert torch.equal(torch.get_rng_state(), before)

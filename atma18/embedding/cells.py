@@ -14,7 +14,7 @@ from atma18.schema import Float32Array, FrameRows, Samples
 
 Float16Array = NDArray[np.float16]
 
-_SOURCES = (__file__, backbones.__file__, compute.__file__)
+_SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")), Path(compute.__file__))
 
 
 def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, device: str, out: Float16Array) -> None:
@@ -43,8 +43,9 @@ def cached_cells(
     samples: Samples, data_sha256: str, backbone: Backbone, config: EmbedConfig, device: str, threads: int, cache: Cache
 ) -> Float16Array:
     """Return (N, 3, cells, channels), memory-mapped; computed once per data, backbone, precision and machine kind."""
-    settings = [config.backbone, weights_sha256(config), config.autocast, config.inference_batch, device, threads]
-    sources = [Path(source).read_bytes() for source in _SOURCES]
+    started = [config.backbone, weights_sha256(config), config.pixels]
+    settings = [*started, config.autocast, config.inference_batch, device, threads]
+    sources = [source.read_bytes() for source in _SOURCES]
     key = digests.sha256_of_records(
         [[digests.canonical_json([data_sha256, len(samples), settings])], [i.encode() for i in samples.ids], sources]
     )

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from atma18 import backbones
-from atma18.backbones import Backbone
+from atma18.backbones import Backbone, BackboneSpec
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
@@ -27,6 +27,11 @@ class EmbedModel:
     backbone: Backbone
     folds: tuple[FoldEmbedding, ...]
     causal: bool = True
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What the backbone is."""
+        return self.backbone.spec
 
     def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
@@ -49,9 +54,9 @@ class EmbedModel:
             save_file({name: np.ascontiguousarray(v) for name, v in vars(fold).items()}, folder / _fold_file(k))
 
     @classmethod
-    def load(cls, config: EmbedConfig, files: Mapping[str, Path], device: str) -> Self:
-        """Read what `save` wrote."""
-        backbone = backbones.build(config.backbone, pretrained=False)
+    def load(cls, config: EmbedConfig, spec: BackboneSpec, files: Mapping[str, Path], device: str) -> Self:
+        """Read what `save` wrote of a model with a backbone of this description."""
+        backbone = backbones.untrained(spec)
         state = {name: torch.from_numpy(v) for name, v in load_file(files["backbone.safetensors"]).items()}
         backbone.load_state_dict(state)
         folds = tuple(FoldEmbedding(**load_file(files[_fold_file(k)])) for k in range(len(files) - 1))

@@ -48,7 +48,7 @@ class Configs:
 
         Args:
             preset: the base.
-            given: `backbone` and `causal` for every step that has them, else `<step>_<field>`.
+            given: `backbone` and `causal` for every step that has them, else `<step>_<field>`, which goes before.
         """
         backbone = {"backbone": given["backbone"]} if "backbone" in given else {}
         causal = {"causal": given["causal"]} if "causal" in given else {}
@@ -59,7 +59,7 @@ class Configs:
         # A scene's size is known at its end only, so a causal blend has one group.
         groups = ((1, None),) if given.get("causal") else preset.blend.groups
         return cls(
-            embed=replace(preset.embed, **backbone, **of_step("embed")),
+            embed=replace(preset.embed, **backbone | of_step("embed")),
             nn1=preset.nn1.with_given(backbone | causal | of_step("nn1")),
             nn2=preset.nn2.with_given(backbone | causal | of_step("nn2")),
             gbdt=replace(preset.gbdt, **causal, **of_step("gbdt")),

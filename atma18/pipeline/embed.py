@@ -9,7 +9,7 @@ from atma18 import backbones, embedding, plots, precision, stacking
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
-from atma18.pipeline.step import Step
+from atma18.pipeline.step import Step, tell_backbone, tell_parameters
 from atma18.presets import EmbedConfig
 from atma18.progress import progress
 from atma18.schema import FRAME_SHAPE
@@ -22,12 +22,15 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
     machine, dataset = experiment.machine, experiment.dataset
     measured = precision.of_embed(config, machine, experiment.cache)
     config = replace(config, seed=experiment.seed, autocast=measured.bfloat16)
+    found = backbones.find(config.backbone)
     weights = embedding.weights_sha256(config)
 
     def work(run: StepRun) -> None:
+        tell_backbone(run, found)
         print(f"embed: {measured}")
         run.note(precision=str(measured))
-        backbone = backbones.build(config.backbone, seed=config.seed).to(machine.device).freeze()
+        backbone = backbones.build(config.backbone, seed=config.seed, pixels=config.pixels).to(machine.device).freeze()
+        tell_parameters(run, backbone, backbone, frozen=True, copies=1)
         samples = {"train": dataset.train, "test": dataset.test}
         with run.phase("embed", sum(map(len, samples.values()))):
             cells = {

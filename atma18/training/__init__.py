@@ -97,7 +97,7 @@ def first_model(
 ) -> FoldNet:
     """Return a fresh net scaled to these rows, or a copy of `start`."""
     scaling = start.scaling if start else Scaling.fit(config, samples, targets_m, rows)
-    net = NETS[step](config, scaling.width)
+    net = NETS[step](config, scaling.width, spec=start.net.encoder.backbone.spec if start else None)
     if start:
         net.load_state_dict(start.net.state_dict())
     return FoldNet(net, scaling)

@@ -1,0 +1,145 @@
+"""Image backbones by name: RGB frames in, one map of cell embeddings out.
+
+`backbone` is what all have in common, `kinds` what tells them apart; `lite0`, `vision`, `hub` and `detector` are the
+kinds, and `checkpoint` reads weights from files of strangers.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+
+from atma18.backbones import checkpoint
+from atma18.backbones.backbone import Backbone, BackboneSpec, inflate
+from atma18.backbones.detector import RSUD20K, DetectorKind
+from atma18.backbones.hub import HF, HubKind
+from atma18.backbones.kinds import Found, Kind, MissingWeightsError
+from atma18.backbones.lite0 import Lite0Kind
+from atma18.backbones.vision import TORCHVISION, TorchvisionKind
+from atma18.presets import LITE0, Pixels
+
+__all__ = [
+    "HF",
+    "KINDS",
+    "Backbone",
+    "BackboneSpec",
+    "Found",
+    "MissingWeightsError",
+    "build",
+    "fetch",
+    "find",
+    "names",
+    "untrained",
+    "weights_sha256",
+]
+
+KINDS: dict[str, Kind] = {
+    LITE0: Lite0Kind(),
+    TORCHVISION: TorchvisionKind(),
+    HF: HubKind(),
+    RSUD20K: DetectorKind(),
+}
+"""By the word before the colon of a backbone's name."""
+
+
+def names() -> str:
+    """Say in one line which names there are."""
+    return (
+        f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {TORCHVISION}:resnet18 and the like (untrained, or "
+        f"@WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
+    )
+
+
+def find(name: str) -> Found:
+    """Find a backbone on this machine: what it is, and where its weights are. No network is used.
+
+    Raises:
+        MissingWeightsError: If its weights are not here; the message says how to get them.
+        ValueError: If the name is unknown, or what it names cannot be used.
+    """
+    kind, reference = _parse(name)
+    return kind.find(reference)
+
+
+def fetch(name: str) -> Found:
+    """Download what a backbone lacks into the cache of the library that it comes from, and find it.
+
+    Raises:
+        MissingWeightsError: If that cannot be done; nothing half made stays.
+        ValueError: If the name is unknown.
+    """
+    kind, reference = _parse(name)
+    kind.fetch(reference)
+    return kind.find(reference)
+
+
+def build(name: str, *, in_frames: int = 1, seed: int = 0, pixels: Pixels = "normalised") -> Backbone:
+    """Build a backbone with its weights on the CPU, in training mode; torch's global generator stays as it is.
+
+    Args:
+        name: see `names`.
+        in_frames: number of RGB frames stacked in the channels of one input. Weights made for one frame are spread
+            evenly, so that the same frame repeated gives what it gives alone.
+        seed: draws the weights that are not pretrained.
+        pixels: what it reads of a pixel.
+
+    Raises:
+        MissingWeightsError: If its weights are not on this machine.
+        ValueError: If the name is unknown, the weights do not fit, or `in_frames` is below 1.
+    """
+    found = find(name)
+    with _drawn_from(seed):
+        body = KINDS[found.spec.kind].draw(found.spec.architecture)
+    if found.read is not None:
+        checkpoint.fill(body, found.read(), name, found.is_head)
+    return _finished(found.spec.reading(pixels), body, in_frames)
+
+
+def untrained(spec: BackboneSpec, *, in_frames: int = 1, seed: int = 0) -> Backbone:
+    """Build a backbone from its description alone, its weights drawn: enough where a state dict is loaded next.
+
+    Raises:
+        ValueError: If this version knows no such kind, or `in_frames` is below 1.
+    """
+    if spec.kind not in KINDS:
+        raise ValueError(f"expected a kind of backbone that this version knows, found {spec.kind!r}")
+    with _drawn_from(seed):
+        body = KINDS[spec.kind].draw(spec.architecture)
+    return _finished(spec, body, in_frames)
+
+
+@lru_cache(maxsize=8)
+def weights_sha256(name: str, seed: int = 0) -> str:
+    """Return the digest of what a backbone starts with: its normalisation, and names, types, shapes and bytes."""
+    backbone = build(name, seed=seed)
+    digest = hashlib.sha256(f"{backbone.spec.mean_rgb} {backbone.spec.std_rgb}".encode())
+    for key, value in backbone.state_dict().items():
+        data = value.contiguous().numpy().tobytes()
+        head = f"{key} {value.dtype} {tuple(value.shape)} {len(data)}".encode()
+        digest.update(len(head).to_bytes(8, "little") + head + data)
+    return digest.hexdigest()
+
+
+def _parse(name: str) -> tuple[Kind, str]:
+    kind = re.split("[:@]", name, maxsplit=1)[0]
+    if kind not in KINDS:
+        raise ValueError(f"expected a backbone among {names()}; found {name!r}")
+    return KINDS[kind], name.removeprefix(kind).removeprefix(":")
+
+
+@contextmanager
+def _drawn_from(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+        yield
+
+
+def _finished(spec: BackboneSpec, body: torch.nn.Module, in_frames: int) -> Backbone:
+    if in_frames < 1:
+        raise ValueError(f"expected in_frames of at least 1, found {in_frames}")
+    if in_frames > 1:
+        inflate(body, in_frames)
+    return Backbone(spec, body.train(), in_frames=in_frames)

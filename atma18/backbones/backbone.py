@@ -1,0 +1,116 @@
+"""A backbone: RGB frames in, one map of cell embeddings out; it normalises its own input and can be frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from atma18.presets import Pixels
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """All that a backbone is but its weights, as plain data: enough to build it again where its files are not."""
+
+    name: str
+    """As given."""
+    kind: str
+    """Who builds the body: a key of `backbones.KINDS`."""
+    architecture: Mapping[str, Any]
+    """What the kind builds it from, as JSON."""
+    mean_rgb: tuple[float, float, float]
+    """Subtracted from RGB in [0, 1]."""
+    std_rgb: tuple[float, float, float]
+    """Divides what is left."""
+    channels: int
+    """C, the length of a cell's embedding."""
+    stride_px: int
+    """The height and width of a cell in the frame."""
+    size_px: int
+    """The height and width of the images that the weights were made with."""
+
+    def reading(self, pixels: Pixels) -> Self:
+        """Return the spec with an input in [0, 1] or, as bytes are, from 0 to 255, where that is wanted."""
+        match pixels:
+            case "normalised":
+                return self
+            case "unit":
+                return replace(self, mean_rgb=(0.0,) * 3, std_rgb=(1.0,) * 3)
+            case "bytes":
+                return replace(self, mean_rgb=(0.0,) * 3, std_rgb=(1 / 255,) * 3)
+
+
+class Backbone(nn.Module):
+    """A body without its head.
+
+    Freezing stops gradients and the running statistics of batch-norm, whatever `train()` says.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: BackboneSpec, body: nn.Module, *, in_frames: int = 1) -> None:
+        super().__init__()
+        self.spec = spec
+        self.in_frames = in_frames
+        self.frozen = False
+        self.body = body
+        for name, rgb in (("mean", spec.mean_rgb), ("std", spec.std_rgb)):
+            per_channel = torch.tensor(rgb * in_frames, dtype=torch.float32)
+            self.register_buffer(name, per_channel.view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """C, the length of a cell's embedding."""
+        return self.spec.channels
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames cell by cell.
+
+        Args:
+            frames: (B, 3 * in_frames, H, W) RGB in [0, 1], one frame after the other.
+
+        Returns:
+            (B, C, h, w) one embedding per cell.
+
+        Raises:
+            ValueError: If there is another number of channels.
+        """
+        if frames.ndim != 4 or frames.shape[1] != 3 * self.in_frames:
+            raise ValueError(f"expected frames (B, {3 * self.in_frames}, H, W), found {tuple(frames.shape)}")
+        cells: Tensor = self.body((frames - self.mean) / self.std)
+        return cells
+
+    def cells(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Return the rows and columns of cells (h, w) that frames of this size give."""
+        was_training = self.training
+        frames = self.mean.expand(1, -1, height_px, width_px)
+        with torch.no_grad():
+            shape = self.eval()(frames).shape
+        self.train(was_training)
+        return int(shape[2]), int(shape[3])
+
+    def freeze(self, frozen: bool = True) -> Self:
+        """Freeze, or unfreeze; after unfreezing, `train()` of the parent puts batch-norm to work again."""
+        self.frozen = frozen
+        self.requires_grad_(not frozen)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except that what is frozen stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+
+def inflate(body: nn.Module, in_frames: int) -> None:
+    """Spread the first convolution's weights, a patch embedding's too, evenly over several frames.
+
+    The same frame repeated then gives what it gives alone; padding is 0 and needs no care.
+    """
+    stem = next(m for m in body.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    stem.in_channels = 3 * in_frames
+    stem.weight = nn.Parameter(stem.weight.detach().repeat(1, in_frames, 1, 1) / in_frames)
+    for module in body.modules():
+        if getattr(module, "num_channels", None) == 3:  # transformers checks its input against this
+            module.num_channels = 3 * in_frames  # type: ignore[assignment]

@@ -1,0 +1,338 @@
+"""Backbones of transformers: from a folder that `save_pretrained` wrote, or from the cache of the Hugging Face hub."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atma18.backbones import checkpoint
+from atma18.backbones.backbone import BackboneSpec
+from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+
+HF = "hf"
+_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+"""Safetensors are taken where there are both."""
+_LABELS = ("id2label", "label2id", "auto_map", "_name_or_path", "transformers_version", "architectures")
+"""What a configuration says beside the architecture."""
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_SIZE_PX = 224
+_MEGABYTES = {
+    "facebook/convnext-tiny-224": 114,
+    "facebook/convnext-large-224-22k-1k": 791,
+    "facebook/convnextv2-tiny-22k-224": 115,
+    "microsoft/swin-tiny-patch4-window7-224": 113,
+    "microsoft/resnet-50": 102,
+    "facebook/dinov2-small": 88,
+    "facebook/detr-resnet-50": 167,
+}
+"""Four bytes for each parameter of well-known models; others say their size on their page."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of transformers that are built and read alike."""
+
+    build: Callable[[Any], nn.Module]
+    """From the library's configuration."""
+    cells: Callable[[nn.Module, Tensor, Any], Tensor]
+    """From the model, images and configuration to the (B, C, h, w) last map."""
+    channels: Callable[[Any], int]
+    stride_px: Callable[[Any], int]
+    part: str = ""
+    """Where in the library's model the backbone is; everything unless said."""
+
+
+class HubBackbone(nn.Module):
+    """A model of transformers that returns its last map."""
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - the library's configurations share no useful type
+        super().__init__()
+        self.config = config
+        self.family = FAMILIES[config.model_type]
+        self.model = self.family.build(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the (B, C, h, w) map of (B, 3, H, W)."""
+        return self.family.cells(self.model, x, self.config)
+
+
+class HubKind:
+    """`hf:FOLDER`, or `hf:OWNER/NAME` of the hub, if wanted with `@` and a revision."""
+
+    def find(self, reference: str) -> Found:
+        """Find a model in its folder, or in the hub's cache."""
+        folder, revision = _folder(reference)
+        stored = _read_json(folder / _CONFIG)
+        config = _configuration(folder, stored)
+        family = FAMILIES[config.model_type]
+        mean, std, size_px = _preprocessing(folder, config)
+        files = _weight_files(folder)
+        if not files:
+            raise MissingWeightsError(str(_missing(reference, folder)))
+        for file in files:
+            checkpoint.check(file)
+        spec = BackboneSpec(
+            name=f"{HF}:{reference}",
+            kind=HF,
+            architecture={name: value for name, value in stored.items() if name not in _LABELS},
+            mean_rgb=mean,
+            std_rgb=std,
+            channels=family.channels(config),
+            stride_px=family.stride_px(config),
+            size_px=size_px,
+        )
+        return Found(spec, lambda: _read(folder, config), files, revision)
+
+    def draw(self, architecture: Mapping[str, Any]) -> nn.Module:
+        """Build the model."""
+        return HubBackbone(_configuration(None, architecture))
+
+    def fetch(self, reference: str) -> None:
+        """Download configuration and weights into the hub's cache, at one revision."""
+        from huggingface_hub import snapshot_download
+
+        if _is_folder(reference):
+            return
+        repository, _, revision = reference.partition("@")
+        wanted = [_CONFIG, _PREPROCESSOR, *_WEIGHTS]
+        try:
+            folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted[:3]))
+            if not _weight_files(folder):
+                snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
+        except Exception as error:  # the hub's library has many, of several origins
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            missing = _missing(reference, _cache())
+            raise MissingWeightsError(f"{missing.source} could not be downloaded: {reason}\n{missing}") from error
+
+
+def _last_map(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+    cells: Tensor = model(x).last_hidden_state
+    return cells
+
+
+def _after_class_token(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+    height, width = (size // config.patch_size for size in x.shape[2:])
+    tokens: Tensor = model(x).last_hidden_state[:, 1:]
+    return _laid_out(tokens, height, width)
+
+
+def _as_map(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+    stride_px = _swin_stride(config)
+    height, width = (-(-size // stride_px) for size in x.shape[2:])
+    tokens: Tensor = model(x, always_partition=True).last_hidden_state
+    return _laid_out(tokens, height, width)
+
+
+def _laid_out(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Put (B, h * w, C), row after row, as (B, C, h, w)."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
+
+
+def _of_detector(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+    maps = model.model(x).feature_maps  # type: ignore[operator]
+    cells: Tensor = maps[-1]
+    return cells
+
+
+def _auto_model(config: Any) -> nn.Module:  # noqa: ANN401
+    from transformers import AutoModel
+
+    model: nn.Module = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    return model
+
+
+def _swin(config: Any) -> nn.Module:  # noqa: ANN401
+    model = _auto_model(config)
+    for layer in model.modules():
+        if hasattr(layer, "set_shift_and_window_size"):
+            layer.full_shift = layer.shift_size
+            layer.register_forward_pre_hook(_shift_where_there_is_room)
+    return model
+
+
+def _shift_where_there_is_room(layer: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ANN401
+    """Do as the library where a map has a window or more, and pad to a window where it has less.
+
+    There transformers 5.23 cuts the window and not the bias of its positions, and keeps it cut for the next image.
+    """
+    layer.shift_size = 0 if min(inputs[1]) <= layer.window_size else layer.full_shift
+
+
+def _detector(config: Any) -> nn.Module:  # noqa: ANN401
+    from transformers.models.detr.modeling_detr import DetrConvEncoder
+
+    encoder: nn.Module = DetrConvEncoder(config)  # type: ignore[no-untyped-call]
+    return encoder
+
+
+def _convnext_stride(config: Any) -> int:  # noqa: ANN401
+    return int(config.patch_size * 2 ** (len(config.depths) - 1))
+
+
+def _swin_stride(config: Any) -> int:  # noqa: ANN401
+    return int(config.patch_size * 2 ** (len(config.depths) - 1))
+
+
+def _resnet_stride(config: Any) -> int:  # noqa: ANN401
+    return int(4 * 2 ** (len(config.depths) - 1 + config.downsample_in_first_stage))
+
+
+def _last_size(config: Any) -> int:  # noqa: ANN401
+    return int(config.hidden_sizes[-1])
+
+
+FAMILIES: Mapping[str, Family] = {
+    "convnext": Family(_auto_model, _last_map, _last_size, _convnext_stride),
+    "convnextv2": Family(_auto_model, _last_map, _last_size, _convnext_stride),
+    "resnet": Family(_auto_model, _last_map, _last_size, _resnet_stride),
+    "swin": Family(_swin, _as_map, lambda c: int(c.embed_dim * 2 ** (len(c.depths) - 1)), _swin_stride),
+    "dinov2": Family(_auto_model, _after_class_token, lambda c: int(c.hidden_size), lambda c: int(c.patch_size)),
+    "detr": Family(
+        _detector,
+        _of_detector,
+        lambda c: _last_size(c.backbone_config),
+        lambda c: _resnet_stride(c.backbone_config),
+        part="backbone",
+    ),
+}
+"""By the library's `model_type`."""
+
+
+def _configuration(folder: Path | None, stored: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return the library's configuration of a family that is known here."""
+    from transformers import CONFIG_MAPPING
+
+    where, family = f"{folder / _CONFIG}: " if folder else "", str(stored.get("model_type"))
+    if family not in FAMILIES:
+        raise ValueError(f"{where}expected a model_type among {', '.join(FAMILIES)}, found {family!r}")
+    config = CONFIG_MAPPING[family].from_dict(dict(stored))
+    inner = getattr(config, "backbone_config", None)
+    if family == "detr" and getattr(inner, "model_type", None) != "resnet":
+        raise ValueError(
+            f"{where}expected a DETR on a ResNet of transformers, found one that needs the package timm: "
+            "say @no_timm behind the name on the hub for the revision without"
+        )
+    if config.num_channels != 3:
+        raise ValueError(f"{where}expected a model of 3 channels, found {config.num_channels}")
+    return config
+
+
+def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
+    """Read a folder's weights by the names of `HubBackbone`; the library knows how they were named over the years."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    family = FAMILIES[config.model_type]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it would report of heads that are not wanted is no news
+    try:
+        model, report = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # to name them all
+            output_loading_info=True,
+        )
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder}: expected the weights of {_CONFIG}'s {config.model_type}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    _require_whole(folder, model, report, family.part)
+    part = model.get_submodule(family.part)
+    return {f"model.{name}": value for name, value in part.state_dict().items()}
+
+
+def _require_whole(folder: Path, model: nn.Module, report: Mapping[str, Any], part: str) -> None:
+    """Refuse weights that are missing, or that the body would have if it were another."""
+    own = {name.split(".")[0] for name, _ in model.named_parameters()}
+    named = {what: [str(k if isinstance(k, str) else k[0]) for k in keys] for what, keys in report.items() if keys}
+    plain = {what: sorted(k.removeprefix(f"{model.base_model_prefix}.") for k in keys) for what, keys in named.items()}
+    complaints = {
+        "missing": [name for name in plain.get("missing_keys", []) if name.startswith(part)],
+        "that no such backbone has": [n for n in plain.get("unexpected_keys", []) if n.split(".")[0] in own],
+        "of another shape": [name for name in plain.get("mismatched_keys", []) if name.startswith(part)],
+    }
+    checkpoint.refuse(str(folder), len(model.state_dict()), complaints)
+
+
+def _preprocessing(
+    folder: Path,
+    config: Any,  # noqa: ANN401
+) -> tuple[tuple[float, float, float], tuple[float, float, float], int]:
+    """Return mean and standard deviation of RGB in [0, 1], and the size of images; ImageNet's where nothing is said."""
+    said = _read_json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).is_file() else {}
+    size = said.get("crop_size") or said.get("size") or getattr(config, "image_size", None) or _SIZE_PX
+    if isinstance(size, Mapping):
+        size = size.get("height") or size.get("shortest_edge") or _SIZE_PX
+    size_px = int(size[0] if isinstance(size, list | tuple) else size)
+    if not said.get("do_normalize", True):
+        return (0.0,) * 3, (1.0,) * 3, size_px
+    mean_r, mean_g, mean_b = said.get("image_mean", IMAGENET_MEAN)
+    std_r, std_g, std_b = said.get("image_std", IMAGENET_STD)
+    return (mean_r, mean_g, mean_b), (std_r, std_g, std_b), size_px
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected a JSON file as transformers writes it, found {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    for pattern in _WEIGHTS:
+        if found := sorted(folder.glob(pattern)):
+            return tuple(found)
+    return ()
+
+
+def _is_folder(reference: str) -> bool:
+    return reference.startswith((".", "/", "~")) or Path(reference).is_dir()
+
+
+def _folder(reference: str) -> tuple[Path, str | None]:
+    """Return the folder with the files, and the hub's revision that they belong to."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if _is_folder(reference):
+        folder = Path(reference).expanduser()
+        if not folder.is_dir():
+            raise ValueError(f"expected a folder as transformers' save_pretrained writes it, found none at {folder}")
+        return folder, None
+    repository, _, revision = reference.partition("@")
+    if not _REPOSITORY.fullmatch(repository):
+        raise ValueError(f"expected {HF}: and a folder or OWNER/NAME on the hub, found {HF}:{reference}")
+    found = try_to_load_from_cache(repository, _CONFIG, revision=revision or None)
+    if not isinstance(found, str):
+        raise MissingWeightsError(str(_missing(reference, _cache())))
+    return Path(found).parent, Path(found).parent.name
+
+
+def _cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _missing(reference: str, place: Path) -> Missing:
+    repository, _, revision = reference.partition("@")
+    size = f"{_MEGABYTES[repository]} MB" if repository in _MEGABYTES else "its size is on that page"
+    return Missing(
+        name=f"{HF}:{reference}",
+        files=(_CONFIG, _PREPROCESSOR, "model.safetensors"),
+        place=place,
+        source=f"https://huggingface.co/{repository}/tree/{revision or 'main'}",
+        size=size,
+        by_path=f"{HF}:/path/of/a/folder/with/these",
+    )

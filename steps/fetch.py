@@ -1,0 +1,25 @@
+"""Download the weights of a backbone: the one entry point that uses a network.
+
+Reads   the source that the backbone's name stands for
+Writes  the cache of the library that it comes from, or the file that the name says
+"""
+
+import click
+
+from atma18 import backbones
+from steps.messages import clear_messages
+
+
+@click.command()
+@click.option("--backbone", default="lite0", show_default=True, help=backbones.names())
+def main(backbone: str) -> None:
+    """Download the weights of a backbone, whole or not at all, and say what they are."""
+    with clear_messages():
+        found = backbones.fetch(backbone)
+    click.echo(f"fetch: {found}")
+    for file in found.files:
+        click.echo(f"  {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Without a network every name says within seconds what to fetch from where; with one, it is fetched whole."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import models
+
+from atma18 import backbones
+from atma18.backbones import detector
+from steps import fetch
+from tests.pretrained import mmdet_file, resnet50
+from tests.store import PROJECT, call, ran, refused
+
+ONLINE = {
+    "torchvision:resnet18@IMAGENET1K_V1": (
+        r"resnet18-f37072fd\.pth .*\(45 MB\) from https://download\.pytorch\.org/models/resnet18-f37072fd\.pth",
+        "torchvision:resnet18@/path/of/resnet18-f37072fd.pth",
+    ),
+    "hf:facebook/convnext-tiny-224": (
+        r"config\.json and .*model\.safetensors .*\(114 MB\) from https://huggingface\.co/facebook/convnext-tiny-224/",
+        "hf:/path/of/a/folder",
+    ),
+    "rsud20k:weights/detr.pth": (
+        r"detr\.pth .*\(about 170 MB.*\) from https://github\.com/hasibzunair/RSUD20K/releases/download/v1/detr\.pth",
+        "rsud20k:/path/of/detr.pth",
+    ),
+}
+SHUT = "http://127.0.0.1:9"  # nothing listens on the port that is named discard
+
+
+@pytest.fixture
+def place(tmp_path):
+    """An environment whose caches are empty and whose network is shut."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), SHUT)
+    homes = {name: str(tmp_path / name) for name in ("HF_HOME", "TORCH_HOME", "ATMA18_CACHE")}
+    return kept | proxies | homes | {"PYTHONPATH": str(PROJECT)}
+
+
+def step(name, *words, cwd, env, seconds=60):
+    command = [sys.executable, "-m", f"steps.{name}", *words]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=seconds)
+
+
+def files_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("entry", ["embed", "fetch"])
+def test_without_a_network_a_message_says_what_to_fetch_from_where(place, tmp_path, tiny_folder, entry, name):
+    data = [f"--data={tiny_folder}"] if entry == "embed" else []
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+
+    done = step(entry, f"--backbone={name}", *data, cwd=tmp_path, env=place | store)
+
+    what, by_path = ONLINE[name]
+    said = done.stderr.replace("\n", " ")
+    assert done.returncode == 1 and "Traceback" not in said
+    assert re.search(what, said), said
+    assert f"say backbone={by_path}" in said
+    assert f"mlflow run . -e fetch -P backbone={name}" in said
+    if entry == "fetch":
+        assert "could not be downloaded" in said
+    left = [file for home in ("HF_HOME", "TORCH_HOME", "weights") for file in files_in(tmp_path / home)]
+    assert left == []
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of a folder."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+
+
+def test_the_detector_is_fetched_to_where_its_name_says(server, tmp_path, monkeypatch):
+    folder, url = server
+    mmdet_file(folder / "detr.pth", resnet50())
+    monkeypatch.setattr(detector, "SOURCE", f"{url}/detr.pth")
+    place = tmp_path / "weights" / "detr.pth"
+
+    said = ran(call(fetch, f"--backbone=rsud20k:{place}"))
+
+    assert place.read_bytes() == (folder / "detr.pth").read_bytes()
+    assert hashlib.sha256(place.read_bytes()).hexdigest() in said
+    assert files_in(place.parent) == ["detr.pth"]
+
+
+def torchvisions(monkeypatch, url, tmp_path, name):
+    """Let torchvision's weights of mobilenet_v3_small be at a URL, and its cache in a folder."""
+    weights = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
+    monkeypatch.setattr(weights.value, "url", f"{url}/{name}", raising=True)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+def test_torchvisions_weights_are_fetched_into_its_cache(server, tmp_path, monkeypatch):
+    folder, url = server
+    torch.save(models.mobilenet_v3_small(weights=None).state_dict(), folder / "file.pth")
+    sha256 = hashlib.sha256((folder / "file.pth").read_bytes()).hexdigest()
+    name = f"mobilenet_v3_small-{sha256[:8]}.pth"
+    shutil.move(folder / "file.pth", folder / name)
+    torchvisions(monkeypatch, url, tmp_path, name)
+
+    said = ran(call(fetch, "--backbone=torchvision:mobilenet_v3_small@IMAGENET1K_V1"))
+
+    assert sha256 in said and f"hub/checkpoints/{name}" in said
+    assert backbones.build("torchvision:mobilenet_v3_small@DEFAULT").channels == 576
+
+
+def test_a_download_that_is_another_file_than_its_name_says_leaves_nothing(server, tmp_path, monkeypatch):
+    folder, url = server
+    (folder / "mobilenet_v3_small-01234567.pth").write_bytes(b"another")
+    torchvisions(monkeypatch, url, tmp_path, "mobilenet_v3_small-01234567.pth")
+
+    said = refused(call(fetch, "--backbone=torchvision:mobilenet_v3_small@IMAGENET1K_V1"))
+
+    assert "could not be downloaded: invalid hash value" in said
+    assert files_in(Path(tmp_path / "hub")) == []
+
+
+def test_what_is_there_is_not_fetched_again():
+    assert "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db" in ran(call(fetch, "--backbone=lite0"))
+    assert "weights drawn from the seed" in ran(call(fetch, "--backbone=torchvision:mobilenet_v3_small"))
