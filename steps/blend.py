@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -23,7 +23,7 @@ def main(setting: options.Setting, inputs: str, out: Path, **given: Any) -> None
     """Blend the inputs with convex weights per scene-size group and write the submission."""
     with options.running("blend"):
         experiment = setting.open()
-        config = replace(experiment.preset.blend, **options.given(**given))
+        config = replace(experiment.preset.blend, **typed.given(**given))
         pipeline.deliver(pipeline.blend(experiment, config, inputs.split(",")).run(), out)
 
 

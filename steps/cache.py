@@ -13,7 +13,7 @@ import pandas as pd
 
 from atma18 import tracking
 from atma18.cache import CHECKPOINTS, Cache, Entry, limit_bytes, surplus, unused_since
-from steps import options
+from steps import typed
 from steps.messages import clear_messages
 
 DAY_S = 24 * 3600
@@ -21,9 +21,9 @@ CHECKPOINT_DAYS = 14
 
 
 @click.command()
-@options.flag("clean", False, "Remove what is marked.")
-@options.or_none("unused_days", click.IntRange(min=0), "Mark what nobody has asked for in so many days.")
-@options.or_none("limit_gb", click.STRING, "Mark the least recently used until the rest fits.")
+@typed.flag("clean", False, "Remove what is marked.")
+@typed.or_none("unused_days", click.IntRange(min=0), "Mark what nobody has asked for in so many days.")
+@typed.or_none("limit_gb", click.STRING, "Mark the least recently used until the rest fits.")
 def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
     """List the cache and what interrupted commands left behind, marking what can go.
 

@@ -8,12 +8,12 @@ import click
 
 from atma18 import tracking
 from atma18.cache import Cache
-from steps import options
+from steps import typed
 from steps.messages import clear_messages
 
 
 @click.command()
-@options.flag("repair", False, "Mend what a machine may decide, then examine again.")
+@typed.flag("repair", False, "Mend what a machine may decide, then examine again.")
 def main(repair: bool) -> None:
     """Say what is whole and what is broken; end with an error if anything is."""
     with clear_messages():

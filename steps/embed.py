@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -20,8 +20,9 @@ from steps import options
 def main(setting: options.Setting, **given: Any) -> None:  # noqa: ANN401
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
     with options.running("embed"):
-        experiment = setting.open()
-        pipeline.embed(experiment, replace(experiment.preset.embed, **options.given(**given))).run()
+        varied = typed.given(**given)
+        experiment = setting.open(varied)
+        pipeline.embed(experiment, replace(experiment.preset.embed, **varied)).run()
 
 
 if __name__ == "__main__":

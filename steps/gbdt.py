@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -24,7 +24,7 @@ def main(setting: options.Setting, embed: str, nn1: str, nn2: str, **given: Any)
     """Boost one model per target and fold on CAN, scene features, embeddings and the nets' OOF predictions."""
     with options.running("gbdt"):
         experiment = setting.open()
-        config = replace(experiment.preset.gbdt, **options.given(**given))
+        config = replace(experiment.preset.gbdt, **typed.given(**given))
         pipeline.gbdt(experiment, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
 
 

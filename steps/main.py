@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline, report, tracking
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -31,12 +31,13 @@ from steps import options
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
     with options.running("main") as parent:
-        experiment = setting.open()
-        configs = pipeline.Configs.of(experiment.preset, options.given(**given))
+        varied = typed.given(**given)
+        experiment = setting.open(varied)
+        configs = pipeline.Configs.of(experiment.preset, varied)
         tracking.describe_parent(parent, experiment)
         done = pipeline.run_all(experiment, configs, reuse=reuse)
         pipeline.deliver(done["blend"], out)
-        board = report.keep(parent, experiment, done, options.as_typed(options.given(**given)))
+        board = report.keep(parent, experiment, done, typed.as_typed(varied))
     click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 
 

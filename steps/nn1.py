@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -21,8 +21,9 @@ from steps import options
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
     with options.running("nn1"):
-        experiment = setting.open()
-        config = experiment.preset.nn1.with_given(options.given(**given))
+        varied = typed.given(**given)
+        experiment = setting.open(varied)
+        config = experiment.preset.nn1.with_given(varied)
         pipeline.net("nn1", experiment, config, init=init).run()
 
 

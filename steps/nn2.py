@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from atma18 import pipeline
-from steps import options
+from steps import options, typed
 
 
 @click.command()
@@ -22,8 +22,9 @@ from steps import options
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""
     with options.running("nn2"):
-        experiment = setting.open()
-        config = experiment.preset.nn2.with_given(options.given(**given))
+        varied = typed.given(**given)
+        experiment = setting.open(varied)
+        config = experiment.preset.nn2.with_given(varied)
         pipeline.net("nn2", experiment, config, init=init).run()
 
 

@@ -3,19 +3,18 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from atma18 import backbones, tracking
 from atma18.cache import Cache
 from atma18.experiment import PRESET, Experiment
-from atma18.groups import Groups, check_groups, groups_as_text, scene_size_groups
 from atma18.presets import (
     BLEND_METHODS,
     BOOSTED_TARGETS,
@@ -29,43 +28,7 @@ from atma18.presets import (
     PRESETS,
 )
 from steps.messages import clear_messages
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-NONE = "none"
-"""The word for an input that is not there."""
-
-
-class OrWord(click.ParamType[Any]):
-    """A value, or a word that stands for none being given and becomes None."""
-
-    def __init__(self, kind: click.ParamType[Any], word: str) -> None:
-        self.kind = kind
-        self.word = word
-        self.name = f"{kind.name}|{word}"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """Show the choices, or the kind of value."""
-        words = self.kind.choices if isinstance(self.kind, click.Choice) else [self.kind.name.upper()]
-        return f"[{'|'.join([*words, self.word])}]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Turn the text into the value, or into None."""
-        return None if value == self.word else self.kind.convert(value, param, ctx)
-
-
-def or_preset(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
-    """Declare an option that the preset decides unless it is given."""
-    return _or_word(name, kind, PRESET, description)
-
-
-def or_none(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
-    """Declare an option that may be left out."""
-    return _or_word(name, kind, NONE, description)
-
-
-def _or_word(name: str, kind: click.ParamType[Any], word: str, description: str) -> Callable[[Command], Command]:
-    return click.option(f"--{name}", default=word, type=OrWord(kind, word), show_default=True, help=description)
+from steps.typed import Command, GroupsType, flag, or_none, or_preset, together
 
 
 @dataclass(frozen=True)
@@ -79,8 +42,14 @@ class Setting:
     seed: int
     verify: bool
 
-    def open(self) -> Experiment:
-        """Read the data and make the folds, and say what a person should know of them."""
+    def open(self, given: Mapping[str, Any] | None = None) -> Experiment:
+        """Read the data and make the folds, and say what a person should know of them.
+
+        Args:
+            given: an experiment's own values; the backbones among them are looked for first, for data take minutes.
+        """
+        for name in [value for option, value in (given or {}).items() if option.endswith("backbone")]:
+            backbones.find(name)
         cache = Cache.open()
         experiment = Experiment.open(
             self.data,
@@ -109,7 +78,7 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
         setting = Setting(**{field.name: values.pop(field.name) for field in fields(Setting)})
         command(setting, **values)
 
-    return _together(
+    return together(
         click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo: simulated drives."),
         click.option("--preset", default="quick", type=click.Choice(sorted(PRESETS)), show_default=True),
         click.option(
@@ -124,11 +93,6 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
 def reuse(command: Command) -> Command:
     """Declare whether finished runs may stand in for new ones."""
     return flag("reuse", True, "Take finished runs of the very same.")(command)
-
-
-def flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
-    """Declare an option that is true or false."""
-    return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 
 def _target(prefix: str) -> Callable[[Command], Command]:
@@ -147,7 +111,7 @@ def _pixels(prefix: str) -> Callable[[Command], Command]:
 
 def embedding(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of embed that an experiment varies."""
-    return _together(
+    return together(
         _pixels(prefix),
         or_preset(f"{prefix}svd_components", click.INT, "Components kept per cell."),
         or_preset(f"{prefix}waves", click.INT, "Random cosines that the probe reads beside the features."),
@@ -158,7 +122,7 @@ def embedding(prefix: str = "") -> Callable[[Command], Command]:
 
 def net(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of a net's training that an experiment varies."""
-    return _together(
+    return together(
         _pixels(prefix),
         _target(prefix),
         _by_speed(prefix),
@@ -195,7 +159,7 @@ def stages(command: Command) -> Command:
 
 def boosting(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of gbdt that an experiment varies."""
-    return _together(
+    return together(
         or_preset(
             f"{prefix}engine",
             click.Choice(ENGINES),
@@ -218,25 +182,10 @@ def boosting(prefix: str = "") -> Callable[[Command], Command]:
     )
 
 
-class _Groups(click.ParamType[Groups]):
-    """Scene sizes that share weights, such as 1-2,3+."""
-
-    name = "groups"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Groups:  # noqa: ANN401
-        """Read the text."""
-        try:
-            groups = scene_size_groups(value)
-            check_groups(groups)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return groups
-
-
 def blending(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the options of blend that an experiment varies."""
-    return _together(
-        or_preset(f"{prefix}groups", _Groups(), "Scene sizes that share weights, such as 1-2,3+."),
+    return together(
+        or_preset(f"{prefix}groups", GroupsType(), "Scene sizes that share weights, such as 1-2,3+."),
         or_preset(
             f"{prefix}method", click.Choice(BLEND_METHODS), "The least MAE, proven; the published search; no fit."
         ),
@@ -270,34 +219,9 @@ def _can_be_made(context: click.Context, option: click.Parameter, place: Path) -
     return place
 
 
-def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def declare(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return declare
-
-
 def backbone(prefix: str = "") -> Callable[[Command], Command]:
     """Declare the backbone of one step, or of all."""
     return or_preset(f"{prefix}backbone", click.STRING, backbones.names())
-
-
-def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the values that were given, without those left to the preset."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def as_typed(given: dict[str, Any]) -> dict[str, str]:
-    """Return given values as a person types them."""
-
-    def typed(value: Any) -> str:  # noqa: ANN401 - any option's value
-        if isinstance(value, tuple):
-            return groups_as_text(value)
-        return str(value).lower() if isinstance(value, bool) else str(value)
-
-    return {name: typed(value) for name, value in given.items()}
 
 
 @contextmanager

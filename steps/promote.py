@@ -8,7 +8,7 @@ import click
 
 from atma18 import pipeline, tracking
 from atma18.cache import Cache
-from steps import options
+from steps import options, typed
 from steps.messages import clear_messages
 
 
@@ -26,16 +26,16 @@ from steps.messages import clear_messages
     type=click.FloatRange(min=0),
     help="By how many metres its test-mix MAE must be lower than the champion's.",
 )
-@options.flag("force", False, "Pass over what is a matter of judgement: the gain, folds, uncommitted code.")
-@options.flag("rollback", False, "Put back the version that was champion before.")
+@typed.flag("force", False, "Pass over what is a matter of judgement: the gain, folds, uncommitted code.")
+@typed.flag("rollback", False, "Put back the version that was champion before.")
 @click.option(
     "--data",
     default=pipeline.RECORDED,
     show_default=True,
     help="Folder of the drives that it predicted, if they lie elsewhere now.",
 )
-@options.or_none("note", click.STRING, "Words of your own for the record.")
-@options.flag("history", False, "Only list every promotion, refusal and rollback.")
+@typed.or_none("note", click.STRING, "Words of your own for the record.")
+@typed.flag("history", False, "Only list every promotion, refusal and rollback.")
 def main(
     candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str, note: str | None, history: bool
 ) -> None:

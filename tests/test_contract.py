@@ -26,7 +26,7 @@ def as_text(value):
 def test_the_entry_points_are_the_documented_ones():
     steps = ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
     registry = ["promote", "predict", "lineage", "doctor", "compare"]
-    assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "cache", "test"]
+    assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "fetch", "cache", "test"]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from torchvision import models
 
 from atma18 import backbones
 from atma18.backbones import detector
-from steps import fetch
+from steps import embed, fetch, main, nn1, nn2
+from tests.conftest import enter
 from tests.pretrained import mmdet_file, resnet50
 from tests.store import PROJECT, call, ran, refused
 
@@ -56,24 +59,45 @@ def files_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("name", ONLINE)
-@pytest.mark.parametrize("entry", ["embed", "fetch"])
-def test_without_a_network_a_message_says_what_to_fetch_from_where(place, tmp_path, tiny_folder, entry, name):
-    data = [f"--data={tiny_folder}"] if entry == "embed" else []
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-
-    done = step(entry, f"--backbone={name}", *data, cwd=tmp_path, env=place | store)
-
+def check_message(said, name):
     what, by_path = ONLINE[name]
-    said = done.stderr.replace("\n", " ")
-    assert done.returncode == 1 and "Traceback" not in said
+    said = said.replace("\n", " ")
+    assert "Traceback" not in said
     assert re.search(what, said), said
     assert f"say backbone={by_path}" in said
     assert f"mlflow run . -e fetch -P backbone={name}" in said
-    if entry == "fetch":
-        assert "could not be downloaded" in said
-    left = [file for home in ("HF_HOME", "TORCH_HOME", "weights") for file in files_in(tmp_path / home)]
-    assert left == []
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_without_a_network_fetching_fails_with_what_to_fetch_from_where_and_leaves_nothing(place, tmp_path, name):
+    done = step("fetch", f"--backbone={name}", cwd=tmp_path, env=place, seconds=30)
+
+    assert done.returncode == 1 and "could not be downloaded" in done.stderr
+    check_message(done.stderr, name)
+    assert [file for home in ("HF_HOME", "TORCH_HOME", "weights") for file in files_in(tmp_path / home)] == []
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """Caches that are empty, and a note of every attempt to reach anything."""
+    tried = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _self, address: tried.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: tried.append(address))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    return tried
+
+
+@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("command", [embed, nn1, nn2, main], ids=lambda command: command.__name__.split(".")[1])
+def test_a_step_tries_no_network_and_says_before_it_reads_data_what_to_fetch(
+    no_network, tmp_path, monkeypatch, command, name
+):
+    enter(tmp_path, monkeypatch)
+
+    check_message(refused(call(command, f"--backbone={name}", "--data=/nowhere")), name)
+
+    assert no_network == []
 
 
 @pytest.fixture

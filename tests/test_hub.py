@@ -194,7 +194,7 @@ def change_config(folder, **values):
         ),
         pytest.param(
             lambda folder: (folder / "model.safetensors").unlink(),
-            "expected config.json and .*model.safetensors",
+            r"expected weights in model\*.safetensors or .* found none",
             id="no weights",
         ),
         pytest.param(
@@ -232,6 +232,7 @@ def test_a_name_of_the_hub_is_found_in_its_cache_at_its_revision(folders, tmp_pa
     found = backbones.find("hf:someone/small")
 
     assert found.revision == commit and commit in found.origin
+    assert backbones.build("hf:someone/small").channels == 32
     assert backbones.find(f"hf:someone/small@{commit}").revision == commit
     with pytest.raises(
         backbones.MissingWeightsError, match=r"(?s)expected config.json.*huggingface.co/someone/small/tree/v2"

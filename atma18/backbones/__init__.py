@@ -142,4 +142,4 @@ def _finished(spec: BackboneSpec, body: torch.nn.Module, in_frames: int) -> Back
         raise ValueError(f"expected in_frames of at least 1, found {in_frames}")
     if in_frames > 1:
         inflate(body, in_frames)
-    return Backbone(spec, body.train(), in_frames=in_frames)
+    return Backbone(spec, body.float().train(), in_frames=in_frames)

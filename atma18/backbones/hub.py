@@ -73,6 +73,8 @@ class HubKind:
         family = FAMILIES[config.model_type]
         mean, std, size_px = _preprocessing(folder, config)
         files = _weight_files(folder)
+        if not files and revision is None:
+            raise ValueError(f"{folder}: expected weights in {' or '.join(_WEIGHTS)} beside {_CONFIG}, found none")
         if not files:
             raise MissingWeightsError(str(_missing(reference, folder)))
         for file in files:
@@ -230,7 +232,7 @@ def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
 
     family = FAMILIES[config.model_type]
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what it would report of heads that are not wanted is no news
+    logging.set_verbosity(logging.ERROR)  # what it would report of heads that are not wanted is no news
     try:
         model, report = AutoModel.from_pretrained(
             folder,

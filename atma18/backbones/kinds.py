@@ -38,7 +38,7 @@ class Found:
 
     def __str__(self) -> str:
         spec = self.spec
-        shape = f"{spec.channels} channels per {spec.stride_px} x {spec.stride_px} px"
+        shape = f"{spec.channels} channels per {spec.stride_px} x {spec.stride_px} px, made for {spec.size_px} px"
         return f"backbone {spec.name}, {shape}: {self.origin}"
 
 

@@ -1,5 +1,6 @@
 """Models of torchvision, cut where their last map is: untrained, with weights by name, or with those of a file."""
 
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -102,7 +103,7 @@ def download(url: str, place: Path, otherwise: str) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     promised = checkpoint.promised_hash(place)
     try:
-        torch.hub.download_url_to_file(url, str(place), promised, progress=True)
+        torch.hub.download_url_to_file(url, str(place), promised, progress=sys.stderr.isatty())
     except (URLError, OSError, RuntimeError) as error:
         raise MissingWeightsError(f"{url} could not be downloaded: {error}\n{otherwise}") from error
 
