@@ -45,12 +45,12 @@ def library_map(family, folder, images):
 @pytest.mark.parametrize(
     ("family", "shape"),
     [
-        ("convnext", (32, 2, 4)),
-        ("convnextv2", (32, 2, 4)),
-        ("resnet", (32, 2, 4)),
+        ("convnext", (64, 2, 4)),
+        ("convnextv2", (64, 2, 4)),
+        ("resnet", (64, 2, 4)),
         ("swin", (48, 4, 8)),  # patches of 4, halved twice
         ("dinov2", (24, 4, 9)),  # patches of 14; what is left over is cut off
-        ("detr", (32, 2, 4)),
+        ("detr", (64, 2, 4)),
     ],
 )
 def test_a_folder_of_the_library_gives_the_librarys_features(folders, family, shape):
@@ -149,7 +149,7 @@ def without(tensors, name):
             id="missing",
         ),
         pytest.param(
-            lambda w: w | {"convnext.encoder.stages.9.layers.0.dwconv.bias": torch.zeros(8)},
+            lambda w: w | {"convnext.encoder.stages.9.layers.0.dwconv.bias": torch.zeros(16)},
             r"1 that no such backbone has \(.*encoder.stages.9.layers.0.dwconv.bias\)",
             id="another depth",
         ),
@@ -159,7 +159,7 @@ def without(tensors, name):
             id="another shape",
         ),
         pytest.param(
-            lambda w: w | {"convnext.encoder.stages.0.layers.0.dwconv.bias": torch.full((8,), torch.nan)},
+            lambda w: w | {"convnext.encoder.stages.0.layers.0.dwconv.bias": torch.full((16,), torch.nan)},
             r"1 not finite \(.*dwconv.bias\)",
             id="not a number",
         ),
@@ -232,7 +232,7 @@ def test_a_name_of_the_hub_is_found_in_its_cache_at_its_revision(folders, tmp_pa
     found = backbones.find("hf:someone/small")
 
     assert found.revision == commit and commit in found.origin
-    assert backbones.build("hf:someone/small").channels == 32
+    assert backbones.build("hf:someone/small").channels == 64
     assert backbones.find(f"hf:someone/small@{commit}").revision == commit
     with pytest.raises(
         backbones.MissingWeightsError, match=r"(?s)expected config.json.*huggingface.co/someone/small/tree/v2"

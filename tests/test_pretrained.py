@@ -3,7 +3,9 @@
 import hashlib
 import re
 import shutil
+from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,6 +77,8 @@ def test_a_backbone_of_others_is_trained_and_served_without_its_file(kind, tiny_
         served = servable.load(named_run(f"models:/atma18-{step}@candidate", cache).bundle, "cpu").predict(tiny.test)
         stored = pd.read_parquet(artifacts(run) / "predictions" / "test.parquet").set_index("ID")[list(TARGETS)]
         np.testing.assert_array_equal(served, stored.loc[tiny.test.ids])
+    needed = Path(mlflow.pyfunc.get_model_dependencies("models:/atma18-nn2@candidate")).read_text()
+    assert ("transformers==" in needed) == (kind in FAMILIES)
     assert newest("embed").data.metrics["parameters/trained"] == 0
     assert newest("nn1").data.metrics["parameters/trained"] == newest("nn1").data.metrics["parameters/all"]
     assert MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").run_id == newest("nn2").info.run_id

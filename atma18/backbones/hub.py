@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,29 +229,40 @@ def _configuration(folder: Path | None, stored: Mapping[str, Any]) -> Any:  # no
 def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
     """Read a folder's weights by the names of `HubBackbone`; the library knows how they were named over the years."""
     from transformers import AutoModel
-    from transformers.utils import logging
 
     family = FAMILIES[config.model_type]
-    verbosity = logging.get_verbosity()
-    # What it would report of heads that are not wanted is no news.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        model, report = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # to name them all
-            output_loading_info=True,
-        )
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                weights_only=True,
+                ignore_mismatched_sizes=True,  # to name them all
+                output_loading_info=True,
+            )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder}: expected the weights of {_CONFIG}'s {config.model_type}: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
     _require_whole(folder, model, report, family.part)
     part = model.get_submodule(family.part)
     return {f"model.{name}": value for name, value in part.state_dict().items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from telling of a bar for each file, and of heads that are not wanted."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _require_whole(folder: Path, model: nn.Module, report: Mapping[str, Any], part: str) -> None:
