@@ -153,8 +153,16 @@ def of_scenes(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
 
 
 def described(drives: Drives, outcome: Outcome) -> dict[str, Any]:
-    """Put everything that is known of one `main` together."""
-    steps = {}
+    """Put everything that is known of the `main` of a preset together."""
+    steps = of_steps(drives, outcome)
+    for step, found in steps.items():
+        found["seconds"] = outcome.figures[step]["total/seconds"]
+    return {"seconds": outcome.seconds, "steps": steps}
+
+
+def of_steps(drives: Drives, outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """Return the run and the errors of each step."""
+    steps: dict[str, dict[str, Any]] = {}
     for step in STEPS:
         figures = outcome.figures[step]
         oof = {
@@ -162,8 +170,7 @@ def described(drives: Drives, outcome: Outcome) -> dict[str, Any]:
             for name in ("mae_m", "mae_m_testmix", "mae_m_testmix_low", "mae_m_testmix_high")
         }
         steps[step] = {"run_id": outcome.run_ids[step], **oof, **test_error(drives, outcome.test_m[step])}
-        steps[step]["seconds"] = figures["total/seconds"]
-    return {"seconds": outcome.seconds, "steps": steps}
+    return steps
 
 
 @click.command()
@@ -202,7 +209,7 @@ def main(scenes: int, switches: tuple[str, ...], presets: tuple[str, ...], quick
             results.write(file, found)
             outcome = run_main(Path(scratch) / OURS, drives, (f"--preset={OURS}", *SWITCHES[name]))
             gains = step_gains(drives, outcomes[OURS], outcome)
-            found["switched"][name] = described(drives, outcome) | {"best_is_better_by": gains}
+            found["switched"][name] = {"steps": of_steps(drives, outcome), "best_is_better_by": gains}
             tell(f"{OURS}, {name}", found["switched"][name])
             for step in dict.fromkeys((name.split(":")[0], "blend")):
                 tell_gain(f"  {step}: {OURS} is better", gains[step])
@@ -219,12 +226,13 @@ def tell_gain(what: str, gain: Mapping[str, float]) -> None:
 
 def tell(name: str, found: Mapping[str, Any]) -> None:
     """Print what `described` found."""
-    click.echo(f"{name}: {found['seconds']:.0f} s")
+    click.echo(f"{name}: {found['seconds']:.0f} s" if "seconds" in found else name)
     for step, figures in found["steps"].items():
+        seconds = f", {figures['seconds']:.0f} s" if "seconds" in figures else ""
         click.echo(
             f"  {step:6} OOF {figures['mae_m']:.4f} m, test mix {figures['mae_m_testmix']:.4f} m "
             f"({figures['mae_m_testmix_low']:.4f} to {figures['mae_m_testmix_high']:.4f}), "
-            f"test {figures['test_mae_m']:.4f} m, {figures['seconds']:.0f} s"
+            f"test {figures['test_mae_m']:.4f} m{seconds}"
         )
 
 

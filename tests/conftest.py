@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from atma18 import backbones, simulate, tracking
-from atma18.backbones import BackboneSpec, Found
 from atma18.cache import Cache
 from atma18.dataset import Dataset
 from steps import main
+from tests.small import SmallKind
 from tests.store import SHORT, call, ran, store_uri
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
@@ -30,18 +29,6 @@ def enter(store, patch):
     patch.setenv("MLFLOW_TRACKING_URI", store_uri(store))
     patch.setenv("ATMA18_CACHE", f"{store}/cache")
     patch.chdir(store)
-
-
-class SmallKind:
-    """The one backbone `small`, untrained."""
-
-    def find(self, reference):
-        """Find what needs no file."""
-        return Found(BackboneSpec("small", "small", {}, (0.5,) * 3, (0.25,) * 3, 8, stride_px=32, size_px=64))
-
-    def draw(self, architecture):
-        """Build it."""
-        return nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 8, 4, 4, bias=False), nn.BatchNorm2d(8), nn.Hardswish())
 
 
 @pytest.fixture(autouse=True)
