@@ -362,4 +362,4 @@ def _best() -> Preset:
 
 PRESETS = {"quick": _quick(), "seed": _seed(), "seed-small": _seed_small(), "best": _best()}
 """`quick`: minutes on two CPU cores. `seed`: the published recipe. `seed-small`: the same, affordable on a CPU. `best`:
-the least error in about the time of `seed-small`."""
+the least error, in no more time than `seed-small`."""
