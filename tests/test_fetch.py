@@ -1,6 +1,7 @@
 """Without a network every name says within seconds what to fetch from where; with one, it is fetched whole."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ from atma18 import backbones
 from atma18.backbones import detector
 from steps import embed, fetch, main, nn1, nn2
 from tests.conftest import enter
-from tests.pretrained import mmdet_file, resnet50
+from tests.pretrained import hub_folder, mmdet_file, resnet50
 from tests.store import PROJECT, call, ran, refused
 
 ONLINE = {
@@ -161,3 +163,74 @@ def test_a_download_that_is_another_file_than_its_name_says_leaves_nothing(serve
 def test_what_is_there_is_not_fetched_again():
     assert "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db" in ran(call(fetch, "--backbone=lite0"))
     assert "weights drawn from the seed" in ran(call(fetch, "--backbone=torchvision:mobilenet_v3_small"))
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What `huggingface_hub` asks of the hub for one model, with the files of a folder."""
+
+    folder: Path
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        path = urlparse(self.path).path
+        files = {file.name: file.read_bytes() for file in self.folder.iterdir()}
+        name = path.rsplit("/", 1)[1]
+        if path == "/api/models/someone/small/revision/main":
+            found, headers = json.dumps({"id": "someone/small", "sha": COMMIT}).encode(), {}
+        elif path == f"/api/models/someone/small/tree/{COMMIT}":
+            found, headers = json.dumps([listed(name, content) for name, content in files.items()]).encode(), {}
+        elif path == f"/someone/small/resolve/{COMMIT}/{name}" and name in files:
+            found = files[name]
+            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(found).hexdigest()}"'}
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        for key, value in {"Content-Length": str(len(found)), **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(found)
+
+
+def listed(name, content):
+    """A file of the hub's tree, stored as large ones are."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    lfs = {"oid": sha256, "size": len(content), "pointerSize": 100}
+    return {"type": "file", "path": name, "size": len(content), "oid": sha256[:40], "lfs": lfs}
+
+
+def test_a_model_of_the_hub_is_fetched_into_its_cache_at_one_revision(place, tmp_path):
+    folder = hub_folder("resnet", tmp_path / "web")
+    (folder / "training.log").write_text("not wanted")
+    handler = type("OfFolder", (Hub,), {"folder": folder})
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = place | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "NO_PROXY": "127.0.0.1"}
+        done = step("fetch", "--backbone=hf:someone/small", cwd=tmp_path, env=env)
+        server.shutdown()
+
+    assert done.returncode == 0, done.stderr
+    assert f"revision {COMMIT}" in done.stdout and sha256 in done.stdout
+    [snapshot] = (tmp_path / "HF_HOME").glob("hub/models--someone--small/snapshots/*")
+    assert snapshot.name == COMMIT
+    assert {file.name for file in snapshot.iterdir()} == {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    }
+    later = step("fetch", "--backbone=hf:someone/small@v2", cwd=tmp_path, env=place)
+    assert "could not be downloaded" in later.stderr and "tree/v2" in later.stderr
