@@ -288,4 +288,6 @@ def test_names_that_stand_for_nothing_are_refused(name, message):
 def test_plain_containers_are_no_code(model, tmp_path):
     torch.save(collections.OrderedDict(state_of(model)), tmp_path / "mine.pth")
 
-    backbones.build(f"{NAME}@{tmp_path}/mine.pth")
+    found = backbones.build(f"{NAME}@{tmp_path}/mine.pth").state_dict()
+
+    assert torch.equal(found["body.model.features.0.0.weight"], model.features[0][0].weight)

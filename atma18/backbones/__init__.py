@@ -1,7 +1,7 @@
 """Image backbones by name: RGB frames in, one map of cell embeddings out.
 
-`backbone` is what all have in common, `kinds` what tells them apart; `lite0`, `vision`, `hub` and `detector` are the
-kinds, and `checkpoint` reads weights from files of strangers.
+`backbone` is what all have in common, `kinds` what tells them apart; `lite0`, `vision`, `hub` (with its `families`) and
+`detector` are the kinds, and `checkpoint` reads weights from files of strangers.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class TorchvisionKind:
         weights = _named(model_name, given)
         seen = weights.transforms()
         mean, std, [size_px] = tuple(seen.mean), tuple(seen.std), set(seen.crop_size)
-        spec = BackboneSpec(**(vars(spec) | {"mean_rgb": mean, "std_rgb": std, "size_px": size_px}))
+        spec = replace(spec, mean_rgb=mean, std_rgb=std, size_px=size_px)
         if not _place(weights).is_file():
             raise MissingWeightsError(str(_missing(reference, weights)))
         return found_in(spec, _place(weights), "")
