@@ -396,6 +396,18 @@ def test_another_format_is_refused(pipeline, tmp_path):
         servable.load(bundle, "cpu")
 
 
+def test_a_bundle_from_before_backbones_were_described_is_read(tiny, pipeline, loaded, tmp_path):
+    bundle = copy_of(pipeline.root / "blend", tmp_path / "old")
+    members = json.loads((bundle / "bundle.json").read_text())["members"]
+    for member in members.values():
+        member["model"].pop("backbone", None)
+    edit(bundle, members=members)
+
+    found = servable.load(bundle, "cpu")
+
+    np.testing.assert_array_equal(found.predict(tiny.test), loaded["blend"].predict(tiny.test))
+
+
 def test_a_step_of_another_version_is_refused(pipeline, tmp_path):
     bundle = copy_of(pipeline.root / "nn1", tmp_path / "bundle")
     edit(bundle, members={"run-x": {"step": "nn3", "inputs": {}, "files": {}, "model": {}}})
