@@ -16,8 +16,7 @@ from steps.messages import clear_messages
 @typed.flag("repair", False, "Mend what a machine may decide, then examine again.")
 def main(repair: bool) -> None:
     """Say what is whole and what is broken; end with an error if anything is."""
-    with clear_messages():
-        tracking.look()
+    with clear_messages(), tracking.reading():
         cache = Cache.open()
         found = tracking.examine(cache)
         for finding in found.findings if repair else []:

@@ -18,8 +18,7 @@ def main(model: str) -> None:
 
     A run that is deleted, missing, unfinished or changed is shown in its place, with what is wrong.
     """
-    with clear_messages():
-        tracking.look()
+    with clear_messages(), tracking.reading():
         lineage = tracking.trace(model, Cache.open())
     click.echo(tracking.as_tree(lineage))
 

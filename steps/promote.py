@@ -41,8 +41,7 @@ def main(
 ) -> None:
     """Compute a verdict on a blend and move the alias champion by it."""
     if history:
-        with clear_messages():
-            tracking.look()
+        with clear_messages(), tracking.reading():
             found = tracking.history()
             click.echo("nothing was ever promoted" if found.empty else found.to_string(index=False, na_rep=""))
         return

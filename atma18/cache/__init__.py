@@ -8,12 +8,13 @@ The cache is a folder of `<kind>/<key>`. Four rules keep it sound, however many 
 - a lock ends with its process, by the operating system's word.
 """
 
-from atma18.cache.entries import CHECKPOINTS, FOLDS, PRECISION, Cache, Entry, surplus, unused_since
+from atma18.cache.entries import CHECKPOINTS, FOLDS, OUTBOX, PRECISION, Cache, Entry, surplus, unused_since
 from atma18.cache.settings import default_limit_bytes, default_root, limit_bytes
 
 __all__ = [
     "CHECKPOINTS",
     "FOLDS",
+    "OUTBOX",
     "PRECISION",
     "Cache",
     "Entry",

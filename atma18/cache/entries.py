@@ -23,6 +23,9 @@ PRECISION = "precision"
 CHECKPOINTS = "checkpoints"
 """A kind that is of use only until somebody has gone on from it."""
 
+OUTBOX = "outbox"
+"""A kind that never makes room: results that a store did not take yet."""
+
 _HELD = ".held"
 _MAKING = ".making-"
 
@@ -59,7 +62,7 @@ def surplus(entries: Iterable[Entry], limit_bytes: int) -> list[Entry]:
 
 
 def _may_go(entry: Entry) -> bool:
-    return entry.holder is None and entry.kind not in (FOLDS, PRECISION)
+    return entry.holder is None and entry.kind not in (FOLDS, PRECISION, OUTBOX)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ def promote(
     Raises:
         ValueError: If there is no such blend, or the drives cannot be read.
     """
+    tracking.check_may_register("blend")
+    with tracking.alone():
+        settled = tracking.settle()
     version = tracking.blend_version(candidate)
+    if int(version.version) in settled:
+        return Verdict((Check("champion", True, "a promotion of it that was cut off is finished now"),), force)
     lineage = tracking.trace(version, cache)
     if lineage.broken:
         verdict = Verdict((Check("lineage", False, "; ".join(lineage.broken)),), force)
@@ -56,7 +61,9 @@ def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
     Raises:
         ValueError: If there is no such version, or it is not whole.
     """
+    tracking.check_may_register("blend")
     with tracking.alone():
+        tracking.settle()
         previous = tracking.holder(tracking.PREVIOUS)
         if previous is None:
             raise ValueError("expected a version with the alias previous, found none: nothing was promoted twice")

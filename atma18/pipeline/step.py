@@ -39,6 +39,8 @@ class Step:
 
     def run(self, *, reuse: bool = False) -> Result:
         """Do the work in a run of its own, or take a whole run that did the very same."""
+        if reuse:
+            tracking.upload_kept(self.experiment.cache, self.identity.fingerprint)
         found = tracking.reusable(self.identity, self.experiment.cache) if reuse else None
         if found is not None:
             print(f"{self.identity.step}: reused run {found.run_id}")

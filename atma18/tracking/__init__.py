@@ -2,9 +2,9 @@
 
 `store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
 makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names, `lifecycle`
-begins and ends runs, `runs` is what a step does meanwhile, `records` what other commands leave; `promotion` moves the
-champion, `rehearsal` asks a servable before, `lineage` says what a run came from (`tree` draws it), and `doctor`
-examines all of it.
+begins and ends runs, `runs` is what a step does meanwhile, `outbox` what it says, `parcel` what it leaves, wherever the
+store is, `records` what other commands leave; `promotion` moves the champion, `rehearsal` asks a servable before,
+`lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
 """
 
 import os
@@ -14,11 +14,12 @@ os.environ.update(
     QUIET | {name: value for name, value in os.environ.items() if name in QUIET}
 )  # MLflow reads them once
 
-from atma18.tracking.admission import alone, look
+from atma18.tracking.admission import alone, reading
 from atma18.tracking.doctor import Examination, Finding, examine
 from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import LONGEST_TAG, command_run
 from atma18.tracking.lineage import Lineage, trace
+from atma18.tracking.parcel import upload_kept
 from atma18.tracking.promotion import (
     PREVIOUS,
     BlendVersion,
@@ -29,6 +30,7 @@ from atma18.tracking.promotion import (
     promote,
     refuse,
     roll_back,
+    settle,
     standing,
     version_link,
 )
@@ -40,7 +42,7 @@ from atma18.tracking.records import (
     record_evaluation,
     record_predictions,
 )
-from atma18.tracking.registry import CHAMPION, folds_of, named_run, resolve, reusable
+from atma18.tracking.registry import CHAMPION, check_may_register, folds_of, named_run, resolve, reusable
 from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
 from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
@@ -64,6 +66,7 @@ __all__ = [
     "alone",
     "as_tree",
     "blend_version",
+    "check_may_register",
     "command",
     "command_run",
     "delivered",
@@ -75,12 +78,12 @@ __all__ = [
     "folds_of",
     "history",
     "holder",
-    "look",
     "named_run",
     "note_of",
     "open_blend",
     "page_of",
     "promote",
+    "reading",
     "record_comparison",
     "record_evaluation",
     "record_predictions",
@@ -89,9 +92,11 @@ __all__ = [
     "resolve",
     "reusable",
     "roll_back",
+    "settle",
     "standing",
     "step_run",
     "trace",
     "ui_command",
+    "upload_kept",
     "version_link",
 ]

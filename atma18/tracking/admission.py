@@ -8,19 +8,22 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlparse
 
 import mlflow
 import psutil
 from filelock import FileLock
-from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_latest_schema_revision
 
+from atma18.cache import default_root
+from atma18.digests import sha256_of_records
 from atma18.tracking import store
 
 DEFAULT_EXPERIMENT = "atma18"
 _STARTED_BY_MLFLOW = "MLFLOW_RUN_ID"
 _EXPERIMENT_NAMED_BY = (_STARTED_BY_MLFLOW, "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 _SQLITE = "sqlite:///"
+_NAMED_BY = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _MIGRATION_S = 2
 _ASK_VERSION = "from importlib.metadata import version; print(version('mlflow'))"
 
@@ -29,43 +32,48 @@ def enter() -> None:
     """Make the store ready for runs; whoever comes at the same time waits.
 
     Raises:
-        ValueError: If the store is named by a relative path, cannot be opened or was made by another MLflow, or if
-            another MLflow than ours has started this process.
+        ValueError: If the store is named by a relative path or with a password, cannot be opened or was made by another
+            MLflow, or if another MLflow than ours has started this process.
     """
-    _check_absolute()
+    _check_named()
     _check_same_outside()
     with alone():
         _check_schema()
-        try:
+        with store.asked():
             store.client().search_experiments(max_results=1)  # makes the tables
             if not any(os.environ.get(name) for name in _EXPERIMENT_NAMED_BY):
                 mlflow.set_experiment(DEFAULT_EXPERIMENT)
-        except MlflowException as error:
-            raise ValueError(
-                f"expected a tracking store at {mlflow.get_tracking_uri()}, found none: {error.message}"
-            ) from error
 
 
-def look() -> None:
-    """Make sure that there is a store, to read it.
+@contextmanager
+def reading() -> Iterator[None]:
+    """Look into a store that must be there; none is made.
 
     Raises:
-        ValueError: If there is none, or as in `enter`.
+        ValueError: If there is none, it does not answer, or as in `enter`.
     """
-    _check_absolute()
+    _check_named()
     _check_same_outside()
     database = _database()
     if database is not None and not database.is_file():
         raise ValueError(f"{database}: expected a tracking store, found none: check MLFLOW_TRACKING_URI")
     _check_schema()
+    with store.asked():
+        yield
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keep other processes from what a database file cannot do for several at once: being made, and moving an alias."""
+    """Keep other processes from what a store cannot do for several at once: being made, and moving an alias.
+
+    Of a store behind a server that holds for the processes of this machine and user.
+    """
     database = _database()
     if database is None:
-        yield  # a server takes care of that
+        locks = default_root(os.environ) / ".stores"
+        locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(locks / f"{sha256_of_records([[mlflow.get_tracking_uri().encode()]])}.lock"):
+            yield
         return
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +91,15 @@ def _database() -> Path | None:
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
-def _check_absolute() -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+def _check_named() -> None:
+    """Refuse a name that leads elsewhere from another folder, or one with a password, which would be shown and kept."""
+    for name in _NAMED_BY:
+        if urlparse(os.environ.get(name, "")).password:
+            raise ValueError(
+                f"{name}: expected a store without a password in its name, found one: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or write them to ~/.mlflow/credentials"
+            )
+    for name in _NAMED_BY:
         uri = os.environ.get(name, "")
         path = uri.removeprefix(_SQLITE)
         if uri.startswith(_SQLITE) and not Path(path).is_absolute():

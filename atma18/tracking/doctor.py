@@ -1,7 +1,7 @@
 """The health of a store: every run, version, alias and file, and what is wrong with it; repairs only when told to."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mlflow.entities import Run
@@ -10,9 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.progress import progress
-from atma18.tracking import promotion, registry, store
+from atma18.tracking import admission, parcel, promotion, registry, store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
+from atma18.tracking.parcel import Parcel
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
 from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
 
@@ -65,18 +66,36 @@ class Examination:
 
 def examine(cache: Cache) -> Examination:
     """Walk through all runs of ours, all versions and all aliases, and read every file."""
-    found = Examination(cache)
+    with cache.scratch("doctor") as folder:  # of a store elsewhere, nothing that was fetched before is believed
+        folder.mkdir()
+        return _examine(Examination(Cache(folder)), parcel.kept(cache), cache)
+
+
+def _examine(found: Examination, waiting: Sequence[Parcel], cache: Cache) -> Examination:
     models = _models()
     versions = {model.name: registry.versions_of(model.name) for model in models}
     registered = {version.run_id for of_model in versions.values() for version in of_model}
+    for kept in waiting:
+        _examine_kept(found, kept, cache)
+    cut_off = promotion.cut_off()
+    closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in cut_off}
     for run in progress(_runs(), desc="examine runs", unit="run"):
-        _examine_run(found, run, registered)
+        if run.info.run_id not in closed_otherwise:
+            _examine_run(found, run, registered)
     for model in models:
         broken = {int(version.version) for version in versions[model.name] if not _examine_version(found, version)}
+        if CANDIDATE not in model.aliases:
+            _examine_alias(found, model.name, CANDIDATE, None, versions[model.name], broken)
         for alias, number in sorted(model.aliases.items()):
             _examine_alias(found, model.name, alias, int(number), versions[model.name], broken)
-    _examine_record(found)
+    _examine_record(found, cut_off)
     return found
+
+
+def _examine_kept(found: Examination, kept: Parcel, cache: Cache) -> None:
+    """Tell of a result that the store did not take when it was made."""
+    name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
+    found.findings.append(Finding(name, problem, lambda: parcel.upload(kept, cache), "upload it, as -e upload does"))
 
 
 def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> None:
@@ -138,6 +157,10 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
             raise ValueError(upstream)
         registry.check_source(version, upstream)
         check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
+        if not version.description:
+            whole = upstream
+            problem = "half registered: whoever did it was cut off"
+            found.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
     except ValueError as error:
         found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
         return False
@@ -146,24 +169,26 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
 
 
 def _examine_alias(
-    found: Examination, model: str, alias: str, number: int, versions: list[ModelVersion], broken: set[int]
+    found: Examination, model: str, alias: str, number: int | None, versions: list[ModelVersion], broken: set[int]
 ) -> None:
     name = f"models:/{model}@{alias}"
     numbers = {int(version.version) for version in versions}
     if number in numbers - broken:
         found.passed("aliases")
         return
-    problem = f"points at version {number}, which is {'broken' if number in numbers else 'not there'}"
+    found_there = "broken" if number in numbers else "not there"
+    problem = f"points at version {number}, which is {found_there}" if number else "points at no version"
     if alias != CANDIDATE:
         rollback = "rollback with -e promote -P rollback=true, or promote another"
         found.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
         return
-    client = store.client()
-    usable = [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
+    client, usable = store.client(), _usable(versions, broken)
+    if number is None and not usable:
+        return
 
     def repoint() -> None:
-        if usable:
-            client.set_registered_model_alias(model, alias, str(max(usable)))
+        if now := _usable(registry.versions_of(model), broken):  # another repair may have registered one
+            client.set_registered_model_alias(model, alias, str(max(now)))
         else:
             client.delete_registered_model_alias(model, alias)
 
@@ -171,8 +196,23 @@ def _examine_alias(
     found.findings.append(Finding(name, problem, repoint, remedy))
 
 
-def _examine_record(found: Examination) -> None:
+def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
+    """Return the numbers of the versions that may be a candidate."""
+    return [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
+
+
+def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
     """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
+
+    def settle() -> None:
+        with admission.alone():
+            promotion.settle()
+
+    for run in cut_off:
+        problem = "a promotion that was recorded and cut off before the aliases had moved"
+        found.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
+    if cut_off:
+        return
     champion = promotion.holder(CHAMPION)
     moves = [
         run.data.tags[f"{PREFIX}to"]

@@ -4,7 +4,7 @@ import os
 import platform
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -83,11 +83,12 @@ def command_run(name: str) -> Iterator[str]:
     Raises:
         ValueError: If the store cannot be used.
     """
-    admission.enter()
-    _check_inherited_run()
-    with _run(name) as run_id:
-        _describe_experiment(run_id)
-        yield run_id
+    with store.asked():
+        admission.enter()
+        _check_inherited_run()
+        with _run(name) as run_id:
+            _describe_experiment(run_id)
+            yield run_id
 
 
 def _describe_experiment(run_id: str) -> None:
@@ -129,29 +130,60 @@ def own_or_nested_run(step: str) -> Iterator[str]:
 
 @contextmanager
 def _run(name: str) -> Iterator[str]:
-    try:
-        run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
-    except MlflowException as error:
-        raise ValueError(f"{mlflow.get_tracking_uri()}: expected to open a run there, found {error.message}") from error
+    run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
     store.client().set_tag(run_id, STEP_TAG, name)
     store.client().set_tag(run_id, PROCESS_TAG, str(Process.this()))
     try:
         yield run_id
-    except (KeyboardInterrupt, SystemExit):
-        end(run_id, "KILLED")
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        _give_up(run_id, "KILLED", stopped)
         raise
     except BaseException as error:
-        _explain(run_id, error)
-        end(run_id, "FAILED")
+        _give_up(run_id, "FAILED", error)
         raise
-    end(run_id, "FINISHED")
+    if _is_active(run_id):
+        finish(run_id)
 
 
-def end(run_id: str, status: str) -> None:
-    """End a run unless it has ended already."""
+def finish(run_id: str) -> None:
+    """End a run whose result is whole, by whichever process it was begun."""
+    if _is_active(run_id):
+        mlflow.end_run("FINISHED")
+    else:
+        store.client().set_terminated(run_id, "FINISHED")
+
+
+def is_finished(run_id: str) -> bool:
+    """Say whether a run was ended as whole.
+
+    Raises:
+        ValueError: If it was deleted: nobody can give it anything.
+    """
+    info = store.client().get_run(run_id).info
+    if info.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"run {run_id}: expected a run that can be finished, found a deleted one: restore it with "
+            f"mlflow runs restore --run-id {run_id}"
+        )
+    return str(info.status) == "FINISHED"
+
+
+def _is_active(run_id: str) -> bool:
     active = mlflow.active_run()
-    if active is not None and active.info.run_id == run_id:
-        mlflow.end_run(status)
+    return active is not None and active.info.run_id == run_id
+
+
+def _give_up(run_id: str, status: str, error: BaseException) -> None:
+    """End a run that failed or was stopped, with the reason; a store that fails too must not hide that."""
+    failed_by_store = isinstance(error, store.FAILURES) or isinstance(error.__cause__, store.FAILURES)
+    with store.impatient() if failed_by_store else nullcontext():
+        try:
+            if status == "FAILED":
+                _explain(run_id, error)
+            if _is_active(run_id):
+                mlflow.end_run(status)
+        except store.FAILURES:
+            error.add_note(f"run {run_id} stays open in the store: doctor with repair=true closes it")
 
 
 def close_interrupted(run_id: str, *, continued_by: str) -> None:
@@ -166,20 +198,21 @@ def close_interrupted(run_id: str, *, continued_by: str) -> None:
         if cut_off:
             store.client().set_terminated(run_id, "KILLED")
         parent = store.client().get_parent_run(run_id)
-        if parent is not None and parent.info.status == "RUNNING" and _process_is_gone(parent):
+        if parent is not None and parent.info.status == "RUNNING" and process_is_gone(parent):
             store.client().set_terminated(parent.info.run_id, "KILLED")
 
 
-def _process_is_gone(run: Run) -> bool:
+def process_is_gone(run: Run) -> bool:
+    """Say whether the process that has a run open has ended, as far as this machine can tell."""
     process = run.data.tags.get(PROCESS_TAG)
     return process is not None and Process.parse(process).gone is True
 
 
 def _explain(run_id: str, error: BaseException) -> None:
-    """Keep with a failed run why it failed; a store that fails too must not hide the reason."""
-    with suppress(MlflowException, OSError):
-        store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
-        store.client().set_tag(run_id, ERROR_TAG, str(error)[:LONGEST_TAG])
-        store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {error}"[:LONGEST_TAG])
-        if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
-            error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")
+    """Keep with a failed run why it failed."""
+    why = store.told(error) if isinstance(error, MlflowException) else str(error)
+    store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
+    store.client().set_tag(run_id, ERROR_TAG, why[:LONGEST_TAG])
+    store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {why}"[:LONGEST_TAG])
+    if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
+        error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from atma18 import backbones, requests, servable
@@ -20,12 +20,15 @@ _FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "scikit-i
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
-def log_model(bundle: Path, sensors: Sensors) -> str:
-    """Log a bundle as a model of the active run and return the model's ID. Nothing in it is a pickle."""
+def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
+    """Log a bundle as a model of a run and return the model's ID. Nothing in it is a pickle."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
-        info = mlflow.pyfunc.log_model(
+        info = Model.log(  # what mlflow.pyfunc.log_model calls, which takes no run
+            artifact_path=None,
             name="model",
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
             python_model=str(PROJECT_FOLDER / "atma18" / "serving.py"),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PROJECT_FOLDER / "atma18")],

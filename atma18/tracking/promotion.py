@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
-from atma18.tracking import store
+from atma18.tracking import lifecycle, store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
 from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
@@ -29,6 +29,8 @@ VERDICT_TAG = f"{PREFIX}verdict"
 PROMOTED, FORCED, REFUSED, ROLLED_BACK = "promoted", "forced", "refused", "rolled back"
 _BLEND = registered_name("blend")
 _FORCED_TAG = f"{PREFIX}forced"
+_FROM_TAG, _TO_TAG, _MOVING_TAG = f"{PREFIX}from", f"{PREFIX}to", f"{PREFIX}moving"
+_NOBODY = "none"
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,12 @@ def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, 
     Whoever calls this holds the lock of the store, and has judged by the champion of this moment.
     """
     before = holder(CHAMPION)
+    outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
+    _record(run_id, outcome, before, to.number, verdict, note, gain)
     if verdict.accepted:
         if verdict.overruled:
             store.client().set_model_version_tag(_BLEND, str(to.number), _FORCED_TAG, f"{verdict.why} (run {run_id})")
-        _move(before, to.number)
-    outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
-    _record(run_id, outcome, before, to.number, verdict, note, gain)
+        _carry_out(run_id, before, to.number)
 
 
 def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | None) -> None:
@@ -122,8 +124,33 @@ def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | Non
 def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
     """Give `champion` back to the version that held it before, which takes its place; under the lock of the store."""
     before = holder(CHAMPION)
-    _move(before, to.number)
     _record(run_id, ROLLED_BACK, before, to.number, None, note, None)
+    _carry_out(run_id, before, to.number)
+
+
+def cut_off() -> list[Run]:
+    """Return the runs whose record says that the aliases move, and that ended before they had, the oldest first."""
+    runs = store.search(f"tags.`{_MOVING_TAG}` LIKE '%'")
+    return [run for run in runs if run.info.status != "RUNNING" or lifecycle.process_is_gone(run)]
+
+
+def settle() -> list[int]:
+    """Carry out what was recorded and cut off, under the lock of the store; return the versions it was about.
+
+    Somebody who moved the alias since then has decided otherwise: that stays.
+    """
+    settled = []
+    for run in cut_off():
+        champion, to = holder(CHAMPION), int(run.data.tags[_TO_TAG])
+        number = _NOBODY if champion is None else int(champion.version)
+        if str(number) in (run.data.tags[_FROM_TAG], str(to)):
+            _carry_out(run.info.run_id, None if number == to else champion, to)
+            settled.append(to)
+        else:
+            store.client().delete_tag(run.info.run_id, _MOVING_TAG)
+        if run.info.status == "RUNNING":
+            store.client().set_terminated(run.info.run_id, "FINISHED")
+    return settled
 
 
 def history() -> pd.DataFrame:
@@ -147,6 +174,12 @@ def history() -> pd.DataFrame:
 def verdict_runs() -> list[Run]:
     """Return the runs that keep the record, the oldest first."""
     return store.search(f"tags.`{VERDICT_TAG}` LIKE '%'")
+
+
+def _carry_out(run_id: str, before: ModelVersion | None, number: int) -> None:
+    """Move the aliases as a run has recorded, and take from it the mark that they have still to be moved."""
+    _move(before, number)
+    store.client().delete_tag(run_id, _MOVING_TAG)
 
 
 def _move(before: ModelVersion | None, number: int) -> None:
@@ -180,19 +213,22 @@ def _record(
     note: str | None,
     gain: Gain | None,
 ) -> None:
-    """Keep who moved what, from where, to where and why, with the figures; MLflow has no such history."""
+    """Keep who moves what, from where, to where and why, with the figures; MLflow has no such history.
+
+    The tags are set at once, and before anything moves: whoever finds the mark of a move can carry it out.
+    """
     tags: dict[str, Any] = {
         VERDICT_TAG: outcome,
-        f"{PREFIX}from": "none" if before is None else int(before.version),
-        f"{PREFIX}to": to,
+        _FROM_TAG: _NOBODY if before is None else int(before.version),
+        _TO_TAG: to,
         f"{PREFIX}by": _who(),
         f"{PREFIX}why": outcome if verdict is None else verdict.why,
         f"{PREFIX}note": note or "",
     }
     came_from = f"Before: version {before.version}. " if before is not None else ""
     tags[DESCRIPTION] = f"**{_link(to)}: {outcome}.** {tags[f'{PREFIX}why']}. {came_from}{note or ''}".strip()
-    for name, value in tags.items():
-        store.client().set_tag(run_id, name, str(value)[:LONGEST_TAG])
+    if outcome != REFUSED:
+        tags[_MOVING_TAG] = "yes"
     if verdict is not None:
         checks = [asdict(check) for check in verdict.checks]
         store.client().log_text(run_id, json.dumps(checks, indent=1), "verdict.json")
@@ -200,6 +236,7 @@ def _record(
         now_ms = int(time.time() * 1000)
         figures = [Metric(f"gain/{name}", value, now_ms, 0) for name, value in asdict(gain).items()]
         store.client().log_batch(run_id, metrics=figures)
+    store.client().log_batch(run_id, tags=[RunTag(name, str(value)[:LONGEST_TAG]) for name, value in tags.items()])
 
 
 def _who() -> str:

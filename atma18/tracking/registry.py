@@ -186,19 +186,44 @@ def reusable(identity: Identity, cache: Cache) -> Upstream | None:
 
 
 def register(upstream: Upstream) -> ModelVersion:
-    """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run."""
+    """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run.
+
+    The description comes last: a version without one was left half registered, and the rest is done.
+    """
     name = registered_name(upstream.step)
     with admission.alone():
-        known = [v for v in versions_of(name) if v.run_id == upstream.run_id]
-        if known:
+        versions = versions_of(name)
+        known = [v for v in versions if v.run_id == upstream.run_id]
+        if known and known[0].description:
             return known[0]
         run = store.client().get_run(upstream.run_id)
         tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
-        version = mlflow.register_model(f"models:/{upstream.manifest.model_id}", name, tags=tags)
-        _describe(upstream, version, run)
-        if upstream.stage != FIRST:
+        model = f"models:/{upstream.manifest.model_id}"
+        version = known[0] if known else mlflow.register_model(model, name, tags=tags)
+        newer = [v for v in versions if int(v.version) > int(version.version) and v.tags.get(STAGE_TAG) != FIRST]
+        if upstream.stage != FIRST and not newer:
             store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
+        _describe(upstream, version, run)
     return version
+
+
+def check_may_register(step: str) -> None:
+    """Refuse, before any work, to make what may not be registered: a server knows who may do what.
+
+    Raises:
+        ValueError: If the user may not change the registered model.
+    """
+    name = registered_name(step)
+    try:  # of a tag that is not there: it changes nothing, and needs the same permission
+        store.client().delete_registered_model_tag(name, f"{PREFIX}nothing")
+    except MlflowException as error:
+        if error.error_code == "PERMISSION_DENIED":
+            raise ValueError(
+                f"{name}: expected that you may register and promote versions, found no permission on "
+                f"{mlflow.get_tracking_uri()}: ask its administrator for EDIT on this registered model"
+            ) from error
+        if store.is_away(error):
+            raise
 
 
 def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import LoggedModelInput, Metric, Param
-from PIL import Image
+from mlflow.entities import LoggedModelInput, Param
 
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
@@ -24,12 +22,11 @@ from atma18.predictions import Predictions
 from atma18.schema import Samples
 from atma18.servable import Member, Model, Sensors
 from atma18.stopwatch import Phase
-from atma18.tracking import lifecycle, packaging, registry, store
+from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
-from atma18.tracking.manifest import FILE, Manifest
-from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
-
-_SHOWN = "images"  # where MLflow's image grid has its pictures
+from atma18.tracking.outbox import Outbox
+from atma18.tracking.parcel import Address, Parcel
+from atma18.tracking.upstream import Upstream, open_run
 
 
 @dataclass
@@ -40,28 +37,31 @@ class StepRun:
     experiment: Experiment
     upstreams: Mapping[str, Upstream]
     run_id: str
-    folder: Path
-    """Scratch folder with the layout of the run's artifacts."""
-    model_id: str = ""
-    """MLflow's ID of the logged model, once there is one."""
+    parcel: Parcel
+    """What the run leaves, as it grows."""
+    outbox: Outbox
+    upload_command: str
+    """What a person types to deliver the result later."""
     finished: Upstream | None = None
     """The verified run, once it is over."""
 
     def measure(self, figures: Mapping[str, float], index: int = 0) -> None:
         """Log figures as metrics; `index` is the epoch where there are several."""
-        now_ms = int(time.time() * 1000)
-        batch = [Metric(name, float(value), now_ms, index) for name, value in figures.items()]
-        store.client().log_batch(self.run_id, metrics=batch)
+        self.outbox.metrics(figures, index)
 
     def note(self, **tags: str) -> None:
         """Tag the run with something worth knowing."""
-        for name, value in tags.items():
-            store.client().set_tag(self.run_id, PREFIX + name, value)
+        self.outbox.tags({PREFIX + name: value for name, value in tags.items()})
 
     def go_on_from(self, run_id: str) -> None:
         """Say whose work this run goes on with; that run is over, however it ended."""
         self.note(resumed_from=run_id)
         lifecycle.close_interrupted(run_id, continued_by=self.run_id)
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the layout of the run's artifacts."""
+        return self.parcel.files
 
     @contextmanager
     def phase(self, name: str, samples: int = 0) -> Iterator[Phase]:
@@ -109,10 +109,10 @@ class StepRun:
         """Show a picture in the UI's image grid at once, where a slider goes through what `name` looked like."""
         with io.BytesIO() as png:
             figure.savefig(png, dpi=80)
-            store.client().log_image(self.run_id, Image.open(png), key=name, step=index, synchronous=True)
+            self.outbox.picture(name, png.getvalue(), index)
 
     def keep_servable(self, model: Model, upstreams: Mapping[str, Upstream]) -> None:
-        """Log the model with all it needs from raw frames on.
+        """Keep the model with all it needs from raw frames on.
 
         Args:
             model: what the step predicts with.
@@ -122,15 +122,7 @@ class StepRun:
         member = Member(self.identity.step, model, inputs)
         bundles = {name: upstream.bundle for name, upstream in upstreams.items()}
         sensors = Sensors.of(self.experiment.dataset.train)
-        with self.experiment.cache.scratch("runs") as scratch:
-            bundle = scratch / "bundle"
-            servable.write(bundle, self.run_id, member, self.experiment.folds.count, sensors, bundles)
-            self.model_id = packaging.log_model(bundle, sensors)
-        stored_mb, linked_mb = packaging.link_to_upstreams(
-            store.model_folder(self.model_id, self.experiment.cache), list(bundles.values())
-        )
-        print(f"{self.identity.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
-        self.measure({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
+        servable.write(self.parcel.bundle, self.run_id, member, self.experiment.folds.count, sensors, bundles)
 
     def open(self, config: Any) -> None:  # noqa: ANN401 - any configuration dataclass
         """Log what the run is before it does anything."""
@@ -158,15 +150,20 @@ class StepRun:
             store.client().log_inputs(self.run_id, models=models)
 
     def close(self) -> None:
-        """Log every file, and last of all the manifest, which names the pictures that were shown before too."""
-        if store.client().list_artifacts(self.run_id, _SHOWN):
-            store.client().download_artifacts(self.run_id, _SHOWN, str(self.folder))
-        model = store.model_folder(self.model_id, self.experiment.cache)
-        manifest = Manifest.of(self.folder, self.model_id, model)
-        store.client().log_artifacts(self.run_id, str(self.folder))
-        store.client().set_tag(self.run_id, MANIFEST_TAG, manifest.sha256)
-        manifest.write(self.folder / FILE)
-        store.client().log_artifact(self.run_id, str(self.folder / FILE))
+        """Deliver the result; a store that does not take it costs nothing.
+
+        Raises:
+            ValueError: If it was kept here instead, with the command that uploads it, or an upstream is whole no more.
+        """
+        cache = self.experiment.cache
+        try:
+            self.parcel.deliver(cache)
+        except store.FAILURES as error:
+            raise ValueError(
+                f"{self.identity.step}: expected the store to take the result of run {self.run_id}, found: "
+                f"{store.told(error)}. It is kept in {self.parcel.keep(cache)}. When the store answers again, this "
+                f"uploads it:\n  {self.upload_command}"
+            ) from error
 
 
 @contextmanager
@@ -185,15 +182,22 @@ def step_run(
         upstreams: the verified runs that it reads, by name.
     """
     with lifecycle.own_or_nested_run(identity.step) as run_id, experiment.cache.scratch("runs") as scratch:
-        scratch.mkdir()
-        step = StepRun(identity, experiment, upstreams, run_id, scratch)
+        parcel = Parcel.new(scratch, _address(identity, experiment, run_id))
+        outbox = Outbox(run_id, scratch)
+        step = StepRun(identity, experiment, upstreams, run_id, parcel, outbox, store.command("upload", {}))
+        registry.check_may_register(identity.step)
         with step.phase("total", len(experiment.dataset.train)):
             step.open(config)
             yield step
         step.close()
-        lifecycle.end(run_id, "FINISHED")
     step.finished = open_run(run_id, experiment.cache)
     registry.register(step.finished)
+
+
+def _address(identity: Identity, experiment: Experiment, run_id: str) -> Address:
+    sensors = Sensors.of(experiment.dataset.train)
+    uri = mlflow.get_tracking_uri()
+    return Address(uri, run_id, identity.step, identity.fingerprint, identity.inputs, **asdict(sensors))
 
 
 def figures_of(run_id: str) -> dict[str, float]:

@@ -6,17 +6,20 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 
+_ARTIFACTS, _MODELS = "artifacts", "models"
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 _LAUNCHERS = {
     "uv": f"uvx mlflow@{mlflow.__version__} run . --env-manager uv",
@@ -24,23 +27,111 @@ _LAUNCHERS = {
     "conda": "mlflow run .",
     "local": "mlflow run . --env-manager local",
 }
+FAILURES = (MlflowException, OSError)
+"""What a store that is away, full or locked raises; requests has an OSError where the network fails."""
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_LONGEST_TOLD = 300
 _RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # as tempfile.mkdtemp names them
 
 
 def client() -> MlflowClient:
     """Return a client of the store that MLflow's own variables name."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what it raises
     return MlflowClient()
+
+
+def told(error: Exception) -> str:
+    """Return what a failure of the store says, as one line."""
+    message = str(error.message if isinstance(error, MlflowException) else error)
+    return " ".join(message.split("\n[SQL")[0].split())[:_LONGEST_TOLD]
+
+
+@contextmanager
+def asked() -> Iterator[None]:
+    """Say in one message that the store refused or did not answer, and what follows from it.
+
+    Raises:
+        ValueError: If the store failed.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        failed = ValueError(f"{mlflow.get_tracking_uri()}: {_why(error)}")
+        for note in getattr(error, "__notes__", []):
+            failed.add_note(note)
+        raise failed from error
+
+
+def _why(error: MlflowException) -> str:
+    match error.error_code:
+        case "UNAUTHENTICATED":
+            return (
+                "expected a user and a password that the server knows, found others or none: set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or write them to ~/.mlflow/credentials"
+            )
+        case "PERMISSION_DENIED":
+            return "expected that you may do this, found no permission: ask the administrator of the server for EDIT"
+        case _:
+            return (
+                f"expected the tracking store to answer, found: {told(error)}: what had finished is as it was; give "
+                "the same command again once it does"
+            )
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Try what the store is asked for once more at most: it is known to be away."""
+    before = {name: os.environ.get(name) for name in _IMPATIENT}
+    os.environ.update(_IMPATIENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def is_away(error: Exception) -> bool:
+    """Say whether the store, rather than what it was asked for, is missing: then nothing is known about that."""
+    if not isinstance(error, FAILURES):
+        return False
+    if isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE":
+        return True
+    try:
+        with impatient():
+            client().search_experiments(max_results=1)
+    except MlflowException:
+        return True
+    return False
 
 
 def artifacts_folder(run: Run, cache: Cache) -> Path:
     """Return a run's artifacts as a local folder: where they lie, or a copy."""
-    return _local_folder(run.info.artifact_uri, "artifacts", run.info.run_id, cache)
+    return _local_folder(run.info.artifact_uri, _ARTIFACTS, run.info.run_id, cache)
 
 
 def model_folder(model_id: str, cache: Cache) -> Path:
     """Return a logged model's files as a local folder: where they lie, or a copy."""
-    return _local_folder(client().get_logged_model(model_id).artifact_location, "models", model_id, cache)
+    return _local_folder(client().get_logged_model(model_id).artifact_location, _MODELS, model_id, cache)
+
+
+def forget_copies(run: Run, models: Iterable[str], cache: Cache) -> bool:
+    """Forget what was fetched of a run from a store elsewhere, and say whether that is where it came from."""
+    if urlparse(run.info.artifact_uri).scheme in ("", "file"):
+        return False
+    cache.forget(_ARTIFACTS, run.info.run_id)
+    for model_id in models:
+        cache.forget(_MODELS, model_id)
+    return True
+
+
+def forget_models(run_id: str) -> None:
+    """Delete the models that an earlier try has logged to a run: its result was not complete with them."""
+    experiment = client().get_run(run_id).info.experiment_id
+    for model in client().search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        client().delete_logged_model(model.model_id)
 
 
 def _local_folder(uri: str, kind: str, key: str, cache: Cache) -> Path:
@@ -52,7 +143,7 @@ def _local_folder(uri: str, kind: str, key: str, cache: Cache) -> Path:
         path.mkdir()
         mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(path))
 
-    return cache.get(kind, key, download)
+    return cache.get(kind, key, download) / PurePosixPath(parsed.path).name  # which MLflow makes in `dst_path`
 
 
 def search(query: str) -> list[Run]:

@@ -106,6 +106,8 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
     try:
         run = store.client().get_run(run_id)
     except MlflowException as error:
+        if store.is_away(error):
+            raise
         raise ValueError(
             f"run {run_id}: expected a run of this ID, found none in {mlflow.get_tracking_uri()}: "
             "check the ID, and MLFLOW_TRACKING_URI"
@@ -125,17 +127,29 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
     try:
         return _whole(run, cache)
     except (ValueError, OSError, MlflowException) as error:
+        if store.is_away(error):
+            raise
         raise ValueError(f"run {run_id}: {error}: name another run, or run {tags[f'{PREFIX}step']} again") from error
 
 
 def _whole(run: Run, cache: Cache) -> Upstream:
-    """Compare a finished run with its manifest, and its tags with its files.
+    """Compare a finished run with its manifest, and its tags with its files; a copy may be broken where the run is not.
 
     Raises:
         ValueError: If the manifest is another, a file was changed or is missing, the model is gone, or a tag lies.
         OSError: If a file cannot be read.
         MlflowException: If a remote store does not hand its files over.
     """
+    try:
+        return _compared(run, cache)
+    except ValueError:
+        models = {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}
+        if not store.forget_copies(run, models, cache):
+            raise
+        return _compared(run, cache)
+
+
+def _compared(run: Run, cache: Cache) -> Upstream:
     tags = run.data.tags
     artifacts = store.artifacts_folder(run, cache)
     manifest = Manifest.read(artifacts / FILE)

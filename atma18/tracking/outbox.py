@@ -1,0 +1,79 @@
+"""What a run says to the store while it works: at once where the store takes it, else kept in order, for later."""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, RunTag
+from PIL import Image
+
+from atma18.tracking import store
+
+_UNSENT = "unsent.jsonl"
+
+
+@dataclass
+class Outbox:
+    """The words of one run. Once the store has failed, it is asked again at the end alone: each try takes minutes."""
+
+    run_id: str
+    folder: Path
+    """Where what was not sent is kept."""
+    away: bool = False
+
+    def metrics(self, figures: Mapping[str, float], index: int = 0) -> None:
+        """Say figures; `index` is the epoch where there are several."""
+        now_ms = int(time.time() * 1000)
+        self._say({"metrics": [[name, float(value), now_ms, index] for name, value in figures.items()]})
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Say what is worth knowing."""
+        self._say({"tags": dict(tags)})
+
+    def picture(self, name: str, png: bytes, index: int) -> None:
+        """Show a picture in the UI's image grid."""
+        file = self.folder / f"{uuid.uuid4().hex}.png"
+        file.write_bytes(png)
+        self._say({"picture": [name, file.name, index]})
+
+    def flush(self) -> None:
+        """Say again what the store did not take; what it takes twice, it keeps once.
+
+        Raises:
+            MlflowException: If the store still does not take it.
+            OSError: If its files cannot be written.
+        """
+        unsent = self.folder / _UNSENT
+        if unsent.exists():
+            for line in unsent.read_text().splitlines():
+                self._send(json.loads(line))
+            unsent.unlink()
+        self.away = False
+
+    def _say(self, words: Mapping[str, Any]) -> None:
+        if not self.away:
+            try:
+                self._send(words)
+                return
+            except store.FAILURES as error:
+                print(
+                    f"the store does not take what run {self.run_id} says ({store.told(error)}): kept, sent at the end"
+                )
+                self.away = True
+        with (self.folder / _UNSENT).open("a") as file:
+            file.write(json.dumps(words) + "\n")
+
+    def _send(self, words: Mapping[str, Any]) -> None:
+        client = store.client()
+        match words:
+            case {"metrics": metrics}:
+                client.log_batch(self.run_id, metrics=[Metric(*metric) for metric in metrics])
+            case {"tags": tags}:
+                client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+            case {"picture": [name, file, index]}:
+                with Image.open(self.folder / file) as image:
+                    client.log_image(self.run_id, image, key=name, step=index, synchronous=True)

@@ -1,0 +1,133 @@
+"""A step's result as one folder until the store has it: delivered at once, or kept where a later command finds it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import mlflow
+
+from atma18.cache import OUTBOX, Cache
+from atma18.servable import Sensors
+from atma18.tracking import lifecycle, packaging, registry, store
+from atma18.tracking.manifest import FILE, Manifest
+from atma18.tracking.outbox import Outbox
+from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
+
+_ADDRESS = "parcel.json"
+_SHOWN = "images"  # where MLflow's image grid has its pictures
+
+
+@dataclass(frozen=True)
+class Address:
+    """Whose result a parcel is, and where it belongs."""
+
+    store: str
+    """The tracking URI."""
+    run_id: str
+    step: str
+    fingerprint: str
+    inputs: Mapping[str, str]
+    """The run ID of each upstream by name."""
+    signals: tuple[str, ...]
+    gear: bool
+    lights: bool
+
+    @property
+    def sensors(self) -> Sensors:
+        """What a sample must bring to the servable."""
+        return Sensors(self.signals, self.gear, self.lights)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A folder with the artifacts in `files`, the servable in `bundle`, and what the run could not say yet."""
+
+    folder: Path
+    address: Address
+
+    @property
+    def files(self) -> Path:
+        """The folder with the layout of the run's artifacts."""
+        return self.folder / "files"
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the servable."""
+        return self.folder / "bundle"
+
+    @classmethod
+    def new(cls, folder: Path, address: Address) -> Self:
+        """Make an empty parcel."""
+        parcel = cls(folder, address)
+        parcel.files.mkdir(parents=True)
+        return parcel
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `keep` kept."""
+        address = json.loads((folder / _ADDRESS).read_text())
+        return cls(folder, Address(**address | {"signals": tuple(address["signals"])}))
+
+    def deliver(self, cache: Cache) -> None:
+        """Give the store all of it, the manifest last, and end the run. What an earlier try left is given again.
+
+        Raises:
+            ValueError: If an upstream is not whole any more: nothing may be made from it.
+            MlflowException: If the store does not take it.
+            OSError: If files cannot be written.
+        """
+        run_id, client = self.address.run_id, store.client()
+        upstreams = [open_run(upstream, cache) for upstream in self.address.inputs.values()]
+        outbox = Outbox(run_id, self.folder)
+        outbox.flush()
+        store.forget_models(run_id)
+        model_id = packaging.log_model(self.bundle, self.address.sensors, run_id)
+        model = store.model_folder(model_id, cache)
+        stored_mb, linked_mb = packaging.link_to_upstreams(model, [upstream.bundle for upstream in upstreams])
+        print(f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
+        outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
+        if client.list_artifacts(run_id, _SHOWN):  # the manifest names the pictures that were shown before too
+            client.download_artifacts(run_id, _SHOWN, str(self.files))
+        manifest = Manifest.of(self.files, model_id, model)
+        client.log_artifacts(run_id, str(self.files))
+        outbox.tags({MANIFEST_TAG: manifest.sha256})
+        outbox.flush()
+        manifest.write(self.files / FILE)
+        client.log_artifact(run_id, str(self.files / FILE))
+        lifecycle.finish(run_id)
+
+    def keep(self, cache: Cache) -> Path:
+        """Keep the parcel in the cache, where nothing makes room at its cost, and return its place."""
+        (self.folder / _ADDRESS).write_text(json.dumps(asdict(self.address), indent=1))
+        return cache.keep(self.folder, OUTBOX, self.address.run_id)
+
+
+def kept(cache: Cache) -> list[Parcel]:
+    """Return the results that wait for this store, the oldest first."""
+    found = [Parcel.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX]
+    return [parcel for parcel in found if parcel.address.store == mlflow.get_tracking_uri()]
+
+
+def upload_kept(cache: Cache, fingerprint: str | None = None) -> list[Upstream]:
+    """Upload the results that wait for this store, or only those with a fingerprint."""
+    found = [parcel for parcel in kept(cache) if fingerprint in (None, parcel.address.fingerprint)]
+    return [upload(parcel, cache) for parcel in found]
+
+
+def upload(parcel: Parcel, cache: Cache) -> Upstream:
+    """Deliver and register a kept result, and forget it here.
+
+    Raises:
+        ValueError: If its run is not there to be taken up, or an upstream is not whole any more.
+        MlflowException: If the store does not take it.
+    """
+    run_id = parcel.address.run_id
+    if not lifecycle.is_finished(run_id):  # else an earlier upload was killed in its last moments
+        parcel.deliver(cache)
+    whole = open_run(run_id, cache)
+    registry.register(whole)
+    cache.forget(OUTBOX, run_id)
+    print(f"{whole.step}: uploaded run {run_id}, which was kept here")
+    return whole

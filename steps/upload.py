@@ -1,0 +1,23 @@
+"""Upload the results that a store did not take when they were made.
+
+Reads   the results that are kept in the cache for this store
+Writes  their runs and versions, as if the store had been there
+"""
+
+import click
+
+from atma18 import tracking
+from atma18.cache import Cache
+from steps.messages import clear_messages
+
+
+@click.command()
+def main() -> None:
+    """Deliver every result that was kept because the store was away; what it takes is no longer kept."""
+    with clear_messages(), tracking.reading():
+        uploaded = tracking.upload_kept(Cache.open())
+        click.echo(f"{len(uploaded)} results uploaded" if uploaded else "nothing was kept for this store")
+
+
+if __name__ == "__main__":
+    main()

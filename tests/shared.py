@@ -1,0 +1,154 @@
+"""A shared server of a test's own: MLflow with authentication, on Debian's PostgreSQL, artifacts behind it."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from tests.server import free_port, wait_for
+
+_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+_USER = {"user": "postgres"} if os.getuid() == 0 else {}
+"""PostgreSQL refuses to run as root."""
+_AUTH = """\
+[mlflow]
+default_permission = READ
+database_uri = postgresql+psycopg2://mlflow@127.0.0.1:{port}/auth
+admin_username = admin
+auth_cache_ttl_seconds = 60
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+@dataclass
+class Postgres:
+    """A running cluster with the databases mlflow and auth of the user mlflow."""
+
+    port: int
+    password: str
+
+    def dump(self):
+        """All that both databases hold, as text."""
+        words = [str(_BIN[-1] / "pg_dump"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
+        environment = os.environ | {"PGPASSWORD": self.password}
+        dumps = [subprocess.run([*words, name], env=environment, capture_output=True, check=True) for name in DATABASES]
+        return b"".join(done.stdout for done in dumps)
+
+
+DATABASES = ("mlflow", "auth")
+
+
+@contextmanager
+def postgres():
+    """Start a cluster of Debian's PostgreSQL in a folder of its own."""
+    assert _BIN, "expected PostgreSQL, found none: apt install postgresql"
+    folder = Path(tempfile.mkdtemp(prefix="atma18-postgres-"))
+    port, password = free_port(), secrets.token_hex(16)
+    try:
+        (folder / "password").write_text(password)
+        if _USER:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "postgres")
+        made = ["-D", f"{folder}/data", "-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={folder}/password"]
+        subprocess.run([_BIN[-1] / "initdb", *made], cwd=folder, check=True, capture_output=True, **_USER)
+        words = ["-D", f"{folder}/data", "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", "-F"]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([_BIN[-1] / "postgres", *words], cwd=folder, stdout=log, stderr=log, **_USER)
+        try:
+            environment = os.environ | {"PGPASSWORD": password}
+            reach = ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
+            while subprocess.run([_BIN[-1] / "pg_isready", *reach], capture_output=True).returncode:
+                assert process.poll() is None, (folder / "log").read_text()
+            for name in DATABASES:
+                subprocess.run([_BIN[-1] / "createdb", *reach, name], env=environment, check=True)
+            yield Postgres(port, password)
+        finally:
+            process.send_signal(signal.SIGINT)  # at once, but in order
+            process.wait()
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass
+class Server:
+    """A tracking server that can be stopped and started again on its port."""
+
+    folder: Path
+    words: list
+    environment: dict
+    port: int
+    admin_password: str = ""
+    process: subprocess.Popen = field(default=None)
+
+    @property
+    def uri(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self):
+        return self.folder / "server.log"
+
+    def start(self):
+        words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), *self.words]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                words, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(f"{self.uri}/health", self.process)
+
+    def stop(self):
+        """Kill the server with all its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def artifacts(self):
+        return self.folder / "artifacts"
+
+
+@contextmanager
+def plain_server(folder):
+    """A server on sqlite that lets everybody in."""
+    words = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
+    server = Server(folder, [*words, "--workers", "1"], dict(os.environ), free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def private_server(folder, database):
+    """A server on PostgreSQL that knows its users, with an administrator."""
+    (folder / "auth.ini").write_text(_AUTH.format(port=database.port))
+    uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
+    words = ["--backend-store-uri", uri, "--artifacts-destination", f"{folder}/artifacts", "--workers", "1"]
+    admin_password = secrets.token_hex(16)
+    environment = os.environ | {
+        "PGPASSWORD": database.password,
+        "MLFLOW_AUTH_CONFIG_PATH": f"{folder}/auth.ini",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": admin_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+    }
+    server = Server(folder, [*words, "--app-name", "basic-auth"], environment, free_port(), admin_password)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def administer(server, what, **given):
+    """Let the administrator make a user or grant a permission, as MLflow's documentation has it with curl."""
+    url = f"{server.uri}/api/{what}"
+    answer = requests.post(url, json=given, auth=("admin", server.admin_password))
+    assert answer.ok, answer.text
