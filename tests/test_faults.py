@@ -1,0 +1,186 @@
+"""Whatever kills a step, at whatever moment: what had finished is whole, and the same command completes.
+
+`ATMA18_FAULTS=20` repeats each kind of kill so many times; a run of the suite kills each step once by each.
+"""
+
+import os
+import random
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from atma18.cache import CHECKPOINTS, Cache
+from tests.conftest import enter
+from tests.forked import Forked
+from tests.store import SHORT, STEPS, all_runs, newest, versions
+
+pytestmark = [pytest.mark.e2e, pytest.mark.fault]
+
+REPETITIONS = int(os.environ.get("ATMA18_FAULTS", "1"))
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+BLEND = "atma18-blend"
+OPTIONS = {
+    "embed": [],
+    "nn1": ["--num_epochs=1"],
+    "nn2": ["--num_epochs=1"],
+    "gbdt": ["--rounds=5"],
+    "blend": [],
+    "predict": ["--model=models:/atma18-blend@candidate", "--out=predicted"],
+    "main": [*SHORT, "--reuse=false"],
+}
+MENDED = (
+    "set it to KILLED",
+    "register it",
+    "register it wholly",
+    "carry it out, as promote does",
+    "the newest whole one",
+)
+"""All that a kill may leave to doctor."""
+
+
+@pytest.fixture(scope="module")
+def workshop(tiny_folder, tmp_path_factory):
+    """A store with a whole main."""
+    folder = tmp_path_factory.mktemp("workshop")
+    data = [f"--data={tiny_folder}", "--folds=2"]
+    Forked("main", [*data, *SHORT], folder).finish()
+    return SimpleNamespace(folder=folder, data=data)
+
+
+@pytest.fixture
+def store(workshop, no_caller, monkeypatch):
+    enter(workshop.folder, monkeypatch)
+    return workshop
+
+
+def words_of(store, step):
+    of_data = store.data if step != "predict" else store.data[:1]
+    return [*of_data, *OPTIONS[step]]
+
+
+def finished():
+    return {run.info.run_id for run in all_runs() if run.info.status == "FINISHED"}
+
+
+def assert_sound(store, before):
+    """Nothing that had finished is lost, nothing is half there, and doctor has no more to mend than what it may."""
+    said = Forked("doctor", ["--repair=true"], store.folder).finish()
+    mended = [line for line in said.splitlines() if line.startswith("repaired")]
+    assert [line for line in mended if not line.endswith(MENDED)] == [], said
+    assert "broken:" not in said
+    assert before <= finished()
+    assert {run.info.status for run in all_runs()} <= {"FINISHED", "FAILED", "KILLED"}
+    steps = [run for run in all_runs() if run.info.run_id in finished() and run.data.tags["atma18.step"] in STEPS]
+    assert f"whole: {len(steps)} runs, {len(steps)} versions" in said
+    for step in STEPS:
+        assert all(version.description for version in versions(step))
+        candidate = MlflowClient().get_model_version_by_alias(f"atma18-{step}", "candidate")
+        assert int(candidate.version) == max(int(version.version) for version in versions(step))
+    cache = Cache.open()
+    for entry in cache.entries():
+        if entry.kind != CHECKPOINTS:
+            place = cache.place(entry.kind, entry.key)
+            assert place.with_name(f".{place.name}.size").read_text() == str(entry.size_bytes), f"{place} is damaged"
+    for leftover in cache.leftovers():
+        cache.discard(leftover)
+
+
+@pytest.mark.parametrize("step", OPTIONS)
+def test_a_step_that_is_killed_at_random_moments_costs_nothing_that_had_finished(store, step):
+    draw = random.Random(seed := random.randrange(10**6))
+    print(f"seed {seed}")
+    words = words_of(store, step)
+    begun = time.monotonic()
+    Forked(step, words, store.folder).finish()
+    whole_s = time.monotonic() - begun
+    for number in SIGNALS * REPETITIONS:
+        before = finished()
+        process, moment_s = Forked(step, words, store.folder), draw.uniform(0, whole_s)
+        time.sleep(moment_s)
+        process.send(number)
+        process.wait()
+        print(f"{step} {number.name} after {moment_s:.2f} of {whole_s:.2f} s: exit code {process.process.exitcode}")
+        assert_sound(store, before)
+
+    Forked(step, words, store.folder).finish()
+
+    assert_sound(store, finished())
+
+
+@pytest.mark.parametrize("step", ["blend"])
+def test_a_step_that_is_killed_before_any_of_its_writes_leaves_a_whole_version_or_none(store, step):
+    """Every moment between two writes to the store, from the run that is opened to the words of its version."""
+    words, write, killed = words_of(store, step), 0, []
+    while True:
+        before = finished()
+        process = Forked(step, words, store.folder, die_at=write)
+        if process.wait() == 0:
+            break
+        assert process.process.exitcode == -signal.SIGKILL, process.said
+        killed.append(process.said.splitlines()[-1])
+        assert_sound(store, before)
+        write += 1
+
+    print(f"{step}: killed before each of {len(killed)} writes")
+    assert {"killed before create_model_version", "killed before set_registered_model_alias"} <= set(killed)
+    assert "killed before update_model_version" in killed
+
+
+def test_a_promotion_that_is_killed_before_any_of_its_writes_happened_or_did_not(store):
+    """Two blends take turns; whoever is cut off, the next command finds one champion and a record that says so."""
+    Forked("blend", [*store.data, "--inputs=embed"], store.folder).finish()
+    first, second = sorted(int(v.version) for v in versions("blend"))[-2:]
+    for number in (first, second):
+        Forked("promote", [f"--candidate=models:/{BLEND}/{number}", "--force=true"], store.folder).finish()
+    champion, killed, write = second, [], 0
+    while True:
+        other = first if champion == second else second
+        process = Forked("promote", ["--rollback=true"], store.folder, die_at=write)
+        if process.wait() == 0:
+            break
+        killed.append(process.said.splitlines()[-1])
+        assert_sound(store, finished())
+        champion = int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version)
+        previous = int(MlflowClient().get_model_version_by_alias(BLEND, "previous").version)
+        assert {champion, previous} == {first, second}
+        write += 1
+
+    assert int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version) == other
+    assert killed.count("killed before set_registered_model_alias") == 2
+    assert {"killed before log_batch", "killed before delete_tag"} <= set(killed)
+
+
+def test_the_promotion_that_was_cut_off_is_finished_by_the_same_command(store):
+    numbers = sorted(int(v.version) for v in versions("blend"))[-2:]
+    champion = int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version)
+    [other] = set(numbers) - {champion}
+    words = [f"--candidate=models:/{BLEND}/{other}", "--force=true"]
+    write = 0
+    while True:  # the last write before the aliases move is the record of it
+        process = Forked("promote", words, store.folder, die_at=write)
+        process.wait()
+        if process.said.splitlines()[-1] == "killed before set_registered_model_alias":
+            break
+        write += 1
+        assert process.process.exitcode == -signal.SIGKILL, process.said
+
+    said = Forked("promote", words, store.folder).finish()
+
+    assert "a promotion of it that was cut off is finished now" in said
+    assert int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version) == other
+    assert_sound(store, finished())
+
+
+def test_eight_steps_that_start_at_once_on_no_database_at_all_finish(tiny_folder, tmp_path, monkeypatch):
+    together = [Forked("embed", [f"--data={tiny_folder}", "--folds=2"], tmp_path) for _ in range(8)]
+    for process in together:
+        process.finish()
+    enter(tmp_path, monkeypatch)
+
+    assert [run.info.status for run in all_runs()] == ["FINISHED"] * 8
+    assert sorted(int(v.version) for v in versions("embed")) == list(range(1, 9))
+    assert "whole: 8 runs, 8 versions, 1 aliases" in Forked("doctor", [], tmp_path).finish()
+    assert newest("embed").info.status == "FINISHED"
