@@ -18,7 +18,7 @@ COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
 """Imported here, once, and not in each process."""
 WRITES = (
     "create_logged_model",
-    "create_model_version",
+    "_create_model_version",
     "create_registered_model",
     "create_run",
     "delete_tag",
@@ -42,7 +42,10 @@ class Forked:
     """A step at work."""
 
     def __init__(self, step, words, folder, environment=None, die_at=None):
-        """Start `step` with the store, the cache and the log in a folder; `die_at` is the write that it dies before."""
+        """Start `step` with the store, the cache and the log in a folder.
+
+        `die_at` is the write to the store that it dies before: a method, and how many writes after its first call.
+        """
         self.log = Path(folder) / f"{step}-{os.urandom(4).hex()}.log"
         given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at)
         self.process = _context.Process(target=_run, args=given)
@@ -86,19 +89,20 @@ def _run(step, words, folder, log, environment, die_at):
     torch.set_num_threads(1)
     mlflow.set_tracking_uri(None)
     if die_at is not None:
-        _die_before(die_at)
+        _die_before(*die_at)
     sys.argv = [step]
     importlib.import_module(f"steps.{step}").main(words)
 
 
-def _die_before(write):
-    """Kill this process right before its so-manieth write to the store."""
-    left = [write]
+def _die_before(name, count):
+    """Kill this process right before a write to the store."""
+    made = []
 
     def counted(method):
         def call(*args, **kwargs):
-            left[0] -= 1
-            if left[0] < 0:
+            if made or method.__name__ == name:
+                made.append(method.__name__)
+            if len(made) > count:
                 print(f"killed before {method.__name__}", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
             return method(*args, **kwargs)

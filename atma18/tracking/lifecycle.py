@@ -130,9 +130,8 @@ def own_or_nested_run(step: str) -> Iterator[str]:
 
 @contextmanager
 def _run(name: str) -> Iterator[str]:
-    run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None).info.run_id
-    store.client().set_tag(run_id, STEP_TAG, name)
-    store.client().set_tag(run_id, PROCESS_TAG, str(Process.this()))
+    tags = {STEP_TAG: name, PROCESS_TAG: str(Process.this())}  # with the run at once: else nobody knows whose it is
+    run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None, tags=tags).info.run_id
     try:
         yield run_id
     except (KeyboardInterrupt, SystemExit) as stopped:

@@ -13,7 +13,7 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import LoggedModelInput, Param
+from mlflow.entities import LoggedModelInput, Param, RunTag
 
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
@@ -141,9 +141,8 @@ class StepRun:
         self.keep_json("config", resolved | {"tags": tags})  # anybody can change a tag, nobody this file
         self.experiment.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
-        store.client().log_batch(self.run_id, params=parameters)
-        for name, value in tags.items():
-            store.client().set_tag(self.run_id, name, value)
+        said = [RunTag(name, value) for name, value in tags.items()]
+        store.client().log_batch(self.run_id, params=parameters, tags=said)
         log_datasets(self.experiment)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
         if models:

@@ -1,0 +1,182 @@
+"""The store fails while a step works: what the step made reaches it all the same, at once or by `upload`."""
+
+import sqlite3
+import time
+from contextlib import closing
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from atma18.cache import OUTBOX, Cache
+from steps import doctor, upload
+from tests import proxy as faulty
+from tests import shared
+from tests.conftest import enter, forget_caller
+from tests.forked import Forked
+from tests.store import SHORT, all_runs, artifacts, call, newest, ran, refused, versions
+
+pytestmark = [pytest.mark.e2e, pytest.mark.fault]
+
+EPOCHS = ["--num_epochs=2", "--stage=first", "--folds=2"]
+METRICS = "runs/log-batch"
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        with shared.plain_server(folder) as server:
+            yield server
+
+
+@pytest.fixture
+def proxy(server, tmp_path, no_caller, monkeypatch):
+    """A proxy before the server; this test's own client goes to the server itself."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("ATMA18_CACHE", f"{tmp_path}/cache")
+    monkeypatch.chdir(tmp_path)
+    with faulty.before(server.uri) as proxy:
+        yield proxy
+
+
+def start(proxy, data, folder, *words, step="nn1", **environment):
+    environment |= {"MLFLOW_TRACKING_URI": proxy.uri}
+    return Forked(step, [f"--data={data}", *words], folder, environment)
+
+
+def curve(run, fold):
+    return [m.step for m in MlflowClient().get_metric_history(run.info.run_id, f"fold{fold}/train_mae_m")]
+
+
+def assert_whole(run):
+    assert run.info.status == "FINISHED"
+    assert [curve(run, fold) for fold in (0, 1)] == [[0, 1], [0, 1]]
+    assert {"train/seconds", "servable/size_mb", "oof/mae_m"} <= set(run.data.metrics)
+    assert [v.run_id for v in versions("nn1")].count(run.info.run_id) == 1
+
+
+def test_a_server_that_is_slow_answers_500_and_is_away_for_30_s_costs_time_alone(proxy, tiny_folder, tmp_path):
+    process = start(proxy, tiny_folder, tmp_path, *EPOCHS)
+    proxy.wait_for(METRICS, 2)
+    proxy.mode = "slow"
+    time.sleep(2)
+    proxy.mode = "500"
+    time.sleep(3)
+    proxy.mode = "away"
+    time.sleep(30)
+    proxy.mode = "pass"
+
+    process.finish()
+
+    modes = {mode for mode, _ in proxy.asked}
+    assert modes == {"pass", "slow", "500", "away"}, modes
+    assert_whole(newest("nn1"))
+    ran(call(doctor))
+
+
+def test_a_server_that_is_restarted_costs_time_alone(server, proxy, tiny_folder, tmp_path):
+    process = start(proxy, tiny_folder, tmp_path, *EPOCHS)
+    proxy.wait_for(METRICS, 2)
+    server.stop()
+    server.start()
+
+    process.finish()
+
+    assert_whole(newest("nn1"))
+    ran(call(doctor))
+
+
+def test_a_store_that_stays_away_is_given_the_result_later(proxy, tiny_folder, tmp_path, monkeypatch):
+    process = start(proxy, tiny_folder, tmp_path, *EPOCHS, **IMPATIENT)
+    proxy.wait_for(METRICS, 2)
+    proxy.mode = "away"
+
+    assert process.wait() == 1, process.said
+
+    assert "Traceback" not in process.said
+    assert "the store does not take what run" in process.said
+    assert "nn1: expected the store to take the result of run" in process.said
+    assert "-m steps.upload" in process.said
+    cut_off = all_runs()[-1]
+    place = Cache.open().place(OUTBOX, cut_off.info.run_id)
+    assert f"It is kept in {place}" in process.said
+    assert f"run {cut_off.info.run_id} stays open in the store" in process.said
+    assert cut_off.info.status == "RUNNING"
+    proxy.mode = "pass"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)  # the store that the result is for
+    told = refused(call(doctor))
+    assert f"run {cut_off.info.run_id}: its result is kept in {place}, and not in the store" in told
+    assert "found 1 things broken" in told
+
+    said = ran(call(upload))
+
+    assert f"nn1: uploaded run {cut_off.info.run_id}, which was kept here" in said
+    assert "1 results uploaded" in said
+    uploaded = newest("nn1")
+    assert uploaded.info.run_id == cut_off.info.run_id
+    assert_whole(uploaded)
+    assert not place.exists()
+    assert "nothing was kept for this store" in ran(call(upload))
+    ran(call(doctor))
+    assert_same_predictions(uploaded, straight(proxy, tiny_folder, tmp_path), tmp_path)
+
+
+def straight(proxy, data, folder):
+    """The run of the same command again, without a fault."""
+    start(proxy, data, folder, *EPOCHS).finish()
+    return newest("nn1")
+
+
+def assert_same_predictions(run, other, folder):
+    assert run.info.run_id != other.info.run_id
+    tables = []
+    for each in (run, other):
+        place = folder / each.info.run_id
+        place.mkdir()
+        MlflowClient().download_artifacts(each.info.run_id, "predictions/oof.parquet", str(place))
+        tables.append(pd.read_parquet(place / "predictions" / "oof.parquet"))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_main_delivers_what_was_kept_and_goes_on(proxy, tiny_folder, tmp_path):
+    words = [*SHORT, "--folds=2", "--nn1_backbone=lite0"]
+    process = start(proxy, tiny_folder, tmp_path, *words, step="main", **IMPATIENT)
+    proxy.wait_for(METRICS, 8)
+    proxy.mode = "away"
+    assert process.wait() == 1, process.said
+    [kept] = [entry for entry in Cache(tmp_path / "cache").entries() if entry.kind == OUTBOX]
+    proxy.mode = "pass"
+
+    said = start(proxy, tiny_folder, tmp_path, *words, step="main").finish()
+
+    assert f"uploaded run {kept.key}, which was kept here" in said
+    assert f"reused run {kept.key}" in said
+    assert "whole:" in Forked("doctor", ["--repair=true"], tmp_path, {"MLFLOW_TRACKING_URI": proxy.uri}).finish()
+
+
+@pytest.mark.parametrize("seconds", [30])
+def test_a_database_that_is_locked_for_longer_than_mlflow_waits_costs_time_alone(
+    tiny_folder, tmp_path, monkeypatch, seconds
+):
+    """MLflow waits 20 s for sqlite."""
+    enter(tmp_path, monkeypatch)
+    process = Forked("nn1", [f"--data={tiny_folder}", *EPOCHS], tmp_path)
+    database = tmp_path / "mlflow.db"
+    while not (tmp_path / "cache" / "checkpoints").exists():
+        assert process.process.is_alive(), process.said
+        time.sleep(0.02)
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+
+    said = process.finish()
+
+    assert "the store does not take what run" in said
+    assert "database is locked" in said
+    assert_whole(newest("nn1"))
+    assert (artifacts(newest("nn1")) / "manifest.json").is_file()
+    ran(call(doctor))
