@@ -3,21 +3,24 @@
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import torch
 from mlflow import MlflowClient
 
+from atma18 import tracking
 from steps import blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
 from tests.store import PROJECT
 
 COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload)
 """Imported here, once, and not in each process."""
 WRITES = (
-    "create_logged_model",
+    "_create_logged_model",
     "_create_model_version",
     "create_registered_model",
     "create_run",
@@ -34,6 +37,8 @@ WRITES = (
     "update_registered_model",
 )
 
+FILLER = "filler"
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.forked"])
 
@@ -41,13 +46,14 @@ _context.set_forkserver_preload(["tests.forked"])
 class Forked:
     """A step at work."""
 
-    def __init__(self, step, words, folder, environment=None, die_at=None):
-        """Start `step` with the store, the cache and the log in a folder.
+    def __init__(self, step, words, folder, environment=None, *, die_at=None, fill_at=None, logs=None):
+        """Start `step` with the store, the cache and, unless `logs` is another, the log in a folder.
 
-        `die_at` is the write to the store that it dies before: a method, and how many writes after its first call.
+        `die_at` is the write to the store that it dies before: a method, and how many writes after its first call;
+        `fill_at` the method at whose first call a disk gets full, and the folder of that disk.
         """
-        self.log = Path(folder) / f"{step}-{os.urandom(4).hex()}.log"
-        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at)
+        self.log = Path(logs or folder) / f"{step}-{os.urandom(4).hex()}.log"
+        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at, fill_at)
         self.process = _context.Process(target=_run, args=given)
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = str(PROJECT)  # the server that forks must find this file
@@ -75,12 +81,12 @@ class Forked:
         return self.said
 
 
-def _run(step, words, folder, log, environment, die_at):
+def _run(step, words, folder, log, environment, die_at, fill_at):
     with Path(log).open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in [name for name in os.environ if name.startswith("MLFLOW_") and "TELEMETRY" not in name]:
+    for name in [name for name in os.environ if name.startswith("MLFLOW_") and name not in tracking.QUIET]:
         os.environ.pop(name)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     os.environ["ATMA18_CACHE"] = f"{folder}/cache"
@@ -89,25 +95,38 @@ def _run(step, words, folder, log, environment, die_at):
     torch.set_num_threads(1)
     mlflow.set_tracking_uri(None)
     if die_at is not None:
-        _die_before(*die_at)
+        _before_writes(*die_at, _die)
+    if fill_at is not None:
+        _before_writes(fill_at[0], 0, lambda name: fill(fill_at[1]))
     sys.argv = [step]
     importlib.import_module(f"steps.{step}").main(words)
 
 
-def _die_before(name, count):
-    """Kill this process right before a write to the store."""
+def fill(folder, leave_bytes=0):
+    """Fill the disk of a folder."""
+    with (Path(folder) / FILLER).open("wb", buffering=0) as file, suppress(OSError):
+        while (left := shutil.disk_usage(folder).free - leave_bytes) > 0:
+            file.write(bytes(min(left, 1_000_000)))
+
+
+def _die(name):
+    print(f"killed before {name}", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before_writes(name, count, act):
+    """Do something right before a write to the store, once."""
     made = []
 
     def counted(method):
         def call(*args, **kwargs):
             if made or method.__name__ == name:
                 made.append(method.__name__)
-            if len(made) > count:
-                print(f"killed before {method.__name__}", flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
+            if len(made) == count + 1:
+                act(method.__name__)
             return method(*args, **kwargs)
 
         return call
 
-    for name in WRITES:
-        setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
+    for write in WRITES:
+        setattr(MlflowClient, write, counted(getattr(MlflowClient, write)))

@@ -5,6 +5,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from types import SimpleNamespace
@@ -12,10 +13,13 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
+from atma18 import blending
 from atma18.cache import CHECKPOINTS, Cache
+from atma18.tracking import runs
+from steps import blend, doctor, embed
 from tests.conftest import enter
 from tests.forked import Forked
-from tests.store import SHORT, STEPS, all_runs, newest, versions
+from tests.store import SHORT, STEPS, all_runs, artifacts, call, newest, ran, refused, versions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
@@ -115,7 +119,7 @@ def test_a_blend_that_is_killed_before_any_of_its_last_writes_leaves_a_whole_ver
     words, write, killed = words_of(store, "blend"), 0, []
     while True:
         before = finished()
-        process = Forked("blend", words, store.folder, die_at=("create_logged_model", write))
+        process = Forked("blend", words, store.folder, die_at=("_create_logged_model", write))
         if process.wait() == 0:
             break
         assert process.process.exitcode == -signal.SIGKILL, process.said
@@ -177,3 +181,79 @@ def test_eight_steps_that_start_at_once_on_no_database_at_all_finish(tiny_folder
     assert sorted(int(v.version) for v in versions("embed")) == list(range(1, 9))
     assert "whole: 8 runs, 8 versions, 1 aliases" in Forked("doctor", [], tmp_path).finish()
     assert newest("embed").info.status == "FINISHED"
+
+
+def test_an_upstream_that_is_deleted_while_a_step_works_is_found_before_anything_is_finished(store, monkeypatch):
+    ran(call(embed, *store.data))
+    upstream, known = newest("embed").info.run_id, len(versions("blend"))
+    fit = blending.fit
+
+    def fitted(*args):
+        MlflowClient().delete_run(upstream)
+        return fit(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("atma18.blending.fit", fitted)
+        said = refused(call(blend, *store.data, f"--inputs={upstream}"))
+
+    assert f"run {upstream}: expected a finished run, found a deleted one" in said
+    assert all_runs()[-1].info.status == "FAILED"
+    assert len(versions("blend")) == known
+    MlflowClient().restore_run(upstream)
+    ran(call(blend, *store.data, f"--inputs={upstream}"))
+    assert_sound(store, finished())
+
+
+def test_an_upstream_whose_files_go_while_a_step_works_is_named(store, monkeypatch):
+    upstream = newest("embed")
+    away = artifacts(upstream).with_name("away")
+    open_run_phase = runs.StepRun.open
+
+    def opened(run, config):
+        artifacts(upstream).rename(away)
+        open_run_phase(run, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.StepRun, "open", opened)
+        said = refused(call(blend, *store.data, f"--inputs={upstream.info.run_id}"))
+    away.rename(artifacts(upstream))
+
+    assert f"embed (run {upstream.info.run_id}): expected its files as they were when this step began" in said
+    assert all_runs()[-1].info.status == "FAILED"
+    ran(call(blend, *store.data, f"--inputs={upstream.info.run_id}"))
+    assert_sound(store, finished())
+
+
+def test_a_version_that_is_deleted_under_its_alias_is_made_again(store):
+    newest_version = max(versions("nn1"), key=lambda v: int(v.version))
+    MlflowClient().delete_model_version("atma18-nn1", newest_version.version)
+
+    said = refused(call(doctor))
+
+    assert f"run {newest_version.run_id}: finished and whole, but without a version of atma18-nn1" in said
+    main = Forked("main", [*store.data, *SHORT], store.folder)
+    assert "nn1: reused run" in main.finish()
+    assert_sound(store, finished())
+
+
+def test_drives_that_change_while_a_step_works_are_those_that_it_has_read(store, tiny_folder, tmp_path, monkeypatch):
+    folder = tmp_path / "drives"
+    shutil.copytree(tiny_folder, folder)
+    words, features, open_run_phase = [f"--data={folder}", "--folds=2"], folder / "test_features.csv", runs.StepRun.open
+    ran(call(embed, *words))
+    before = newest("embed").data.tags["atma18.data_sha256"]
+
+    def opened(run, config):
+        features.write_text(features.read_text().replace("drive", "park"))
+        image = next((folder / "images").glob("*/image_t.png"))
+        shutil.copyfile(image.with_name("image_t-1.0.png"), image)
+        open_run_phase(run, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.StepRun, "open", opened)
+        ran(call(embed, *words))
+
+    assert newest("embed").data.tags["atma18.data_sha256"] == before
+    ran(call(embed, *words))
+    assert newest("embed").data.tags["atma18.data_sha256"] != before
+    assert_sound(store, finished())

@@ -185,12 +185,28 @@ def step_run(
         outbox = Outbox(run_id, scratch)
         step = StepRun(identity, experiment, upstreams, run_id, parcel, outbox, store.command("upload", {}))
         registry.check_may_register(identity.step)
-        with step.phase("total", len(experiment.dataset.train)):
+        with _there(upstreams), step.phase("total", len(experiment.dataset.train)):
             step.open(config)
             yield step
         step.close()
     step.finished = open_run(run_id, experiment.cache)
     registry.register(step.finished)
+
+
+@contextmanager
+def _there(upstreams: Mapping[str, Upstream]) -> Iterator[None]:
+    """Say whose file it is that somebody has removed since it was checked."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        gone = Path(error.filename or "")
+        for name, upstream in upstreams.items():
+            if gone.is_relative_to(upstream.artifacts) or gone.is_relative_to(upstream.model):
+                raise ValueError(
+                    f"{name} (run {upstream.run_id}): expected its files as they were when this step began, found that "
+                    f"{gone} is gone: name another run, or run {upstream.step} again"
+                ) from error
+        raise
 
 
 def _address(identity: Identity, experiment: Experiment, run_id: str) -> Address:
