@@ -1,5 +1,6 @@
 """The file that MLflow executes when it loads a servable: rows of raw inputs in, waypoints out."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -35,4 +36,7 @@ class Waypoints(PythonModel):
         return answer(model_input, samples, self.servable.predict(samples))
 
 
+# MLflow has read this when it was imported, long before this file: it has to be told again.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+mlflow.telemetry.set_telemetry_client()  # type: ignore[no-untyped-call]
 mlflow.models.set_model(Waypoints())
