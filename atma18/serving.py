@@ -1,14 +1,17 @@
 """The file that MLflow executes when it loads a servable: rows of raw inputs in, waypoints out."""
 
+import os
+import sys
 from pathlib import Path
 
+import fastapi
 import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from atma18 import servable
+from atma18 import guard, servable
 from atma18.compute import Compute
 from atma18.requests import answer, parse
 
@@ -30,9 +33,15 @@ class Waypoints(PythonModel):
         """
         try:
             samples = parse(model_input, self.servable.sensors)
+            predicted_m = self.servable.predict(samples)
         except ValueError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        return answer(model_input, samples, self.servable.predict(samples))
+        return answer(model_input, samples, predicted_m)
 
 
+# MLflow has read this when it was imported, long before this file: it has to be told again.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+mlflow.telemetry.set_telemetry_client()  # type: ignore[no-untyped-call]
+if "mlflow.pyfunc.scoring_server.app" in sys.modules:  # it makes its server once it has loaded its model
+    fastapi.FastAPI = guard.Guarded  # type: ignore[misc]
 mlflow.models.set_model(Waypoints())

@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from atma18.cache import Cache, Entry, default_limit_bytes, default_root, surplus, unused_since
+from atma18.checkpoints import Checkpoints
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +62,61 @@ def test_a_new_cache_is_private_to_its_user(tmp_path):
     root = tmp_path / "a" / "b"
     Cache.open(root)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+@pytest.fixture
+def generous():
+    """A process that makes everything for everybody to read and write."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_to_others(root):
+    """The folders in a cache that others could look into; what lies in a closed one is out of their reach."""
+    found = [path for path in root.iterdir() if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    return [path.name for path in found]
+
+
+def use(cache):
+    """Let a cache make all that it ever makes: an entry, scratch, a place of work, and the list of what is held."""
+    cache.get("notes", "one", write("secret"))
+    with cache.scratch("scraps") as scratch, Checkpoints.open(cache, "key", "run", threads=1) as checkpoints:
+        scratch.mkdir()
+        checkpoints.save(0, {})
+
+
+def test_nobody_else_can_look_into_a_cache(tmp_path, generous):
+    root = tmp_path / "a" / "b" / "c"
+    use(Cache.open(root))
+
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (root, root.parent, root.parent.parent)] == [0o700] * 3
+    assert {path.name for path in root.iterdir()} == {".held", "notes", "scraps", "checkpoints"}
+    assert open_to_others(root) == []
+
+
+def test_nobody_else_can_look_into_the_folders_of_a_cache_that_was_open_before(tmp_path, generous):
+    root = tmp_path / "shared"
+    for name in (".held", "notes", "scraps", "checkpoints"):
+        (root / name).mkdir(parents=True)
+    root.chmod(0o755)
+
+    use(Cache.open(root))
+
+    assert stat.S_IMODE(root.stat().st_mode) == 0o755, "the folder itself is the user's to open"
+    assert open_to_others(root) == []
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "notes").mkdir(mode=0o755)
+
+    def not_ours(path, mode):
+        raise PermissionError(f"not the owner of {path}")
+
+    monkeypatch.setattr(Path, "chmod", not_ours)
+
+    with pytest.raises(ValueError, match=r"notes: expected the user's own folder .*: set ATMA18_CACHE to another"):
+        Cache.open(tmp_path).get("notes", "one", forbidden)
 
 
 def test_opening_a_cache_again_keeps_its_entries(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -80,12 +81,14 @@ class Cache:
     def open(cls, root: Path | None = None) -> "Cache":
         """Open the cache at `root`, or where the environment puts it; a new one is private to the user.
 
+        Of a folder that was there before only what the cache makes in it is private.
+
         Raises:
             ValueError: If no folder can be there, or the limit that the environment sets is no number above 0.
         """
         root = default_root(os.environ) if root is None else root.absolute()
         try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make(root)
         except OSError as error:
             raise ValueError(f"{root}: expected a folder for the cache ({error}): set {PLACE} to another") from error
         return cls(root, default_limit_bytes(os.environ))
@@ -128,7 +131,7 @@ class Cache:
         What is in it stays when the process dies, until somebody calls `forget`.
         """
         place, alone = self.place(kind, key), FileLock(lock_of(self.place(kind, key)))
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(place.parent)
         try:
             alone.acquire(timeout=0)
         except Timeout:
@@ -151,7 +154,7 @@ class Cache:
     def scratch(self, kind: str) -> Iterator[Path]:
         """Yield a path beside the entries of a kind; what is still there at the end is removed."""
         path = self.root / kind / f"{_MAKING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(path.parent)
         for left in self.leftovers(kind):
             self.discard(left)
         with locked(lock_of(path)):
@@ -210,7 +213,7 @@ class Cache:
     @contextmanager
     def _only_one(self, kind: str, key: str) -> Iterator[None]:
         lock = lock_of(self.place(kind, key))
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(lock.parent)
         with locked(lock, waiting_for=f"{kind}/{key}"):
             os.utime(lock)  # the entry is of use now
             try:
@@ -221,8 +224,25 @@ class Cache:
 
     @cached_property
     def _holding(self) -> Holding:
+        _make_private(self.root / _HELD)
         holders(self.root / _HELD)  # clears away the lists of processes that are gone
         return Holding(self.root / _HELD)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it that are not there, private to the user."""
+    for missing in reversed([found for found in (folder, *folder.parents) if not found.is_dir()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+
+
+def _make_private(folder: Path) -> None:
+    """See that a folder is there and private to the user, however it was before."""
+    _make(folder)
+    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        try:
+            folder.chmod(0o700)
+        except PermissionError as error:
+            raise ValueError(f"{folder}: expected the user's own folder ({error}): set {PLACE} to another") from error
 
 
 def _size_note(place: Path) -> Path:

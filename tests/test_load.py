@@ -1,0 +1,237 @@
+"""A served blend under load: many clients, most of them wrong, slow or gone, and every answer as for one alone."""
+
+import base64
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from atma18.dataset import Dataset
+from benchmarks.serving import request
+from steps import main
+from tests.conftest import enter, forget_caller
+from tests.server import free_port, wait_for
+from tests.store import BIN, SHORT, SYSTEM_PATH, call, ran
+
+pytestmark = pytest.mark.e2e
+
+CLIENTS, WARM_UP, REQUESTS = 8, 300, 2000
+LARGEST_GROWTH_MB = 25
+JSON = "application/json"
+PATH = "/invocations"
+FAST = ("--backbone=torchvision:shufflenet_v2_x0_5", "--folds=2")
+
+OUT_OF_HUNDRED = {"good": 15, "slow": 1, "gone while sending": 3, "gone before the answer": 2, "wrong": 78, "large": 1}
+
+
+@pytest.fixture(scope="module")
+def service(tiny_folder, tiny_cache, tmp_path_factory):
+    """A server of a quickly trained blend, and the requests for a few of its scenes."""
+    store, port = tmp_path_factory.mktemp("load"), free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        forget_caller(patch)
+        enter(store, patch)
+        ran(call(main, f"--data={tiny_folder}", *FAST, *SHORT))
+        environment = os.environ | {"PATH": f"{BIN}:{SYSTEM_PATH}", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    words = ["models", "serve", "-m", "models:/atma18-blend@candidate", "--env-manager", "local", "--port", str(port)]
+    log = store / "server.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words], cwd=store, env=environment, stdout=file, stderr=file
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", process)
+        yield SimpleNamespace(port=port, process=process, log=log, scenes=requests_of(tiny_folder, tiny_cache))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def requests_of(folder, cache):
+    """Requests of one, four and six samples."""
+    dataset = Dataset.open(str(folder), cache)
+    names = np.array([i.rsplit("_", 1)[0] for i in dataset.test.ids])
+    scenes = [np.flatnonzero(names == name) for name in np.unique(names)]
+    singles = [np.array([row]) for row in range(4)]
+    return [request(dataset.test.take(rows), dataset.folder) for rows in (*singles, *scenes)]
+
+
+def ask(service, body, content_type=JSON, method="POST", path=PATH):
+    """Return the status and the body of the answer."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=120)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def changed(body, column, value):
+    """The same request with another value in the first row."""
+    asked = json.loads(body)
+    split = asked["dataframe_split"]
+    split["data"][0][split["columns"].index(column)] = value
+    return json.dumps(asked).encode()
+
+
+def wrongs(body):
+    """What clients get wrong: how they ask, the status that it deserves, and words that the answer has to say."""
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n broken").decode()
+    small = json.loads(body)["dataframe_split"]
+    without = {"columns": small["columns"][1:], "data": [row[1:] for row in small["data"]]}
+    huge = body.replace(b'"data": [[', b'"data": [[' + b"9" * 5000 + b",", 1)
+    return {
+        "no JSON": ((b"scene",), 400, "valid JSON"),
+        "nothing": ((b"",), 400, "valid JSON"),
+        "cut short": ((body[: len(body) // 2],), 400, "valid JSON"),
+        "no UTF-8": ((b"\xff\xfe{",), 400, "valid JSON"),
+        "a list": ((b"[1, 2]",), 400, "dataframe_split"),
+        "no key": ((b"{}",), 400, "dataframe_split"),
+        "text for rows": ((b'{"dataframe_split": "rows"}',), 400, "must be a dictionary"),
+        "a missing column": ((json.dumps({"dataframe_split": without}).encode(),), 400, "missing inputs"),
+        "other columns": ((b'{"dataframe_records": [{"a": 1}]}',), 400, "missing inputs"),
+        "text for a speed": ((changed(body, "vEgo", "fast"),), 400, "vEgo"),
+        "an object for a speed": ((changed(body, "vEgo", {"a": 1}),), 400, "vEgo"),
+        "no number": ((changed(body, "vEgo", float("nan")),), 400, "expected finite signals"),
+        "no finite number": ((changed(body, "vEgo", float("inf")),), 400, "expected finite signals"),
+        "a speed beyond everything": ((changed(body, "vEgo", 1e308),), 400, "vEgo"),
+        "400 digits": ((changed(body, "vEgo", 10**400),), 400, "vEgo"),
+        "5,000 digits": ((huge,), 400, "4300 digits"),
+        "no ID": ((changed(body, "ID", 7),), 400, "expected an ID"),
+        "no base64": ((changed(body, "image_t", "abc"),), 400, "image_t"),
+        "a number for a frame": ((changed(body, "image_t", 3),), 400, "image_t"),
+        "a broken PNG": ((changed(body, "image_t-0.5", png),), 400, "image_t-0.5: expected a whole PNG image"),
+        "broken lights": ((changed(body, "traffic_lights", "{"),), 400, "traffic_lights: expected a JSON list"),
+        "deep lights": ((changed(body, "traffic_lights", "[" * 10_000),), 400, "traffic_lights: expected"),
+        "no such gear": ((changed(body, "gearShifter", "sixth"),), 400, "expected a gearShifter"),
+        "10,000 lists deep": ((b"[" * 10_000 + b"]" * 10_000,), 400, "recursion"),
+        "10,000 objects deep": ((b'{"a":' * 10_000 + b"1" + b"}" * 10_000,), 400, "recursion"),
+        "no content type": ((body, None), 415, "expected a content type"),
+        "another content type": ((body, "text/xml"), 415, "content types"),
+        "another charset": ((body, "application/json; charset=latin-1"), 415, "UTF-8"),
+        "no CSV": ((b'a,"b\n1,2,3', "text/csv"), 400, "CSV"),
+        "no Parquet": ((b"PAR1", "application/vnd.apache.parquet"), 400, "Parquet"),
+        "another method": ((b"", JSON, "GET"), 405, "Not Allowed"),
+        "another path": ((body, JSON, "POST", "/nothing"), 404, "Not Found"),
+    }
+
+
+def larges(body):
+    """64 MB that nobody asked for: numbers, and a frame."""
+    numbers, frame = b"[" + b"1," * 32_000_000 + b"1]", changed(body, "image_t", "A" * 64_000_000)
+    return {name: ((junk,), 413, "at most 16 MB, found 64.") for name, junk in (("numbers", numbers), ("frame", frame))}
+
+
+def refused_well(name, answer, status, said):
+    """Return what is not as it should be about a refusal: a status, and one line of JSON."""
+    found, text = answer
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError):
+        return [f"{name}: {found} {text[:500]!r}"]
+    fine = found == status and said in message and "\n" not in message and len(text) < 700
+    return [] if fine and b"Traceback" not in text else [f"{name}: {found} {text[:500]!r}"]
+
+
+def spoken(service, body, *, parts=1, pause_s=0.0, heard=1.0, listen=True, reset=False):
+    """Send a share of a request in parts by a socket of our own; return the answer unless we hang up."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
+    whole = f"{head}Connection: close\r\n\r\n".encode() + body
+    whole = whole[: int(len(whole) * heard)]
+    with socket.create_connection(("127.0.0.1", service.port), timeout=120) as connection:
+        for start in range(0, len(whole), -(-len(whole) // parts)):
+            connection.sendall(whole[start : start + -(-len(whole) // parts)])
+            time.sleep(pause_s)
+        if not listen:
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            return None
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), content
+
+
+class Clients:
+    """Clients of every kind, and what they have to complain of."""
+
+    def __init__(self, service, alone):
+        self.service, self.alone = service, alone
+        self.wrong = wrongs(service.scenes[-1])
+        self.large = larges(service.scenes[0])
+
+    def act(self, plan):
+        """Be one client; return its kind and its complaints."""
+        kind, number = plan
+        scene = number % len(self.alone)
+        body, alone = self.service.scenes[scene], self.alone[scene]
+        if kind == "good":
+            complaints = [] if ask(self.service, body) == alone else [f"scene {scene}: another answer than alone"]
+        elif kind == "slow":
+            heard = spoken(self.service, body, parts=6, pause_s=0.2)
+            complaints = [] if heard == alone else [f"scene {scene}, sent slowly: another answer than alone"]
+        elif kind.startswith("gone"):
+            spoken(self.service, body, heard=0.5 if "sending" in kind else 1.0, listen=False, reset=number % 2 == 0)
+            complaints = []
+        else:
+            cases = self.wrong if kind == "wrong" else self.large
+            name = list(cases)[number % len(cases)]
+            asked, status, said = cases[name]
+            complaints = refused_well(name, ask(self.service, *asked), status, said)
+        return kind, complaints
+
+    def act_together(self, plans):
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            done = list(clients.map(self.act, plans))
+        return Counter(kind for kind, _ in done), [text for _, complaints in done for text in complaints]
+
+
+def shuffled(requests, seed):
+    """Requests of all kinds, in their shares, in an order of chance; each has a number of its own among its kind."""
+    plans = [(kind, n) for kind, share in OUT_OF_HUNDRED.items() for n in range(share * requests // 100)]
+    random.Random(seed).shuffle(plans)
+    return plans
+
+
+def state_of(process):
+    """What the server and the processes that it started use: MB, open files and threads."""
+    time.sleep(2)  # until who has hung up is noticed
+    found = [process, *process.children(recursive=True)]
+    rss_mb = sum(p.memory_info().rss for p in found) / 1e6
+    return SimpleNamespace(
+        rss_mb=rss_mb, files=sum(p.num_fds() for p in found), threads=sum(p.num_threads() for p in found)
+    )
+
+
+def test_load_changes_no_answer_and_leaves_nothing_behind(service, capsys):
+    alone = [ask(service, body) for body in service.scenes]
+    assert {status for status, _ in alone} == {200}
+    clients, server = Clients(service, alone), psutil.Process(service.process.pid)
+    clients.act_together(shuffled(WARM_UP, seed=0))
+    before, started_s = state_of(server), time.perf_counter()
+
+    kinds, complaints = clients.act_together(shuffled(REQUESTS, seed=1))
+
+    took_s, after = time.perf_counter() - started_s, state_of(server)
+    with capsys.disabled():
+        print(f"\n{sum(kinds.values()):,} requests of {CLIENTS} clients in {took_s:.0f} s: {dict(kinds)}")
+        print(f"wrong answers: {len(complaints)}; RSS {before.rss_mb:.0f} MB before, {after.rss_mb:.0f} MB after")
+        print(f"files {before.files} -> {after.files}, threads {before.threads} -> {after.threads}")
+    assert complaints == []
+    assert after.rss_mb - before.rss_mb < LARGEST_GROWTH_MB
+    assert (after.files, after.threads) <= (before.files, before.threads)
+    assert [ask(service, body) for body in service.scenes] == alone
+    assert "Traceback" not in service.log.read_text()
