@@ -1,0 +1,49 @@
+"""CSV files that somebody else wrote become tables of text: every cell as it stands there."""
+
+import csv
+from io import StringIO
+
+import pandas as pd
+
+from atma18.schema import first_few, one_line, repeated
+
+MOST_BYTES = 2**28
+"""A dozen times the competition's training table: in memory a cell takes some ten times what it takes in a file."""
+_MOST_COLUMNS = 1000  # the competition's table has 30, and each column is an array of its own
+_LONGEST_CELL = 1000  # characters; the longest cell that is read is an ID
+
+
+def parse(content: bytes, where: str) -> pd.DataFrame:
+    """Read a table whose first line names the columns; `where` names it in messages.
+
+    Raises:
+        ValueError: If it is no CSV table in UTF-8, a column has no name of its own, or a row has not a cell for each.
+    """
+    rows = _rows(content, where)
+    names = rows[0] if rows else []
+    if not names or len(names) > _MOST_COLUMNS:
+        raise ValueError(f"{where}: expected a CSV table with 1 to {_MOST_COLUMNS} columns, found {len(names)}")
+    if again := repeated(name for name in names if name):
+        raise ValueError(f"{where}: expected each column once, found repeated: {first_few(again)}: keep one of each")
+    ragged = [f"row {i}: {len(row)}" for i, row in enumerate(rows) if len(row) != len(names)]
+    if ragged:
+        raise ValueError(f"{where}: expected {len(names)} cells in every row, found {first_few(ragged)}: mend them")
+    if long := [f"row {i}" for i, row in enumerate(rows) if max(map(len, row)) > _LONGEST_CELL]:
+        raise ValueError(
+            f"{where}: expected cells of at most {_LONGEST_CELL} characters, found longer ones in {first_few(long)}: "
+            "is a quote not closed?"
+        )
+    return pd.DataFrame(rows[1:], columns=names, dtype=str)
+
+
+def _rows(content: bytes, where: str) -> list[list[str]]:
+    """Return the cells of every line that is not empty."""
+    try:
+        text = content.decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError("a NUL")
+        return [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{where}: expected a CSV table in UTF-8, found something else ({one_line(str(error))})"
+        ) from error
