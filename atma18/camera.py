@@ -51,11 +51,7 @@ class Camera:
         """
         content = reading.read_bytes(path, path.parent.resolve() if root is None else root, _MOST_BYTES)
         try:
-            camera = strict_json.loads(content)
-        except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, found something else ({one_line(str(error))})") from error
-        try:
-            return cls._parse(camera)
+            return cls._parse(strict_json.loads(content))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from atma18.schema import one_line
+
 DEEPEST = 20
 """Lists and objects inside each other; a bundle's have nine. Python's own limit ends in a RecursionError."""
 
@@ -17,6 +19,8 @@ def loads(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
         value = json.loads(content.decode() if isinstance(content, bytes) else content, object_pairs_hook=_each_once)
     except RecursionError as error:
         raise _too_deep() from error
+    except ValueError as error:
+        raise ValueError(f"expected JSON in UTF-8, found something else ({one_line(str(error))})") from error
     level = [value]
     for _ in range(DEEPEST):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
@@ -32,7 +36,7 @@ def _inside(outer: dict[str, Any] | list[Any]) -> list[Any]:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("expected each key of an object once, found one repeated")
+        raise ValueError("a key of an object is repeated")
     return found
 
 

@@ -272,7 +272,9 @@ CAMERA = {
         pytest.param(json.dumps(CAMERA | {"position_m": ["\n"] * 3}), r"['\n'", id="newline"),
         pytest.param(json.dumps(CAMERA | {"position_m": [10**400, 0, 1]}), "position_m: expected finite", id="huge"),
         pytest.param(json.dumps(CAMERA | {"position_m": [{}, [[]], None]}), "position_m: expected", id="mixed"),
-        pytest.param(json.dumps(CAMERA)[:-1] + ', "position_m": [0, 0, 9]}', "each key of an object once", id="twice"),
+        pytest.param(
+            json.dumps(CAMERA)[:-1] + ', "position_m": [0, 0, 9]}', "a key of an object is repeated", id="twice"
+        ),
     ],
 )
 def test_a_camera_that_is_none_is_refused(tmp_path, text, said):

@@ -91,6 +91,9 @@ class CatboostModel:
         return cls(regressor), tuple(regressor.feature_names_)
 
 
+EngineError = catboost.CatBoostError
+"""What CatBoost's errors are; XGBoost's are ValueErrors."""
+
 Model = XgboostModel | CatboostModel
 MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}
 

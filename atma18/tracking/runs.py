@@ -20,9 +20,10 @@ from PIL import Image
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
 from atma18.experiment import Experiment
+from atma18.members import Member, Model
 from atma18.predictions import Predictions
 from atma18.schema import Samples
-from atma18.servable import Member, Model, Sensors
+from atma18.servable import Sensors
 from atma18.stopwatch import Phase
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
