@@ -69,8 +69,10 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - any type
     if origin is UnionType:
         return any(_fits(value, choice) for choice in inner)
     if origin is tuple:
-        kinds = inner[:1] * len(value) if inner[1:] == (...,) and isinstance(value, list) else inner
-        return isinstance(value, list) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+        if not isinstance(value, list | tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind if kind in (bool, int, str, NoneType) else True
