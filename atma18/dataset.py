@@ -30,6 +30,7 @@ from atma18.schema import (
     canonical_order,
     first_few,
     is_id,
+    one_line,
     repeated,
     shown,
     split_id,
@@ -75,9 +76,7 @@ class Dataset:
         Raises:
             ValueError: If the folder breaks the contract; the first offenders are named.
         """
-        if "://" in data:
-            raise ValueError(f"expected a dataset folder of this machine, or {DEMO}, found {data}: fetch it first")
-        folder = demo_folder(cache) if data == DEMO else Path(data).expanduser()
+        folder = demo_folder(cache) if data == DEMO else _named_folder(data)
         root = folder.resolve()
         tables = _read_tables(folder, root, test_alone=test_alone)
         ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
@@ -112,6 +111,24 @@ class Dataset:
             absent=signals.absent + (() if lights is not None else (LIGHTS,)),
             sha256=data_sha256(splits, hashes, targets, lights, own_camera and own_camera.to_json_dict()),
         )
+
+
+def _named_folder(data: str) -> Path:
+    """Return the folder that somebody named, whatever is there."""
+    if "://" in data:
+        raise ValueError(
+            f"expected a dataset folder of this machine, or {DEMO}, found {one_line(data)}: fetch it first"
+        )
+    try:
+        folder = Path(data).expanduser()
+        folder.lstat()
+    except FileNotFoundError:
+        pass  # said of the first file that is looked for
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
+        raise ValueError(f"expected a dataset folder, or {DEMO}, found {shown(data)}: name another") from error
+    if not data.isprintable():
+        raise ValueError(f"expected a dataset folder whose name can be printed, found {shown(data)}: rename it")
+    return folder
 
 
 def demo_folder(cache: Cache) -> Path:

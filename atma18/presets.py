@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from atma18.groups import Groups, check_groups
+from atma18.schema import shown
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual", "motion"]
@@ -55,7 +56,7 @@ def config_from_json(kind: type[C], values: Mapping[str, Any]) -> C:
         if is_dataclass(types.get(name)):
             return config_from_json(types[name], value)
         if not _fits(value, types.get(name)):
-            raise TypeError(f"expected {name} of type {types[name]}, found {value!r:.60}")
+            raise TypeError(f"expected {name} of type {types[name]}, found {shown(value)}")
         return tuple(revive("", item) for item in value) if isinstance(value, list) else value
 
     return kind(**{name: revive(name, value) for name, value in values.items()})
@@ -80,7 +81,7 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - any type
 
 def _require(valid: bool, expected: str, found: object) -> None:
     if not valid:
-        raise ValueError(f"expected {expected}, found {found!r}")
+        raise ValueError(f"expected {expected}, found {shown(found)}")
 
 
 def _require_per_metre(by_speed: bool, target: str) -> None:

@@ -112,8 +112,8 @@ def _signals(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def _number(value: object) -> float:
     """Return a number or a flag as a number; whatever else there is, as none."""
     try:
-        return float(value) if isinstance(value, int | float | np.number | np.bool_) else np.nan
-    except (OverflowError, TypeError):  # an integer beyond all numbers, and a complex one
+        return float(value) if isinstance(value, int | float | np.integer | np.floating | np.bool_) else np.nan
+    except OverflowError:  # an integer beyond all floats
         return np.nan
 
 
