@@ -5,16 +5,22 @@ import hashlib
 import json
 import os
 import shutil
+import struct
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from atma18 import backbones, embedding, members, servable, stacking
+from atma18 import backbones, embedding, members, requests, servable, stacking
 from atma18.blending import Blend
+from atma18.boosting import ubjson
 from atma18.bundle import Bundle
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
@@ -23,7 +29,9 @@ from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.servable import Sensors, predict_all
-from tests.fuzzing import damaged, hostile_texts, often, refusal
+from atma18.tracking import packaging, store
+from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal
+from tests.store import PROJECT, store_uri
 from tests.watching import outside, watched
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.usefixtures("one_thread", "small_backbone")]
@@ -460,3 +468,124 @@ def test_swapped_files_are_refused_where_the_digest_of_bundle_json_is_known(bund
     said = refusal(servable.load, bundle, "cpu", logged)
 
     assert f"expected the file that the model was logged with, of SHA-256 {logged}" in said
+
+
+@pytest.fixture
+def logged(bundles, tmp_path, monkeypatch):
+    """A served model and the folder of its bundle, in a store of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    store.client()
+    with mlflow.start_run():
+        model_id = packaging.log_model(bundles / "nn1", servable.load(bundles / "nn1", "cpu").sensors)
+    folder = Path(mlflow.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    return folder, folder / "artifacts" / "nn1"
+
+
+def test_a_model_is_served_with_the_bundle_that_it_was_logged_with_alone(logged, tiny):
+    folder, bundle = logged
+    request = requests.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
+    assert len(mlflow.pyfunc.load_model(str(folder)).predict(request)) == 2
+    rewrite(bundle, swap_folds)
+
+    assert "expected the file that the model was logged with" in refusal(mlflow.pyfunc.load_model, str(folder))
+
+
+def test_a_model_from_before_the_digest_was_kept_is_served(logged, tiny):
+    folder, _ = logged
+    path = folder / "MLmodel"
+    lines = path.read_text().splitlines()
+    older = [line for line in lines if line.strip() != "config:" and "bundle_sha256" not in line]
+    assert len(older) == len(lines) - 2
+    path.write_text("\n".join(older))
+
+    request = requests.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
+    assert len(mlflow.pyfunc.load_model(str(folder)).predict(request)) == 2
+
+
+# --- Boosters
+
+
+def largest_trees(bundle):
+    """The name of the file with the most nodes; some targets have trees without a split."""
+    files = [name for name in plain_of(bundle)["members"]["run-gbdt"]["files"] if name.endswith(".ubj")]
+    return max(files, key=lambda name: object_of(bundle, "run-gbdt", name).stat().st_size)
+
+
+def pointing(name, value):
+    """Overwrite the first node's number in an array of the first tree."""
+
+    def change(content):
+        start = content.index(name.encode() + b"[$l#L") + len(name) + 5 + 8
+        return content[:start] + struct.pack(">i", value) + content[start + 4 :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda content: b"", "cut short", id="empty"),
+        pytest.param(lambda content: content[:-9], "cut short", id="cut"),
+        pytest.param(lambda content: content + b"}", "more behind the end", id="more"),
+        pytest.param(lambda content: b"{L" + b"\xff" * 8, "cut short", id="endless name"),
+        pytest.param(lambda content: b"[#L" + b"\x7f" * 8, "cut short", id="endless list"),
+        pytest.param(lambda content: b"[#L\0\0\0\0\0\0\0\1" * 99, "too deep", id="deep"),
+        pytest.param(lambda content: b'{"learner": {}}', "no length", id="JSON"),
+        pytest.param(pointing("left_children", 10**9), "a node that there is not", id="child beyond the end"),
+        pytest.param(pointing("left_children", -7), "a node that there is not", id="child before the start"),
+        pytest.param(pointing("left_children", 0), "a node that there is not", id="root as a child"),
+        pytest.param(pointing("left_children", -1), "half a split", id="half a split"),
+        pytest.param(pointing("left_children", 2), "a circle", id="child of two"),
+        pytest.param(pointing("parents", 10**6), "a parent that there is not", id="parent beyond the end"),
+        pytest.param(pointing("parents", 1), "a parent that is another's", id="root with a parent"),
+        pytest.param(pointing("split_indices", 10**6), "a feature that there is not", id="feature beyond the end"),
+        pytest.param(lambda content: content.replace(b"\6gbtree", b"\6dart__"), "another kind", id="kind"),
+        pytest.param(lambda content: content.replace(b"num_class", b"num_clasz"), "'num_class'", id="key"),
+    ],
+)
+def test_trees_that_point_nowhere_are_refused_before_xgboost_reads_them(bundle, change, said):
+    name = largest_trees(bundle)
+    put(bundle, "run-gbdt", name, change(object_of(bundle, "run-gbdt", name).read_bytes()))
+
+    found = said_by(bundle)
+    assert "member 'run-gbdt'" in found
+    assert f"expected trees as XGBoost writes them, found something else ({said}" in found
+
+
+@often(300)
+@given(st.data())
+def test_whatever_is_in_a_file_of_trees_it_is_looked_through_or_refused(bundles, tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("trees") / "x.ubj"
+    whole = object_of(bundles / "gbdt", "run-gbdt", largest_trees(bundles / "gbdt")).read_bytes()
+    path.write_bytes(data.draw(damaged(whole) | st.binary()))
+
+    refusal(ubjson.check, path)
+
+
+DAMAGE = """
+import random, sys
+from pathlib import Path
+import numpy as np
+from atma18.boosting import Booster
+whole, place, count = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), int(sys.argv[3])
+row = np.zeros((1, len(Booster.load(Path(sys.argv[1])).feature_names)), np.float32)
+for seed in range(count):
+    rng, content = random.Random(seed), bytearray(whole)
+    for _ in range(rng.randint(1, 3)):
+        content[rng.randrange(len(content))] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
+    place.write_bytes(content)
+    try:
+        Booster.load(place).predict(row)
+    except ValueError:
+        pass
+"""
+
+
+def test_no_damage_to_a_file_of_trees_ends_the_process(bundles, tmp_path):
+    whole = object_of(bundles / "gbdt", "run-gbdt", largest_trees(bundles / "gbdt"))
+    words = [sys.executable, "-c", DAMAGE, str(whole), str(tmp_path / "x.ubj"), str(round(400 * FACTOR))]
+
+    child = subprocess.run(words, capture_output=True, text=True, cwd=PROJECT)
+
+    assert child.returncode == 0, child.stderr[-2000:]
