@@ -74,9 +74,16 @@ def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 def shown(value: object) -> str:
     """Quote what somebody gave, for a message: on one line, and no more of it than tells what it is."""
     if not isinstance(value, str):
-        return one_line(repr(value), _LONGEST_QUOTE)
+        return one_line(_spelt(value), _LONGEST_QUOTE)
     length = f"… ({len(value):,} characters)" if len(value) > _LONGEST_QUOTE else ""
     return repr(value[:_LONGEST_QUOTE]) + length
+
+
+def _spelt(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python spells, or lists in lists in lists
+        return f"a strange {type(value).__name__}"
 
 
 def first_few(items: Iterable[object], limit: int = 3) -> str:

@@ -475,6 +475,7 @@ def logged(bundles, tmp_path, monkeypatch):
     """A served model and the folder of its bundle, in a store of its own."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # MLflow puts the model's code into it
     store.client()
     with mlflow.start_run():
         model_id = packaging.log_model(bundles / "nn1", servable.load(bundles / "nn1", "cpu").sensors)

@@ -43,6 +43,7 @@ def test_a_text_in_a_message_stays_on_its_line_and_is_cut(text):
 
 def test_a_short_text_is_quoted_whole_and_a_long_one_says_how_long_it_is():
     assert shown("a'b\n") == '"a\'b\\n"'
+    assert shown(10**5000) == "a strange int"
     assert shown("x" * 1000) == f"'{'x' * 60}'… (1,000 characters)"
 
 
