@@ -19,31 +19,33 @@ def parse(content: bytes, where: str) -> pd.DataFrame:
     Raises:
         ValueError: If it is no CSV table in UTF-8, a column has no name of its own, or a row has not a cell for each.
     """
-    rows = _rows(content, where)
-    names = rows[0] if rows else []
-    if not names or len(names) > _MOST_COLUMNS:
-        raise ValueError(f"{where}: expected a CSV table with 1 to {_MOST_COLUMNS} columns, found {len(names)}")
-    if again := repeated(name for name in names if name):
-        raise ValueError(f"{where}: expected each column once, found repeated: {first_few(again)}: keep one of each")
-    ragged = [f"row {i}: {len(row)}" for i, row in enumerate(rows) if len(row) != len(names)]
-    if ragged:
-        raise ValueError(f"{where}: expected {len(names)} cells in every row, found {first_few(ragged)}: mend them")
-    if long := [f"row {i}" for i, row in enumerate(rows) if max(map(len, row)) > _LONGEST_CELL]:
-        raise ValueError(
-            f"{where}: expected cells of at most {_LONGEST_CELL} characters, found longer ones in {first_few(long)}: "
-            "is a quote not closed?"
-        )
-    return pd.DataFrame(rows[1:], columns=names, dtype=str)
-
-
-def _rows(content: bytes, where: str) -> list[list[str]]:
-    """Return the cells of every line that is not empty."""
     try:
-        text = content.decode("utf-8-sig")
-        if "\0" in text:
-            raise ValueError("a NUL")
-        return [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
+        names, *rows = _rows(content)
     except (ValueError, csv.Error) as error:
         raise ValueError(
             f"{where}: expected a CSV table in UTF-8, found something else ({one_line(str(error))})"
         ) from error
+    if again := repeated(name for name in names if name):
+        raise ValueError(f"{where}: expected each column once, found repeated: {first_few(again)}: keep one of each")
+    if long := [f"row {i}" for i, row in enumerate([names, *rows]) if max(map(len, row)) > _LONGEST_CELL]:
+        raise ValueError(
+            f"{where}: expected cells of at most {_LONGEST_CELL} characters, found longer ones in {first_few(long)}: "
+            "is a quote not closed?"
+        )
+    return pd.DataFrame(rows, columns=names, dtype=str)
+
+
+def _rows(content: bytes) -> list[list[str]]:
+    """Return the cells of every line that is not empty, as many as the first one has."""
+    text = content.decode("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("a NUL")
+    rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
+    if not rows:
+        raise ValueError("no columns")
+    width = len(rows[0])
+    if width > _MOST_COLUMNS:
+        raise ValueError(f"{width} columns, more than {_MOST_COLUMNS}")
+    if ragged := [f"row {i}: {len(row)}" for i, row in enumerate(rows) if len(row) != width]:
+        raise ValueError(f"{width} columns, and other cells in {first_few(ragged)}")
+    return rows

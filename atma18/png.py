@@ -32,17 +32,17 @@ def picture_of(content: bytes) -> Picture:
             or an end.
     """
     if not content.startswith(_SIGNATURE):
-        raise ValueError("no signature of a PNG")
+        raise ValueError("none")
     chunks = [(kind, data) for kind, data in _chunks(content) if kind in _PICTURE]
     kinds = list(dict.fromkeys(kind for kind, _ in chunks))
     header = chunks[0][1] if kinds[0] == b"IHDR" else b""
     if len(header) != 13 or [kind for kind, _ in chunks].count(b"IHDR") != 1:
-        raise ValueError("no header, or several")
+        raise ValueError("something else (no header, or several)")
     width_px, height_px, bits, colours = struct.unpack(">IIBB", header[:10])
     if kinds not in ([b"IHDR", b"IDAT", b"IEND"], [b"IHDR", b"PLTE", b"IDAT", b"IEND"]):
-        raise ValueError("parts missing or out of order")
+        raise ValueError("something else (parts missing or out of order)")
     if colours == _PALETTE_COLOURS and b"PLTE" not in kinds:
-        raise ValueError("no palette")
+        raise ValueError("something else (no palette)")
     return Picture((width_px, height_px), bits, _SIGNATURE + b"".join(_packed(*chunk) for chunk in chunks))
 
 
@@ -51,11 +51,11 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     place, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         if place + 12 > len(content):
-            raise ValueError("cut short")
+            raise ValueError("something else (cut short)")
         length, kind = struct.unpack(">I4s", content[place : place + 8])
         data, checksum = content[place + 8 : place + 8 + length], content[place + 8 + length : place + 12 + length]
         if checksum != _checksum(kind, data):
-            raise ValueError("cut short or changed")
+            raise ValueError("something else (cut short or changed)")
         yield kind, data
         place += 12 + length
 

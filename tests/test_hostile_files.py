@@ -132,7 +132,11 @@ def test_a_palette_with_transparent_colours_is_read_without_a_warning():
         ),
         pytest.param(SIGNATURE + header(0, 0) + IDAT + IEND, "found 0 x 0", id="empty"),
         pytest.param(SIGNATURE + header(bits=16) + IDAT + IEND, "8 bits per channel, found 16", id="16 bits"),
-        pytest.param(SIGNATURE + header(colours=3) + IDAT + IEND, "whole PNG image, found no palette", id="palette"),
+        pytest.param(
+            SIGNATURE + header(colours=3) + IDAT + IEND,
+            "whole PNG image, found something else (no palette)",
+            id="palette",
+        ),
         pytest.param(
             SIGNATURE + header() + IDAT + chunk(b"PLTE", bytes(3)) + IEND, "parts missing or out of order", id="order"
         ),
@@ -298,11 +302,17 @@ def test_whatever_a_camera_says_it_is_read_or_refused(tmp_path, key, value, othe
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param(b"", "1 to 1000 columns, found 0", id="empty"),
-        pytest.param(b"\n\n\n", "1 to 1000 columns, found 0", id="empty lines"),
-        pytest.param(b",".join([b"a"] * 100_000), "1 to 1000 columns, found 100000", id="100,000 columns"),
+        pytest.param(b"", "CSV table in UTF-8, found something else (no columns)", id="empty"),
+        pytest.param(b"\n\n\n", "CSV table in UTF-8, found something else (no columns)", id="empty lines"),
+        pytest.param(
+            b",".join([b"a"] * 100_000), "found something else (100000 columns, more than 1000)", id="100,000 columns"
+        ),
         pytest.param(b"a,a\n1,2", "each column once, found repeated: a:", id="twice"),
-        pytest.param(b"a,b\n1,2\n3\n4,5,6", "2 cells in every row, found row 2: 1, row 3: 3: mend", id="ragged"),
+        pytest.param(
+            b"a,b\n1,2\n3\n4,5,6",
+            "found something else (2 columns, and other cells in row 2: 1, row 3: 3)",
+            id="ragged",
+        ),
         pytest.param(b"a,b\n1,\0", "found something else (a NUL)", id="NUL"),
         pytest.param(b'a,b\n1,"2\n3,4', "found something else (unexpected end of data)", id="quote not closed"),
         pytest.param(b'a,b\n1,"2"3\n', "found something else", id="quote inside"),
