@@ -1,14 +1,15 @@
 """Where a point of the road appears in a frame, and which point of the road a pixel shows."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, first_few
+from atma18 import reading, strict_json
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, first_few, one_line, shown
 
+_MOST_BYTES = 2**16  # four keys with 15 numbers, and room for comments
 _KEYS = ("intrinsics_px", "image_size_px", "position_m", "height_above_road_m")
 
 
@@ -38,16 +39,19 @@ class Camera:
         _check("height_above_road_m above 0", self.height_above_road_m, 0 < self.height_above_road_m < np.inf)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, root: Path | None = None) -> Self:
         """Read a `camera.json`; keys beyond the four that are needed are ignored.
+
+        Args:
+            path: of the file.
+            root: the folder, resolved, that no link may leave; None for the one that holds the file.
 
         Raises:
             ValueError: If the file is not a camera; the message names the file, what was expected and what was found.
         """
+        content = reading.read_bytes(path, path.parent.resolve() if root is None else root, _MOST_BYTES)
         try:
-            return cls._parse(json.loads(path.read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: expected JSON, found something else ({error})") from error
+            return cls._parse(strict_json.loads(content))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -111,7 +115,7 @@ class Camera:
 
 def _check(expected: str, found: object, valid: bool) -> None:
     if not valid:
-        raise ValueError(f"expected {expected}, found {found}")
+        raise ValueError(f"expected {expected}, found {one_line(str(found))}")
 
 
 def _numbers(camera: dict[str, Any], key: str, shape: tuple[int, ...]) -> FloatArray:
@@ -120,7 +124,7 @@ def _numbers(camera: dict[str, Any], key: str, shape: tuple[int, ...]) -> FloatA
     except ValueError:  # a ragged list
         numbers = np.empty(0)
     if numbers.dtype.kind not in "iuf" or numbers.shape != shape or not np.isfinite(numbers).all():
-        raise ValueError(f"{key}: expected finite numbers of shape {shape}, found {camera[key]!r}")
+        raise ValueError(f"{key}: expected finite numbers of shape {shape}, found {shown(camera[key])}")
     return numbers.astype(np.float64)
 
 

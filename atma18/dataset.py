@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import frames, simulate
+from atma18 import csv_tables, frames, reading, simulate
 from atma18.cache import Cache
 from atma18.camera import COMPETITION_CAMERA, Camera
 from atma18.digests import data_sha256
@@ -20,6 +20,7 @@ from atma18.schema import (
     FLAG_SIGNALS,
     GEAR,
     GEARS,
+    LARGEST_SIGNAL,
     SPLITS,
     TARGETS,
     FloatArray,
@@ -29,7 +30,9 @@ from atma18.schema import (
     canonical_order,
     first_few,
     is_id,
+    one_line,
     repeated,
+    shown,
     split_id,
 )
 
@@ -38,7 +41,6 @@ CAMERA = "camera.json"
 LIGHTS = "traffic_lights"
 _FLAGS = {"True": 1.0, "true": 1.0, "1": 1.0, "1.0": 1.0, "False": 0.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_LARGEST = 1e6  # no speed, angle, torque or distance in three seconds is larger in any unit
 _EMPTY = frozenset({"", "nan", "NaN", "NA", "null", "None"})
 
 
@@ -74,20 +76,20 @@ class Dataset:
         Raises:
             ValueError: If the folder breaks the contract; the first offenders are named.
         """
-        if "://" in data:
-            raise ValueError(f"expected a dataset folder of this machine, or {DEMO}, found {data}: fetch it first")
-        folder = demo_folder(cache) if data == DEMO else Path(data).expanduser()
-        tables = _read_tables(folder, test_alone=test_alone)
+        folder = demo_folder(cache) if data == DEMO else _named_folder(data)
+        root = folder.resolve()
+        tables = _read_tables(folder, root, test_alone=test_alone)
         ids = {split: _checked_ids(folder, split, table) for split, table in tables.items()}
         _check_apart(ids)
         signals = _Signals.parse(folder, tables)
-        has_lights = _is_there(folder / LIGHTS, Path.is_dir, "a folder")
-        lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]]) if has_lights else None
+        has_lights = _is_there(folder / LIGHTS, root, Path.is_dir, "a folder")
+        lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]], root) if has_lights else None
+        reading.check_link(folder / "images", root)
         splits, hashes = {}, {}
         for split in SPLITS:
             order = canonical_order(ids[split])
             ordered = ids[split][order]
-            store = frames.open_store(folder / "images", ordered, cache, verify=verify)
+            store = frames.open_store(folder / "images", ordered, cache, verify=verify, root=root)
             hashes[split] = store.sha256
             splits[split] = Samples(
                 ids=ordered,
@@ -97,7 +99,8 @@ class Dataset:
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
-        own_camera = Camera.read(folder / CAMERA) if _is_there(folder / CAMERA, Path.is_file, "a file") else None
+        has_camera = _is_there(folder / CAMERA, root, Path.is_file, "a file")
+        own_camera = Camera.read(folder / CAMERA, root) if has_camera else None
         return cls(
             folder=folder,
             train=splits["train"],
@@ -110,35 +113,55 @@ class Dataset:
         )
 
 
+def _named_folder(data: str) -> Path:
+    """Return the folder that somebody named, whatever is there."""
+    if "://" in data:
+        raise ValueError(
+            f"expected a dataset folder of this machine, or {DEMO}, found {one_line(data)}: fetch it first"
+        )
+    try:
+        folder = Path(data).expanduser()
+        folder.lstat()
+    except FileNotFoundError:
+        pass  # said of the first file that is looked for
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
+        raise ValueError(f"expected a dataset folder, or {DEMO}, found {shown(data)}: name another") from error
+    if not data.isprintable():
+        raise ValueError(f"expected a dataset folder whose name can be printed, found {shown(data)}: rename it")
+    return folder
+
+
 def demo_folder(cache: Cache) -> Path:
     """Return the simulated demo drives, made on first use and again whenever the simulator changes."""
     return cache.get("demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO))
 
 
-def _is_there(path: Path, is_right: Callable[[Path], bool], what: str) -> bool:
+def _is_there(path: Path, root: Path, is_right: Callable[[Path], bool], what: str) -> bool:
     """Say whether something optional is there; something else under its name, or a dead link, is an error."""
+    reading.check_link(path, root)
     if not is_right(path) and (path.exists() or path.is_symlink()):
         raise ValueError(f"{path}: expected {what} or nothing, found something else: mend or remove it")
     return is_right(path)
 
 
-def _read_tables(folder: Path, *, test_alone: bool) -> dict[str, pd.DataFrame]:
+def _read_tables(folder: Path, root: Path, *, test_alone: bool) -> dict[str, pd.DataFrame]:
     """Read the table of each split; of a training table that may be missing, the columns without a row."""
     test, train = (folder / f"{split}_features.csv" for split in SPLITS)
-    tested = _read_table(test)
-    if test_alone and not _is_there(train, Path.is_file, "a file"):
+    tested = _read_table(test, root)
+    if test_alone and not _is_there(train, root, Path.is_file, "a file"):
         columns = dict.fromkeys([*tested.columns, *TARGETS])
         return {"test": tested, "train": pd.DataFrame(columns=list(columns), dtype=str)}
-    return {"test": tested, "train": _read_table(train)}
+    return {"test": tested, "train": _read_table(train, root)}
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
+def _read_table(path: Path, root: Path) -> pd.DataFrame:
+    reading.check_link(path, root)
+    if not path.exists():
         raise ValueError(
             f"{path}: expected this file in the dataset folder, found none: name a folder in the competition's layout, "
             f"or {DEMO}"
         )
-    table = _read_csv(path)
+    table = csv_tables.parse(reading.read_bytes(path, root, csv_tables.MOST_BYTES), str(path))
     wanted = ["ID", ALWAYS_PRESENT] + (list(TARGETS) if path.name.startswith("train") else [])
     missing = [name for name in wanted if name not in table.columns]
     if missing:
@@ -150,33 +173,17 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read every cell as text.
-
-    Raises:
-        ValueError: If the file is no CSV table in which each column has a name of its own.
-    """
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, header=None)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a CSV table in UTF-8, found something else ({error})") from error
-    names = rows.iloc[0].tolist()
-    if again := repeated([name for name in names if name]):
-        raise ValueError(f"{path}: expected each column once, found repeated: {first_few(again)}: keep one of each")
-    return rows[1:].set_axis(names, axis=1).reset_index(drop=True)
-
-
 def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
-    ids = table["ID"].to_numpy(dtype=np.str_)
+    ids = table["ID"].tolist()
     path = folder / f"{split}_features.csv"
-    if wrong := [repr(sample_id) for sample_id in ids.tolist() if not is_id(sample_id)]:
+    if wrong := [shown(given) for given in ids if not is_id(given)]:
         raise ValueError(
             f"{path}: expected IDs like <scene>_<decisecond>, for example 0a7d_320 (letters, digits, - and _ name a "
             f"scene, and a whole number without leading zeros the time), found {first_few(wrong)}: rename these samples"
         )
     if again := repeated(ids):
         raise ValueError(f"{path}: expected each ID once, found repeated: {first_few(again)}: keep one row of each")
-    return ids
+    return np.array(ids, dtype=np.str_)  # which would drop NULs at the end of what was not checked before
 
 
 def _check_apart(ids: dict[str, StrArray]) -> None:
@@ -238,24 +245,23 @@ def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
     values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
-        found = [f"{sample_id} = {text!r}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
-        expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{_LARGEST:.0e}"
+        found = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
+        expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{LARGEST_SIGNAL:.0e}"
         raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}: mend or drop these rows")
     return values
 
 
 def _number(text: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text.strip()) else np.nan
-    return value if abs(value) <= _LARGEST else np.nan
+    return value if abs(value) <= LARGEST_SIGNAL else np.nan
 
 
 def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
-    gear = table[GEAR].to_numpy(dtype=np.str_)
-    unknown = sorted(set(gear.tolist()) - set(GEARS))
+    unknown = sorted(set(table[GEAR].tolist()) - set(GEARS))
     if unknown:
         path = folder / f"{split}_features.csv"
         raise ValueError(f"{path}: expected a {GEAR} of {', '.join(GEARS)}, found {first_few(unknown)}: rename them")
-    return gear
+    return table[GEAR].to_numpy(dtype=np.str_)
 
 
 def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:

@@ -15,7 +15,7 @@ from atma18.folds import Folds, make_folds
 from atma18.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.metrics import in_fold_median
 from atma18.presets import PRESETS, Preset
-from atma18.schema import FloatArray
+from atma18.schema import FloatArray, shown
 
 PRESET = "preset"
 """The word for an option that is left to the preset."""
@@ -67,7 +67,7 @@ class Experiment:
             ValueError: If the data break the contract or the folds do not fit them.
         """
         if preset not in PRESETS:
-            raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {preset!r}")
+            raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {shown(preset)}")
         dataset = Dataset.open(data, cache, verify=verify)
         if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
             count = PRESETS[preset].folds if folds == PRESET else int(folds)

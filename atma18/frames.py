@@ -4,13 +4,15 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from atma18 import memmaps, reading
 from atma18.cache import Cache
+from atma18.png import picture_of
 from atma18.progress import progress
 from atma18.schema import (
     FRAME_FILES,
@@ -20,12 +22,15 @@ from atma18.schema import (
     StrArray,
     UInt8Array,
     first_few,
+    one_line,
 )
 
 _SAMPLES_PER_TASK = 64
 _LAYOUT = b"pixel, frame, colour"
 """How frames lie in the store: as nets read them, so that a batch is a copy of whole rows. Part of every key."""
-_EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
+MOST_BYTES = 2**18
+"""Eight times what 128 x 64 pixels take with transparency and without compression: a decoder reads the whole file."""
+_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -38,33 +43,39 @@ class FrameStore:
     """(N, 3, 32) digest of each frame's RGB bytes."""
 
 
-def decode(png: Path | IO[bytes], where: str) -> UInt8Array:
+def decode(png: bytes, where: str) -> UInt8Array:
     """Read one frame; `where` names it in messages.
 
     Returns:
         (64, 128, 3) RGB.
 
     Raises:
-        ValueError: If the file is no image or has another size.
+        ValueError: If it is no image or has another size.
     """
     expected_px = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
+    if len(png) > MOST_BYTES:
+        raise ValueError(f"{where}: expected a PNG image of at most {MOST_BYTES:,} bytes, found {len(png):,}")
     try:
-        with Image.open(png, formats=["PNG"]) as image:
-            size_px, mode = image.size, image.mode
-            pixels = np.asarray(image.convert("RGB")) if size_px == expected_px else None
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{where}: expected a whole PNG image, found none") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{where}: expected a whole PNG image, found something else ({error})") from error
-    if mode not in _EIGHT_BIT_MODES:
-        raise ValueError(f"{where}: expected an image of 8 bits per channel, found Pillow's mode {mode}")
-    if pixels is None:
-        expected, found = (f"{width} x {height}" for width, height in (expected_px, size_px))
+        picture = picture_of(png)
+    except ValueError as error:
+        raise ValueError(f"{where}: expected a whole PNG image, found {error}") from error
+    if picture.size_px != expected_px:
+        expected, found = (f"{width} x {height}" for width, height in (expected_px, picture.size_px))
         raise ValueError(f"{where}: expected a frame of {expected} px, found {found}")
-    return pixels
+    if picture.bits > _BITS:
+        raise ValueError(f"{where}: expected an image of {_BITS} bits per channel, found {picture.bits}")
+    try:
+        with Image.open(BytesIO(picture.content), formats=["PNG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected a whole PNG image, found something else ({one_line(str(error))})"
+        ) from error
 
 
-def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = False) -> FrameStore:
+def open_store(
+    images: Path, ids: StrArray, cache: Cache, *, verify: bool = False, root: Path | None = None
+) -> FrameStore:
     """Open the frames of these samples, decoding the PNG files only if they were never decoded or have changed.
 
     Args:
@@ -72,19 +83,24 @@ def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = Fals
         ids: (N,) the samples, in the order of the result.
         cache: where the decoded frames are kept.
         verify: decode every file even if its size, time of change and inode are known.
+        root: the folder, resolved, that no link inside `images` may leave; None for `images` itself.
 
     Raises:
-        ValueError: If a file is missing or is no frame; the first ones are named.
+        ValueError: If a file is missing, is no frame, is a link that leaves `root`, or changes while it is read; the
+            first ones are named.
     """
-    seen = "frames-seen", _stat_key(images, ids)
+    source = _Source(images, ids, images.resolve() if root is None else root)
+    seen = "frames-seen", source.stat_key()
     if verify:
         cache.forget(*seen)
-    content_key = cache.get(
-        *seen, lambda path: path.write_text(_decode_and_keep(images, ids, cache, replace=verify))
-    ).read_text()
+
+    def decode_and_note(path: Path) -> None:
+        path.write_text(_decode_and_keep(source, seen[1], cache, replace=verify))
+
+    content_key = cache.get(*seen, decode_and_note).read_text()
 
     def decode_again(path: Path) -> None:
-        if _decode_all(images, ids, path) != content_key:
+        if _decode_all(source, seen[1], path) != content_key:
             raise ValueError(
                 f"{images}: expected the frames of the last time, for no file has another size, time or inode, "
                 "found others: read them all with verify=true"
@@ -95,50 +111,72 @@ def open_store(images: Path, ids: StrArray, cache: Cache, *, verify: bool = Fals
     return FrameStore(FrameRows.frames_first(pixels), np.load(folder / "sha256.npy"))
 
 
-def _stat_key(images: Path, ids: StrArray) -> str:
-    """Digest what the file system says of every frame; a missing file is an error."""
-    digest = hashlib.sha256(_LAYOUT + str(images.resolve()).encode())
-    missing: list[str] = []
-    for sample_id in ids.tolist():
-        for name in FRAME_FILES:
-            try:
-                stat = os.stat(f"{images}/{sample_id}/{name}")  # noqa: PTH116 - a Path each would take as long again
-            except OSError:
-                missing.append(f"{sample_id}/{name}")
-                continue
-            digest.update(f"{sample_id}/{name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}\n".encode())
-    if missing:
-        raise ValueError(
-            f"{images}: expected {len(ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}: add them"
-        )
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class _Source:
+    """Where the PNG files of N samples lie."""
+
+    images: Path
+    ids: StrArray
+    root: Path
+    """What no link may leave, resolved."""
+
+    def stat_key(self) -> str:
+        """Digest what the file system says of every frame; a missing file is an error, as is a link that leaves."""
+        digest = hashlib.sha256(_LAYOUT + str(self.images.resolve()).encode())
+        missing: list[str] = []
+        for sample_id in self.ids.tolist():
+            folder = f"{self.images}/{sample_id}"
+            reading.check_link(folder, self.root)
+            for name in FRAME_FILES:
+                try:
+                    found = reading.stat_inside(f"{folder}/{name}", self.root)
+                except OSError:
+                    missing.append(f"{sample_id}/{name}")
+                    continue
+                reading.check_plain(f"{folder}/{name}", found)
+                digest.update(f"{sample_id}/{name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}\n".encode())
+        if missing:
+            raise ValueError(
+                f"{self.images}: expected {len(self.ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}: "
+                "add them"
+            )
+        return digest.hexdigest()
+
+    def check_unchanged(self, stat_key: str) -> None:
+        """Refuse files of which the file system says something else by now."""
+        if self.stat_key() != stat_key:
+            raise ValueError(
+                f"{self.images}: expected frames that stay as they are, found some that changed while they were read: "
+                "run again when nobody writes there"
+            )
 
 
-def _decode_and_keep(images: Path, ids: StrArray, cache: Cache, *, replace: bool) -> str:
+def _decode_and_keep(source: _Source, stat_key: str, cache: Cache, *, replace: bool) -> str:
     """Decode every frame into the cache and return the content's key; `replace` trusts nothing that is there."""
     with cache.scratch("frames") as scratch:
-        content_key = _decode_all(images, ids, scratch)
+        content_key = _decode_all(source, stat_key, scratch)
         if replace:
             cache.forget("frames", content_key)
         cache.keep(scratch, "frames", content_key)
     return content_key
 
 
-def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
-    """Decode every frame into a new folder and return the content's key."""
+def _decode_all(source: _Source, stat_key: str, folder: Path) -> str:
+    """Decode every frame into a new folder and return the content's key; `stat_key` is what they were found with."""
+    ids = source.ids
     folder.mkdir()
     shape = (len(ids), FRAME_HEIGHT_PX, FRAME_WIDTH_PX, len(FRAME_FILES), 3)
-    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pixels = memmaps.create(folder / "pixels.npy", np.uint8, shape)
     sha256 = np.zeros((len(ids), len(FRAME_FILES), hashlib.sha256().digest_size), np.uint8)
 
     def decode_rows(start: int) -> list[str]:
         refused = []
         for row in range(start, min(start + _SAMPLES_PER_TASK, len(ids))):
             for column, name in enumerate(FRAME_FILES):
-                path = images / str(ids[row]) / name
+                path = source.images / str(ids[row]) / name
                 try:
-                    frame = decode(path, str(path))
-                except ValueError as error:
+                    frame = decode(reading.read_bytes(path, source.root, MOST_BYTES), str(path))
+                except (ValueError, FileNotFoundError) as error:
                     refused.append(str(error))
                     continue
                 pixels[row, :, :, column] = frame
@@ -155,6 +193,7 @@ def _decode_all(images: Path, ids: StrArray, folder: Path) -> str:
         for start, found in zip(starts, pool.map(decode_rows, starts), strict=True):
             refused += found
             bar.update(min(_SAMPLES_PER_TASK, len(ids) - start))
+    source.check_unchanged(stat_key)
     if refused:
         raise ValueError(f"{first_few(refused)}: replace these files")
     pixels.flush()

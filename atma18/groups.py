@@ -3,6 +3,8 @@
 import re
 from typing import TypeAlias
 
+from atma18.schema import shown
+
 Groups: TypeAlias = tuple[tuple[int, int | None], ...]
 """Smallest and largest scene size of each group; None has no upper bound."""
 
@@ -17,7 +19,7 @@ def scene_size_groups(text: str) -> Groups:
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)|(\+))?", part.strip())
         if match is None:
-            raise ValueError(f"expected groups of scene sizes like 1-2,3+, found {text!r}")
+            raise ValueError(f"expected groups of scene sizes like 1-2,3+, found {shown(text)}")
         first = int(match[1])
         groups.append((first, None if match[3] else int(match[2] or first)))
     return tuple(groups)

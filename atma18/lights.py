@@ -1,6 +1,5 @@
 """Traffic lights in view: JSON files become detections, detections a table."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atma18.schema import LIGHT_BOX, LIGHT_CLASSES, Detection, first_few
+from atma18 import reading, strict_json
+from atma18.schema import LARGEST_SIGNAL, LIGHT_BOX, LIGHT_CLASSES, Detection, first_few, shown
+
+MOST_BYTES = 2**16
+_MOST_LIGHTS = 100
+"""More than 128 x 64 pixels can show, and three times as many fit into so many bytes, however they are laid out."""
 
 
 def parse_lights(text: str | bytes, where: str) -> list[Detection]:
@@ -17,37 +21,66 @@ def parse_lights(text: str | bytes, where: str) -> list[Detection]:
     Raises:
         ValueError: If the text is something else; `where` names it.
     """
+    expected = f'{where}: expected a JSON list of {{"class", "bbox"}}'
+    if isinstance(text, str | bytes) and len(text) > MOST_BYTES:
+        raise ValueError(f"{expected} of at most {MOST_BYTES:,} bytes, found {len(text):,}")
     try:
-        boxes = json.loads(text)
-        if not isinstance(boxes, list) or not all(
-            isinstance(box["bbox"], list) and isinstance(box["class"], str) for box in boxes
-        ):
-            raise TypeError("expected a list of objects with a text and a list")
-        found = [(box["class"], tuple(float(v) for v in box["bbox"])) for box in boxes]
-        x1y1x2y2 = [(name, (x1, y1, x2, y2)) for name, (x1, y1, x2, y2) in found]
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f'{where}: expected a JSON list of {{"class", "bbox"}}, found {_start_of(text)}') from error
-    if not np.isfinite([box for _, box in x1y1x2y2]).all():
+        boxes = _boxes(text)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"{expected}, found {_start_of(text)}") from error
+    if len(boxes) > _MOST_LIGHTS:
+        raise ValueError(f"{where}: expected at most {_MOST_LIGHTS} traffic lights in a frame, found {len(boxes):,}")
+    edges_px = np.array([box for _, box in boxes])
+    if not np.isfinite(edges_px).all():
         raise ValueError(f"{where}: expected finite boxes, found {_start_of(text)}")
-    return x1y1x2y2
+    if (np.abs(edges_px) > LARGEST_SIGNAL).any():
+        raise ValueError(f"{where}: expected boxes within ±{LARGEST_SIGNAL:.0e} px, found {_start_of(text)}")
+    return boxes
+
+
+def _boxes(text: str | bytes) -> list[Detection]:
+    """Read the class and the four edges of each box.
+
+    Raises:
+        ValueError: If it is no JSON.
+        TypeError: If it is another JSON.
+        KeyError: If a class or a box is missing.
+        OverflowError: If an edge is beyond all floats.
+    """
+    found: list[Detection] = []
+    lights = strict_json.loads(text)
+    if not isinstance(lights, list):
+        raise TypeError("expected a list")
+    for light in lights:
+        name, (x1, y1, x2, y2) = light["class"], light["bbox"]
+        if not isinstance(name, str) or not all(type(edge) in (int, float) for edge in (x1, y1, x2, y2)):
+            raise TypeError("expected a text and four numbers")
+        found.append((name, (float(x1), float(y1), float(x2), float(y2))))
+    return found
 
 
 def _start_of(text: str | bytes) -> str:
-    return repr((text.decode(errors="replace") if isinstance(text, bytes) else str(text))[:60])
+    return shown(text.decode(errors="replace") if isinstance(text, bytes) else text)
 
 
-def read_lights(folder: Path, ids: Sequence[str]) -> dict[str, list[Detection]]:
+def read_lights(folder: Path, ids: Sequence[str], root: Path | None = None) -> dict[str, list[Detection]]:
     """Read the detections of each sample from `<ID>.json`.
 
+    Args:
+        folder: where the files are.
+        ids: the samples.
+        root: the folder, resolved, that no link may leave; None for `folder` itself.
+
     Raises:
-        ValueError: If a file is missing or malformed; the first ones are named.
+        ValueError: If a file is missing, malformed or a link that leaves `root`; the first ones are named.
     """
+    root = folder.resolve() if root is None else root
     lights: dict[str, list[Detection]] = {}
     missing, malformed = [], []
     for sample_id in ids:
         path = folder / f"{sample_id}.json"
         try:
-            lights[sample_id] = parse_lights(path.read_bytes(), str(path))
+            lights[sample_id] = parse_lights(reading.read_bytes(path, root, MOST_BYTES), str(path))
         except FileNotFoundError:
             missing.append(sample_id)
         except ValueError as error:

@@ -7,10 +7,10 @@ from typing import Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from atma18 import compute, mirror
+from atma18 import compute, mirror, tensors
 from atma18.backbones import BackboneSpec
 from atma18.features import scene_context
 from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
@@ -45,6 +45,14 @@ class Scaling:
     """(18,) what an output of 1 adds."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
     """The numbers of the motion model that `target` names; none otherwise, and in files from before there was one."""
+
+    def __post_init__(self) -> None:
+        inputs, targets = (len(self.signal_mean),), (len(TARGETS),)
+        shapes = [self.signal_mean.shape, self.signal_scale.shape, self.target_mean_m.shape, self.target_scale_m.shape]
+        if shapes != [inputs, inputs, targets, targets]:
+            raise ValueError(f"expected scales of shape {inputs} and {targets}, each with a mean, found {shapes}")
+        if self.reads == "all" and not self.context and inputs not in ((0,), (len(self.signals),)):
+            raise ValueError(f"expected {len(self.signals)} inputs, found {inputs[0]}")
 
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
@@ -238,10 +246,13 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 def _load_fold(
     step: str, config: NetConfig, spec: BackboneSpec, signals: tuple[str, ...], file: Path, device: str
 ) -> FoldNet:
-    tensors = load_file(file)
-    arrays = {name: value.numpy() for name, value in tensors.items() if not name.startswith("net.")}
+    found = tensors.read(file)
+    arrays = {name: value.numpy() for name, value in found.items() if not name.startswith("net.")}
     scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, config.by_speed, **arrays)
+    state = {name[4:]: value for name, value in found.items() if name.startswith("net.")}
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
+        with torch.device("meta"):  # no memory is taken for what does not fit
+            tensors.check_fit(state, NETS[step](config, scaling.width, spec=spec).state_dict())
         net = NETS[step](config, scaling.width, spec=spec)
-    net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
+    net.load_state_dict(state)
     return FoldNet(net.to(device), scaling)

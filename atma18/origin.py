@@ -22,6 +22,10 @@ class Origin:
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
     """The numbers of the motion model that `target` names; none otherwise."""
 
+    def __post_init__(self) -> None:
+        if self.target == "motion" and self.motion.shape != MotionModel().numbers.shape:
+            raise ValueError(f"expected the numbers of a motion model, found {self.motion.shape} of them")
+
     @classmethod
     def fit(cls, target: Target, by_speed: bool, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
         """Fit what has to be fitted to these N rows.

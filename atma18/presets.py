@@ -6,9 +6,11 @@ A configuration holds what can change a prediction and nothing else: its digest 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from math import inf
-from typing import Any, Literal, Self, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from atma18.groups import Groups, check_groups
+from atma18.schema import shown
 
 Stage = Literal["first", "second", "both"]
 Target = Literal["absolute", "residual", "motion"]
@@ -46,21 +48,40 @@ def config_from_json(kind: type[C], values: Mapping[str, Any]) -> C:
     """Build a configuration from what `dataclasses.asdict` and JSON made of it.
 
     Raises:
-        TypeError: If a key is unknown or missing.
+        TypeError: If a key is unknown or missing, or a value of another type.
     """
     types = get_type_hints(kind)
 
     def revive(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if is_dataclass(types.get(name)):
             return config_from_json(types[name], value)
+        if not _fits(value, types.get(name)):
+            raise TypeError(f"expected {name} of type {types[name]}, found {shown(value)}")
         return tuple(revive("", item) for item in value) if isinstance(value, list) else value
 
     return kind(**{name: revive(name, value) for name, value in values.items()})
 
 
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - any type
+    """Say whether a JSON value is one of a field's type."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in inner
+    if origin is UnionType:
+        return any(_fits(value, choice) for choice in inner)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind if kind in (bool, int, str, NoneType) else True
+
+
 def _require(valid: bool, expected: str, found: object) -> None:
     if not valid:
-        raise ValueError(f"expected {expected}, found {found!r}")
+        raise ValueError(f"expected {expected}, found {shown(found)}")
 
 
 def _require_per_metre(by_speed: bool, target: str) -> None:

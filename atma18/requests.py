@@ -1,6 +1,6 @@
 """Requests: rows of raw inputs, as a service gets them, become samples; predictions become rows again."""
 
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from atma18.schema import (
     FRAME_FILES,
     GEAR,
     GEARS,
+    LARGEST_SIGNAL,
     TARGETS,
     FloatArray,
     FrameRows,
@@ -22,12 +23,16 @@ from atma18.schema import (
     UInt8Array,
     canonical_order,
     first_few,
+    is_id,
     repeated,
     rows_of,
+    shown,
 )
 from atma18.servable import Sensors
 
 FRAMES = tuple(name.removesuffix(".png") for name in FRAME_FILES)
+MOST_ROWS = 4096
+"""A row's decoded frames take 74 kB, twice while they are put together: more than 600 MB for so many."""
 
 
 def columns(sensors: Sensors) -> list[str]:
@@ -51,21 +56,18 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
     """Read a request of N rows, in any order.
 
     Raises:
-        ValueError: If a column is missing, an ID repeated, a signal not finite, or a PNG or JSON text broken.
+        ValueError: If there are too many rows, a column is missing or repeated, an ID is none or repeated, a signal is
+            no number that a car can have, or a PNG or JSON text is broken.
     """
-    if missing := [name for name in columns(sensors) if name not in request]:
-        raise ValueError(f"expected the columns {', '.join(columns(sensors))}; missing: {', '.join(missing)}")
-    ids = request["ID"].to_numpy(dtype=np.str_)
-    if len(ids) == 0 or repeated(ids):
-        raise ValueError(f"expected at least one row and each ID once, repeated: {first_few(repeated(ids)) or 'none'}")
-    table = request.iloc[canonical_order(ids)].reset_index(drop=True)
-    signals = table[list(sensors.signals)].apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    finite = np.isfinite(signals.to_numpy()).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"expected finite signals, found others at {first_few(table.loc[~finite, 'ID'])}")
+    wanted = columns(sensors)
+    if missing := [name for name in wanted if name not in request]:
+        raise ValueError(f"expected the columns {', '.join(wanted)}; missing: {', '.join(missing)}")
+    if again := [name for name in wanted if list(request.columns).count(name) > 1]:
+        raise ValueError(f"expected each column once, repeated: {', '.join(again)}")
+    table = request[wanted].iloc[canonical_order(_ids(request))].reset_index(drop=True)
     return Samples(
         ids=table["ID"].to_numpy(dtype=np.str_),
-        signals=signals,
+        signals=_signals(table, sensors.signals),
         gear=_gear(table) if sensors.gear else None,
         lights=_lights(table) if sensors.lights else None,
         frames=FrameRows.of(np.stack([[_frame(row, name) for name in FRAMES] for _, row in table.iterrows()])),
@@ -80,18 +82,52 @@ def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> 
     return table
 
 
+def _ids(request: pd.DataFrame) -> list[str]:
+    """Return the ID of each row, as text that was text before: an array would drop NULs at its end."""
+    if len(request) > MOST_ROWS:
+        raise ValueError(f"expected at most {MOST_ROWS:,} rows, found {len(request):,}: send several requests")
+    ids = request["ID"].tolist()
+    if wrong := [shown(given) for given in ids if not (isinstance(given, str) and is_id(given))]:
+        raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {first_few(wrong)}")
+    if not ids or repeated(ids):
+        raise ValueError(f"expected at least one row and each ID once, repeated: {first_few(repeated(ids)) or 'none'}")
+    return ids
+
+
+def _signals(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    signals = pd.DataFrame({name: [_number(value) for value in table[name].tolist()] for name in names}, dtype=float)
+    finite = np.isfinite(signals.to_numpy()).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"expected finite signals, found others at {first_few(table.loc[~finite, 'ID'])}")
+    flags = signals[[name for name in names if name in FLAG_SIGNALS]]
+    possible = (signals.abs() <= LARGEST_SIGNAL).all(axis=1) & flags.isin((0, 1)).all(axis=1)
+    if not possible.all():
+        raise ValueError(
+            f"expected signals within ±{LARGEST_SIGNAL:.0e}, and of {', '.join(FLAG_SIGNALS)} true or false, "
+            f"found others at {first_few(table.loc[~possible, 'ID'])}"
+        )
+    return signals
+
+
+def _number(value: object) -> float:
+    """Return a number or a flag as a number; whatever else there is, as none."""
+    try:
+        return float(value) if isinstance(value, int | float | np.integer | np.floating | np.bool_) else np.nan
+    except OverflowError:  # an integer beyond all floats
+        return np.nan
+
+
 def _frame(row: pd.Series, name: str) -> UInt8Array:
     if not isinstance(row[name], bytes):
         raise ValueError(f"{row['ID']}/{name}: expected the bytes of a PNG file, found {type(row[name]).__name__}")
-    return decode(BytesIO(row[name]), f"{row['ID']}/{name}")
+    return decode(row[name], f"{row['ID']}/{name}")
 
 
 def _gear(table: pd.DataFrame) -> StrArray:
-    unknown = ~table[GEAR].isin(GEARS)
-    if unknown.any():
-        raise ValueError(
-            f"expected a {GEAR} of {', '.join(GEARS)}, found others at {first_few(table.loc[unknown, 'ID'])}"
-        )
+    known = [isinstance(gear, str) and gear in GEARS for gear in table[GEAR].tolist()]
+    if not all(known):
+        unknown = table.loc[~np.array(known), "ID"]
+        raise ValueError(f"expected a {GEAR} of {', '.join(GEARS)}, found others at {first_few(unknown)}")
     return table[GEAR].to_numpy(dtype=np.str_)
 
 

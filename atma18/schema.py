@@ -1,6 +1,7 @@
 """Names, units and shapes: the words that every other module uses, and the samples that they describe."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -39,7 +40,11 @@ Detection = tuple[str, tuple[float, float, float, float]]
 """A traffic light's class and its box x1, y1, x2, y2 in pixels."""
 LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
+LARGEST_SIGNAL = 1e6  # no speed, angle, torque or distance in three seconds is larger in any unit
+
 LONGEST_ID = 200  # it names files
+_LONGEST_QUOTE = 60
+_LONGEST_MESSAGE = 1200
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
 
 
@@ -56,21 +61,41 @@ def split_id(sample_id: str) -> tuple[str, int]:
     """
     match = _ID.fullmatch(sample_id)
     if match is None or len(sample_id) > LONGEST_ID:
-        raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {sample_id!r}")
+        raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {shown(sample_id)}")
     return match["scene"], int(match["decisecond"])
 
 
+def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """Escape whatever would break a line or move a cursor, and cut what is too long to be read."""
+    head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:longest])
+    return head if len(text) <= longest else f"{head}…"
+
+
+def shown(value: object) -> str:
+    """Quote what somebody gave, for a message: on one line, and no more of it than tells what it is."""
+    if not isinstance(value, str):
+        return one_line(_spelt(value), _LONGEST_QUOTE)
+    length = f"… ({len(value):,} characters)" if len(value) > _LONGEST_QUOTE else ""
+    return repr(value[:_LONGEST_QUOTE]) + length
+
+
+def _spelt(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python spells, or lists in lists in lists
+        return f"a strange {type(value).__name__}"
+
+
 def first_few(items: Iterable[object], limit: int = 3) -> str:
-    """Name the first offenders and say how many there are: what an error message needs."""
-    found = [str(item) for item in items]
+    """Name the first offenders and say how many there are: what an error message needs, and on one line."""
+    found = list(items)
     rest = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(found[:limit]) + rest
+    return ", ".join(one_line(str(item), _LONGEST_MESSAGE // limit) for item in found[:limit]) + rest
 
 
-def repeated(ids: Sequence[str] | StrArray) -> list[str]:
+def repeated(ids: Iterable[object]) -> list[str]:
     """Return each value that occurs more than once, sorted."""
-    values, counts = np.unique(np.asarray(ids), return_counts=True)
-    return [str(value) for value in values[counts > 1]]
+    return sorted(value for value, count in Counter(map(str, ids)).items() if count > 1)
 
 
 def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:

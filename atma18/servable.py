@@ -1,36 +1,25 @@
-"""Bundles: a model with all it needs from raw frames on, as plain data in content-addressed files.
+"""Servables: a model with all it needs from raw frames on, kept as a bundle: plain data in content-addressed files."""
 
-A bundle is a folder with `bundle.json` and `objects/<sha256>.<suffix>`. Its members are models by run ID; each upstream
-is there once, however many members read it, and equal files are one file.
-"""
-
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
-from atma18 import backbones, digests
-from atma18.backbones import BackboneSpec
+from atma18 import bundle, digests, members
 from atma18.blending import Blend
+from atma18.bundle import OBJECTS, Bundle
 from atma18.embedding import EmbeddingFeatures, EmbedModel
 from atma18.inputs import Inputs, StoredInputs
+from atma18.members import Member, Model
 from atma18.netmodel import NetModel
 from atma18.predictions import Predictions
-from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.stacking import EMBEDDING, GbdtModel
-
-Model: TypeAlias = EmbedModel | NetModel | GbdtModel | Blend
-
-_BUNDLE = "bundle.json"
-OBJECTS = "objects"
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -94,16 +83,6 @@ def predict_all(
 
 
 @dataclass(frozen=True)
-class Member:
-    """One model of a bundle."""
-
-    step: str
-    model: Model
-    inputs: dict[str, str]
-    """The run ID of each upstream, under the name by which the model reads it."""
-
-
-@dataclass(frozen=True)
 class Servable:
     """A model and all of its upstreams, ready to predict from raw samples."""
 
@@ -123,7 +102,7 @@ class Servable:
         """Predict (K, N, 18) waypoints in metres, vehicle frame at t, from frames and signals alone.
 
         Raises:
-            ValueError: If the samples lack a sensor that the models read.
+            ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
         """
         found = Sensors.of(samples)
         missing = [name for name in self.sensors.signals if name not in found.signals]
@@ -132,7 +111,11 @@ class Servable:
         if missing:
             raise ValueError(f"expected the sensors that the models were trained with, missing: {', '.join(missing)}")
         run = _Run(self, samples)
-        return np.stack([run.predict(self.root, k) for k in range(self.folds)])
+        by_fold_m = np.stack([run.predict(self.root, k) for k in range(self.folds)])
+        if not np.isfinite(by_fold_m).all():
+            odd = samples.ids[~np.isfinite(by_fold_m).all(axis=(0, 2))]
+            raise ValueError(f"expected finite predictions, found others at {first_few(odd)}: is the model damaged?")
+        return by_fold_m
 
     def predict(self, samples: Samples) -> FloatArray:
         """Predict (N, 18) waypoints in metres: the mean over the fold models."""
@@ -190,11 +173,11 @@ def write(
         upstreams: the bundle folder of each input, by its name in `member.inputs`.
     """
     (folder / OBJECTS).mkdir(parents=True)
-    members: dict[str, Any] = {}
-    for upstream in upstreams.values():
-        members |= json.loads((upstream / _BUNDLE).read_text())["members"]
-        for found in (upstream / OBJECTS).iterdir():
-            link_or_copy(found, folder / OBJECTS / found.name)
+    entries: dict[str, Any] = {}
+    for upstream in map(Bundle.read, upstreams.values()):
+        entries |= {found: asdict(entry) for found, entry in upstream.members.items()}
+        for name in upstream.objects:
+            link_or_copy(upstream.folder / OBJECTS / name, folder / OBJECTS / name)
     files = {}
     saved = folder / "saved"
     saved.mkdir()
@@ -204,9 +187,9 @@ def write(
         files[path.name] = f"{digests.file_sha256(path)}{path.suffix}"
         path.replace(folder / OBJECTS / files[path.name])
     saved.rmdir()
-    members[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": _describe(member.model)}
-    bundle = {"format": _FORMAT, "root": run_id, "folds": folds, "sensors": asdict(sensors), "members": members}
-    (folder / _BUNDLE).write_text(json.dumps(bundle, indent=1, sort_keys=True))
+    described = members.describe(member.model)
+    entries[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": described}
+    bundle.write(folder, {"root": run_id, "folds": folds, "sensors": asdict(sensors), "members": entries})
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -221,68 +204,25 @@ def link_or_copy(source: Path, target: Path) -> None:
     beside.replace(target)
 
 
-def load(folder: Path, device: str) -> Servable:
+def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
     """Load a bundle whose every file has the SHA-256 that its name says.
 
+    Args:
+        folder: of the bundle.
+        device: where nets will run.
+        sha256: of `bundle.json`, which nothing in the folder can vouch for; None takes it as it is.
+
     Raises:
-        ValueError: If the bundle has another format, or a file is missing or was changed.
+        ValueError: If it is no bundle, or another one; if a file is missing, was changed or is too many; or if a model
+            cannot be made of what is there.
     """
-    bundle = json.loads((folder / _BUNDLE).read_text())
-    if bundle["format"] != _FORMAT:
-        raise ValueError(f"{folder}: expected a bundle of format {_FORMAT}, found {bundle['format']}")
-    sensors = Sensors(**(bundle["sensors"] | {"signals": tuple(bundle["sensors"]["signals"])}))
-    members = {
-        run_id: Member(entry["step"], _revive(folder, entry, sensors, device), entry["inputs"])
-        for run_id, entry in bundle["members"].items()
-    }
-    return Servable(bundle["root"], members, bundle["folds"], sensors, device)
-
-
-def backbone_kinds(folder: Path) -> set[str]:
-    """Return the kinds of backbones in a bundle: what must be installed where it is loaded."""
-    members = json.loads((folder / _BUNDLE).read_text())["members"].values()
-    return {member["model"]["backbone"]["kind"] for member in members if "backbone" in member["model"]}
-
-
-def _describe(model: Model) -> dict[str, Any]:
-    """Return what a model is, apart from its files."""
-    match model:
-        case EmbedModel() | NetModel():
-            return {"config": asdict(model.config), "backbone": asdict(model.spec)}
-        case GbdtModel():
-            return {"config": asdict(model.config), "stack": model.stack, "cells": model.cells}
-        case Blend():
-            return model.to_json()
-
-
-def _revive(folder: Path, entry: Mapping[str, Any], sensors: Sensors, device: str) -> Model:
-    files = {name: _checked(folder / OBJECTS / found) for name, found in entry["files"].items()}
-    step, described = entry["step"], entry["model"]
-    match step:
-        case "embed":
-            embed_config = config_from_json(EmbedConfig, described["config"])
-            return EmbedModel.load(embed_config, _backbone(described), files, device)
-        case "nn1" | "nn2":
-            net_config = config_from_json(NetConfig, described["config"])
-            return NetModel.load(step, net_config, _backbone(described), sensors.signals, files, device)
-        case "gbdt":
-            config = config_from_json(GbdtConfig, described["config"])
-            return GbdtModel.load(config, described["stack"], described["cells"], files)
-        case "blend":
-            return Blend.from_json(described)
-        case _:
-            raise ValueError(f"{folder}: expected a step that this version knows, found {step!r}")
-
-
-def _backbone(described: Mapping[str, Any]) -> BackboneSpec:
-    """Return what a member's backbone is; bundles from before it was told have one that its name tells."""
-    if "backbone" in described:
-        return config_from_json(BackboneSpec, described["backbone"])
-    name = described["config"]["backbone"]
-    return replace(backbones.find(f"{name}@none").spec, name=name)
-
-
-def _checked(path: Path) -> Path:
-    if not path.is_file() or digests.file_sha256(path) != path.stem:
-        raise ValueError(f"{path}: expected a file with this SHA-256, found {'another' if path.is_file() else 'none'}")
-    return path
+    found = Bundle.read(folder)
+    if sha256 is not None and found.sha256 != sha256:
+        raise ValueError(
+            f"{folder / bundle.FILE}: expected the file that the model was logged with, of SHA-256 {one_line(sha256)}, "
+            f"found {found.sha256}: fetch the model again"
+        )
+    found.check_content()
+    sensors = Sensors(found.signals, found.gear, found.lights)
+    made = members.read(found, device)
+    return Servable(found.root, made, found.folds, sensors, device)

@@ -12,6 +12,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from atma18 import guard, servable
+from atma18.bundle import BUNDLE_SHA256
 from atma18.compute import Compute
 from atma18.requests import answer, parse
 
@@ -20,8 +21,13 @@ class Waypoints(PythonModel):
     """Predicts the 18 numbers of each sample of a request."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle that lies among the model's files."""
-        self.servable = servable.load(Path(context.artifacts["bundle"]), Compute.choose().device)
+        """Load the bundle that lies among the model's files, if it is the one that the model was logged with.
+
+        Raises:
+            ValueError: If it is another. Models from before its digest was kept take what there is.
+        """
+        logged = (context.model_config or {}).get(BUNDLE_SHA256)
+        self.servable = servable.load(Path(context.artifacts["bundle"]), Compute.choose().device, logged)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, object] | None = None

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import boosting
+from atma18 import boosting, strict_json
 from atma18.boosting import Booster
 from atma18.features import feature_table, stacking_noise
 from atma18.folds import held_out_scenes
@@ -17,7 +17,7 @@ from atma18.inputs import Inputs, StoredInputs
 from atma18.kinematics import MotionModel
 from atma18.origin import Origin
 from atma18.presets import GbdtConfig
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray
+from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
 
 EMBEDDING = "embed"
 MOTION_SUFFIX = ".json"
@@ -88,7 +88,14 @@ class GbdtModel:
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: If there are no upstreams' names, or no cells.
+            KeyError: If a file is missing.
+        """
+        if not all(isinstance(name, str) for name in stack) or type(cells) is not int or cells < 1:
+            raise ValueError(f"expected the names of upstreams and at least 1 cell, found {shown([stack, cells])}")
         names = booster_names(config)
         motions = [files[_motion_file(k)] for k in range(len(files)) if _motion_file(k) in files]
         count = (len(files) - len(motions)) // len(names)
@@ -96,7 +103,14 @@ class GbdtModel:
             name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
         }
         folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
-        return cls(config, tuple(stack), cells, folds, tuple(MotionModel(**json.loads(p.read_text())) for p in motions))
+        return cls(config, tuple(stack), cells, folds, tuple(_read_motion(path) for path in motions))
+
+
+def _read_motion(path: Path) -> MotionModel:
+    numbers = strict_json.loads(path.read_bytes())
+    if not np.isfinite(list(numbers.values())).all():
+        raise ValueError(f"{path}: expected finite numbers, found others")
+    return MotionModel(**numbers)
 
 
 def _motion_file(fold: int) -> str:

@@ -2,7 +2,6 @@
 
 import socket
 import time
-from urllib.error import URLError
 from urllib.request import urlopen
 
 
@@ -18,6 +17,6 @@ def wait_for(url, process, seconds=120):
         try:
             with urlopen(url):
                 return
-        except URLError:
+        except OSError:
             time.sleep(0.1)
     raise AssertionError(f"{url} did not answer in {seconds} s")

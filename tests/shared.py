@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import requests
 
 from tests.server import free_port, wait_for
@@ -99,14 +100,14 @@ class Server:
     def start(self):
         words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), *self.words]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                words, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
         wait_for(f"{self.uri}/health", self.process)
 
     def stop(self):
-        """Kill the server with all its workers."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill the server with all that it has started, which would keep its port."""
+        server = psutil.Process(self.process.pid)
+        for process in [server, *server.children(recursive=True)]:
+            process.kill()
         self.process.wait()
 
     @property

@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,9 +51,9 @@ def decoded(monkeypatch):
     """The files that were decoded, by name."""
     names = []
 
-    def watched(file, where):
-        names.append("/".join(file.parts[-2:]))
-        return decode(file, where)
+    def watched(content, where):
+        names.append("/".join(Path(where).parts[-2:]))
+        return decode(content, where)
 
     monkeypatch.setattr(frames, "decode", watched)
     return names
@@ -63,7 +64,7 @@ def test_a_frame_has_the_pixels_of_its_file():
     pixels[0, 127] = (255, 1, 2)  # red, at the right end of the top row
     pixels[63, 0] = (3, 4, 250)  # blue, at the left end of the bottom row
 
-    frame = decode(BytesIO(png(pixels)), "here")
+    frame = decode(png(pixels), "here")
 
     assert frame.dtype == np.uint8
     np.testing.assert_array_equal(frame, pixels)
@@ -80,7 +81,7 @@ def test_a_frame_has_the_pixels_of_its_file():
 @pytest.mark.parametrize("level", [0, 9])
 def test_how_a_png_is_written_does_not_change_the_frame(convert, expected_of, level):
     pixels = random_pixels(1)
-    frame = decode(BytesIO(png(convert(pixels), compress_level=level)), "here")
+    frame = decode(png(convert(pixels), compress_level=level), "here")
     np.testing.assert_array_equal(frame, expected_of(pixels))
 
 
@@ -109,7 +110,7 @@ def test_what_is_no_whole_frame_is_refused_by_name(images, cache, content, messa
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=message) as one:
-        decode(BytesIO(content), "request 7")
+        decode(content, "request 7")
     with pytest.raises(ValueError, match=message) as many:
         open_store(images, IDS, cache)
 
@@ -132,8 +133,8 @@ def test_an_image_of_16_bits_is_refused_not_cut(images):
     stream = BytesIO()
     Image.fromarray(np.full((64, 128), 40_000, np.uint16)).save(stream, "PNG")
 
-    with pytest.raises(ValueError, match="8 bits per channel, found Pillow's mode I;16"):
-        decode(BytesIO(stream.getvalue()), "here")
+    with pytest.raises(ValueError, match="8 bits per channel, found 16"):
+        decode(stream.getvalue(), "here")
 
 
 def test_missing_frames_are_refused_by_name(images, cache):
@@ -323,7 +324,7 @@ def test_an_image_of_another_kind_is_refused(kind):
     Image.new("RGB", (128, 64)).save(other, kind)
 
     with pytest.raises(ValueError, match=r"^here: expected a whole PNG image"):
-        decode(BytesIO(other.getvalue()), "here")
+        decode(other.getvalue(), "here")
 
 
 def test_a_header_that_promises_a_giant_image_is_refused_unread():
@@ -331,4 +332,4 @@ def test_a_header_that_promises_a_giant_image_is_refused_unread():
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr))
 
     with pytest.raises(ValueError, match=r"^here: expected a whole PNG image"):
-        decode(BytesIO(png), "here")
+        decode(png, "here")

@@ -20,7 +20,7 @@ def test_a_light_has_a_class_and_a_box(text):
         '["red"]',
         "[null]",
         "",
-        "[" * 100_000,
+        "[" * 60_000,
         RED.replace('"red"', "null"),
         RED.replace('"red"', "7"),
         RED.replace("4.5", "null"),

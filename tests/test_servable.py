@@ -18,11 +18,12 @@ from atma18 import backbones, embedding, servable, stacking
 from atma18.blending import Blend
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
+from atma18.members import Member
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.predictions import Predictions
 from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
-from atma18.servable import Member, Sensors, Servable, predict_all
+from atma18.servable import Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -410,7 +411,8 @@ def test_a_bundle_from_before_backbones_were_described_is_read(tiny, pipeline, l
 
 def test_a_step_of_another_version_is_refused(pipeline, tmp_path):
     bundle = copy_of(pipeline.root / "nn1", tmp_path / "bundle")
-    edit(bundle, members={"run-x": {"step": "nn3", "inputs": {}, "files": {}, "model": {}}})
+    members = json.loads((bundle / "bundle.json").read_text())["members"]
+    edit(bundle, members={"run-nn1": members["run-nn1"] | {"step": "nn3"}})
 
     with pytest.raises(ValueError, match="expected a step that this version knows, found 'nn3'"):
         servable.load(bundle, "cpu")

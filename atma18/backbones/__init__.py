@@ -20,6 +20,7 @@ from atma18.backbones.kinds import Found, Kind, MissingWeightsError
 from atma18.backbones.lite0 import Lite0Kind
 from atma18.backbones.vision import TORCHVISION, TorchvisionKind
 from atma18.presets import LITE0, Pixels
+from atma18.schema import shown
 
 __all__ = [
     "HF",
@@ -105,7 +106,7 @@ def untrained(spec: BackboneSpec, *, in_frames: int = 1, seed: int = 0) -> Backb
         ValueError: If this version knows no such kind, or `in_frames` is below 1.
     """
     if spec.kind not in KINDS:
-        raise ValueError(f"expected a kind of backbone that this version knows, found {spec.kind!r}")
+        raise ValueError(f"expected a kind of backbone that this version knows, found {shown(spec.kind)}")
     with _drawn_from(seed):
         body = KINDS[spec.kind].draw(spec.architecture)
     return _finished(spec, body, in_frames)
@@ -126,7 +127,7 @@ def weights_sha256(name: str, seed: int = 0) -> str:
 def _parse(name: str) -> tuple[Kind, str]:
     kind = re.split("[:@]", name, maxsplit=1)[0]
     if kind not in KINDS:
-        raise ValueError(f"expected a backbone among {names()}; found {name!r}")
+        raise ValueError(f"expected a backbone among {names()}; found {shown(name)}")
     return KINDS[kind], name.removeprefix(kind).removeprefix(":")
 
 

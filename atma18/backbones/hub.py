@@ -14,6 +14,7 @@ from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.families import FAMILIES, HubBackbone
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.schema import shown
 
 HF = "hf"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -92,7 +93,7 @@ def _configuration(folder: Path | None, stored: Mapping[str, Any]) -> Any:  # no
 
     where, family = f"{folder / _CONFIG}: " if folder else "", str(stored.get("model_type"))
     if family not in FAMILIES:
-        raise ValueError(f"{where}expected a model_type among {', '.join(FAMILIES)}, found {family!r}")
+        raise ValueError(f"{where}expected a model_type among {', '.join(FAMILIES)}, found {shown(family)}")
     config = CONFIG_MAPPING[family].from_dict(dict(stored))
     inner = getattr(config, "backbone_config", None)
     if family == "detr" and getattr(inner, "model_type", None) != "resnet":

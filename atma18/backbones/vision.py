@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
-from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, shown
 
 TORCHVISION = "torchvision"
 UNTRAINED = "none"
@@ -120,7 +120,9 @@ def last_map(model_name: str) -> tuple[str, int, int]:
 
     known = models.list_models(module=models)
     if model_name not in known:
-        raise ValueError(f"expected a classification model of torchvision ({', '.join(known)}), found {model_name!r}")
+        raise ValueError(
+            f"expected a classification model of torchvision ({', '.join(known)}), found {shown(model_name)}"
+        )
     with torch.random.fork_rng(devices=[]):
         model = models.get_model(model_name, weights=None)
     pools = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -170,7 +172,7 @@ def _named(model_name: str, given: str) -> Any:  # noqa: ANN401 - a member of to
     if given not in offered.__members__:
         names = ", ".join([*offered.__members__, UNTRAINED])
         raise ValueError(
-            f"expected weights of torchvision's {model_name} ({names}) or the path of a file, found {given!r}"
+            f"expected weights of torchvision's {model_name} ({names}) or the path of a file, found {shown(given)}"
         )
     return offered[given]
 

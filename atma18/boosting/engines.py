@@ -10,6 +10,7 @@ import catboost
 import numpy as np
 import xgboost
 
+from atma18.boosting import ubjson
 from atma18.boosting.table import Table
 from atma18.presets import Engine, GbdtConfig
 from atma18.schema import BoolArray, Float32Array, FloatArray
@@ -54,6 +55,7 @@ class XgboostModel:
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
         """Read what `save` wrote, and the names of the features."""
+        ubjson.check(path)
         booster = xgboost.Booster(model_file=path)
         return cls(booster), tuple(booster.feature_names or ())
 
@@ -90,6 +92,9 @@ class CatboostModel:
         regressor = catboost.CatBoostRegressor().load_model(str(path))
         return cls(regressor), tuple(regressor.feature_names_)
 
+
+EngineError = catboost.CatBoostError
+"""What CatBoost's errors are; XGBoost's are ValueErrors."""
 
 Model = XgboostModel | CatboostModel
 MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}

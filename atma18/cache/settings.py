@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from atma18.schema import shown
+
 PLACE = "ATMA18_CACHE"
 LIMIT = "ATMA18_CACHE_LIMIT_GB"
 
@@ -37,5 +39,5 @@ def limit_bytes(text: str, name: str) -> int:
     except ValueError:
         limit_gb = float("nan")
     if not 0 < limit_gb < float("inf"):
-        raise ValueError(f"{name}: expected a number of gigabytes above 0, found {text!r}")
+        raise ValueError(f"{name}: expected a number of gigabytes above 0, found {shown(text)}")
     return round(limit_gb * 1e9)

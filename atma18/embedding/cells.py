@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atma18 import backbones, compute, digests
+from atma18 import backbones, compute, digests, memmaps
 from atma18.backbones import Backbone
 from atma18.cache import Cache
 from atma18.presets import EmbedConfig
@@ -52,8 +52,7 @@ def cached_cells(
 
     def make(path: Path) -> None:
         shape = (len(samples), 3, cell_count(backbone), backbone.channels)
-        with path.open("wb") as file:
-            cells = np.lib.format.open_memmap(file.name, mode="w+", dtype=np.float16, shape=shape)
+        cells = memmaps.create(path, np.float16, shape)
         embed_cells(samples.frames, backbone, config, device, cells)
         cells.flush()
 

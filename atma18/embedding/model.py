@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from atma18 import backbones
+from atma18 import backbones, tensors
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
@@ -56,11 +56,22 @@ class EmbedModel:
     @classmethod
     def load(cls, config: EmbedConfig, spec: BackboneSpec, files: Mapping[str, Path], device: str) -> Self:
         """Read what `save` wrote of a model with a backbone of this description."""
+        state = tensors.read(files["backbone.safetensors"])
+        with torch.device("meta"):  # no memory is taken for what does not fit
+            tensors.check_fit(state, backbones.untrained(spec).state_dict())
         backbone = backbones.untrained(spec)
-        state = {name: torch.from_numpy(v) for name, v in load_file(files["backbone.safetensors"]).items()}
         backbone.load_state_dict(state)
-        folds = tuple(FoldEmbedding(**load_file(files[_fold_file(k)])) for k in range(len(files) - 1))
+        folds = tuple(_load_fold(files[_fold_file(k)], config, backbone) for k in range(len(files) - 1))
         return cls(config, backbone.to(device).freeze(), folds)
+
+
+def _load_fold(file: Path, config: EmbedConfig, backbone: Backbone) -> FoldEmbedding:
+    fold = FoldEmbedding(**{name: tensor.numpy() for name, tensor in tensors.read(file).items()})
+    cells, _, channels = fold.components.shape
+    if (cells, channels) != (cell_count(backbone), backbone.channels):
+        raise ValueError(f"expected bases of this backbone's cells, found {fold.components.shape}")
+    Origin(config.target, config.by_speed, fold.motion)
+    return fold
 
 
 def _fold_file(k: int) -> str:

@@ -11,10 +11,11 @@ from atma18.embedding.cells import Float16Array, similarity
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.origin import Origin
 from atma18.presets import EmbedConfig
-from atma18.schema import Float32Array, FloatArray, IntArray, Samples, StrArray
+from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.standardise import mean_and_scale
 
 _INNER_SPLITS = 3
+_SIMILARITIES = 2  # of each cell
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class FoldEmbedding:
     """(W,) rad."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
     """The numbers of the motion model to which the probe says the difference; none otherwise."""
+
+    def __post_init__(self) -> None:
+        cells, count = self.components.shape[:2] if self.components.ndim == 3 else (0, 0)
+        features, waves = cells * (count + _SIMILARITIES), len(self.phases)
+        expected = [(features,), (features,), (features + waves, len(TARGETS)), (len(TARGETS),), (waves,)]
+        shapes = [a.shape for a in (self.mean, self.scale, self.coefficients, self.intercept, self.phases)]
+        if shapes != expected or (waves and self.directions.shape != (features, waves)):
+            raise ValueError(f"expected a probe of {features} features and {waves} waves, found {shapes}")
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
         """Project (N, 3, cells, channels) onto this fold's bases."""

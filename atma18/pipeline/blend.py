@@ -12,7 +12,7 @@ from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Result, Step, run_ids
 from atma18.presets import BlendConfig
-from atma18.schema import TARGETS, FloatArray, first_few
+from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.scores import Part
 from atma18.servable import predict_all
 from atma18.submission import SUBMISSION, submission_table
@@ -36,7 +36,7 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
     dataset = experiment.dataset
     given = [name.strip() for name in inputs]
     if not given or not all(given):
-        raise ValueError(f"inputs: expected runs, separated by single commas, found {','.join(inputs)!r}")
+        raise ValueError(f"inputs: expected runs, separated by single commas, found {shown(','.join(inputs))}")
     upstreams = named_apart(given, [tracking.resolve(name, experiment) for name in given])
 
     def work(run: StepRun) -> None:

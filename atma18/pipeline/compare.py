@@ -9,6 +9,7 @@ import pandas as pd
 from atma18 import metrics, plots, scores, tracking
 from atma18.experiment import Experiment
 from atma18.pipeline.blend import named_apart
+from atma18.schema import shown
 from atma18.tracking import Upstream
 
 BOARD, SCENES = "where.png", "scenes_{}.png"
@@ -64,7 +65,7 @@ def compare(experiment: Experiment, given: Sequence[str], folder: Path) -> Compa
     """
     names = [name.strip() for name in given]
     if len(names) < 2 or not all(names):
-        raise ValueError(f"runs: expected two or more, separated by single commas, found {','.join(given)!r}")
+        raise ValueError(f"runs: expected two or more, separated by single commas, found {shown(','.join(given))}")
     resolved = [tracking.resolve(name, experiment) for name in names]
     named = {upstream.run_id: name for name, upstream in named_apart(names, resolved, what="runs").items()}
     runs = {named[upstream.run_id]: upstream for upstream in resolved}

@@ -9,8 +9,9 @@ import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import backbones, requests, servable
-from atma18.digests import PROJECT_FOLDER
+from atma18 import backbones, members, requests, servable
+from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS
+from atma18.digests import PROJECT_FOLDER, file_sha256
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.servable import Sensors
 
@@ -34,8 +35,9 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PROJECT_FOLDER / "atma18")],
             signature=_signature(sensors),
+            model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
-                *_requirements(servable.backbone_kinds(bundle)),
+                *_requirements(members.backbone_kinds(bundle)),
                 f"-c {PROJECT_FOLDER / 'constraints.txt'}",
             ],
         )
@@ -49,8 +51,8 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
         The size of the model, and how much of that is linked, in MB.
     """
     stored = linked = 0
-    known = {path.name: path for bundle in upstream_bundles for path in (bundle / servable.OBJECTS).iterdir()}
-    for path in sorted((model / "artifacts" / "bundle" / servable.OBJECTS).iterdir()):
+    known = {path.name: path for bundle in upstream_bundles for path in (bundle / OBJECTS).iterdir()}
+    for path in sorted((model / "artifacts" / "bundle" / OBJECTS).iterdir()):
         stored += path.stat().st_size
         if path.name in known:
             servable.link_or_copy(known[path.name], path)

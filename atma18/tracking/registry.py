@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import Cache
 from atma18.experiment import Experiment
 from atma18.folds import Folds
+from atma18.schema import one_line, shown
 from atma18.tracking import admission, store
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
@@ -32,6 +33,7 @@ _OUTPUT = (
 )
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+_LONGEST_NAME = 600  # MLflow takes 256 characters for a model, and as many for an alias
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/@]+))")
 _FORMS = "a run ID, models:/NAME/VERSION or models:/NAME@ALIAS"
 
@@ -103,16 +105,18 @@ def named_version(given: str, other_forms: str = "") -> ModelVersion:
     Raises:
         ValueError: If the name has another form, or there is no such version.
     """
-    match = _MODEL_URI.fullmatch(given)
+    match = _MODEL_URI.fullmatch(given) if given.isprintable() and len(given) <= _LONGEST_NAME else None
     if match is None:
-        raise ValueError(f"expected {_FORMS}{other_forms}, found {given!r}")
+        raise ValueError(f"expected {_FORMS}{other_forms}, found {shown(given)}")
     try:
         if match["alias"]:
             return store.client().get_model_version_by_alias(match["name"], match["alias"])
         return store.client().get_model_version(match["name"], match["version"])
     except MlflowException as error:
         advice = f": promote one, or name models:/{match['name']}@{CANDIDATE}" if match["alias"] == CHAMPION else ""
-        raise ValueError(f"{given}: expected a registered version, found none ({error.message}){advice}") from error
+        raise ValueError(
+            f"{given}: expected a registered version, found none ({one_line(error.message)}){advice}"
+        ) from error
 
 
 def open_version(version: ModelVersion, cache: Cache) -> Upstream:

@@ -157,7 +157,7 @@ def command(entry_point: str, parameters: Mapping[str, str]) -> str:
     active, waiting = mlflow.active_run(), os.environ.get("MLFLOW_RUN_ID")
     run = client().get_run(waiting) if waiting else active
     if run is None or _ENTRY_POINT_TAG not in run.data.tags:
-        words = [f"{sys.executable} -m steps.{entry_point}"]
+        words = [f"{shlex.quote(sys.executable)} -m steps.{entry_point}"]
         return " ".join(words + [f"--{name} {shlex.quote(v)}" for name, v in parameters.items()])
     experiment = client().get_experiment(run.info.experiment_id).name
     manager = run.data.tags.get("mlflow.project.env", "local")  # MLflow tags every manager but local

@@ -1,0 +1,173 @@
+"""What the folder of a bundle says, checked before any of it is believed.
+
+A bundle is a folder with `bundle.json` and `objects/<sha256>.<suffix>`. Its members are models by run ID; each upstream
+is there once, however many members read it, and equal files are one file.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from atma18 import digests, reading, strict_json
+from atma18.schema import CAN_SIGNALS, first_few, one_line, shown
+
+FILE = "bundle.json"
+OBJECTS = "objects"
+FORMAT = 1
+BUNDLE_SHA256 = "bundle_sha256"
+"""Under which a logged model keeps the digest of its `bundle.json`, outside of the bundle."""
+_MOST_BYTES = 2**24  # of bundle.json: a member names some hundred files, in a hundred bytes each
+_MOST_FOLDS = 1000
+_OBJECT = re.compile(r"[0-9a-f]{64}\.(safetensors|ubj|cbm|json)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is said of one member."""
+
+    step: str
+    inputs: dict[str, str]
+    """The run ID of each upstream, under the name by which the model reads it."""
+    files: dict[str, str]
+    """The object that holds each of the files that the model saved."""
+    model: dict[str, Any]
+    """What the model is, apart from its files."""
+
+    @classmethod
+    def of(cls, plain: object) -> Self:
+        """Read what JSON says of a member."""
+        step, inputs, files, model = _values(plain, {"step": str, "inputs": dict, "files": dict, "model": dict})
+        if odd := [shown(value) for value in (*inputs.values(), *files.values()) if not isinstance(value, str)]:
+            raise ValueError(f"expected the names of runs and files, found {first_few(odd)}")
+        if odd := [shown(name) for name in files.values() if not _OBJECT.fullmatch(name)]:
+            raise ValueError(f"expected files called <sha256>.<suffix>, found {first_few(odd)}")
+        return cls(step, inputs, files, model)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `bundle.json` says."""
+
+    folder: Path
+    sha256: str
+    """Of `bundle.json`, which names all else by its digest."""
+    root: str
+    """The run ID of the model that answers."""
+    folds: int
+    signals: tuple[str, ...]
+    """The CAN signals that a sample must bring."""
+    gear: bool
+    lights: bool
+    members: dict[str, Entry]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a bundle's folder, but none of its objects.
+
+        Raises:
+            ValueError: If it has another format, a value is missing or of another kind, an input is no member or its
+                own, or there is a file that nobody names, none where one is named, or a link that leaves the folder.
+        """
+        root = folder.resolve()
+        try:
+            content = reading.read_bytes(folder / FILE, root, _MOST_BYTES)
+        except FileNotFoundError as error:
+            raise ValueError(f"{folder}: expected a bundle, found no {FILE}: name another folder") from error
+        try:
+            bundle = cls._parse(folder, content)
+            _check_inputs(bundle.root, bundle.members)
+        except ValueError as error:
+            raise ValueError(f"{folder / FILE}: {one_line(str(error))}: make this bundle again") from error
+        bundle._check_files(root)
+        return bundle
+
+    @classmethod
+    def _parse(cls, folder: Path, content: bytes) -> Self:
+        plain = strict_json.loads(content)
+        (found,) = _values(plain, {"format": int})
+        if found != FORMAT:
+            raise ValueError(f"expected a bundle of format {FORMAT}, found {found}")
+        root, folds, sensors, members = _values(plain, {"root": str, "folds": int, "sensors": dict, "members": dict})
+        if not 1 <= folds <= _MOST_FOLDS:
+            raise ValueError(f"expected 1 to {_MOST_FOLDS} folds, found {folds}")
+        signals, gear, lights = _values(sensors, {"signals": list, "gear": bool, "lights": bool})
+        if odd := [shown(name) for name in signals if name not in CAN_SIGNALS or signals.count(name) > 1]:
+            raise ValueError(f"expected signals that cars have, each once, found {first_few(odd)}")
+        entries = {}
+        for run_id, entry in members.items():
+            try:
+                entries[run_id] = Entry.of(entry)
+            except ValueError as error:
+                raise ValueError(f"member {shown(run_id)}: {error}") from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        return cls(folder, sha256, root, folds, tuple(signals), gear, lights, entries)
+
+    def _check_files(self, root: Path) -> None:
+        """Compare what lies in the folder with what is named."""
+        objects = self.folder / OBJECTS
+        try:
+            reading.stat_inside(objects, root)
+            found = {path.name for path in objects.iterdir()}
+        except OSError as error:
+            raise ValueError(f"{objects}: expected the files of a bundle, found no folder: copy it again") from error
+        if missing := sorted(self.objects - found):
+            raise ValueError(f"{objects / missing[0]}: expected a file with this SHA-256, found none: copy it again")
+        others = {path.name for path in self.folder.iterdir()} - {FILE, OBJECTS}
+        if extra := sorted(others) + [f"{OBJECTS}/{name}" for name in sorted(found - self.objects)]:
+            raise ValueError(f"{self.folder}: expected what {FILE} names, found {first_few(extra)} too: remove it")
+        for name in self.objects:
+            reading.check_plain(objects / name, reading.stat_inside(objects / name, root))
+
+    @property
+    def objects(self) -> set[str]:
+        """The names of all objects."""
+        return {name for entry in self.members.values() for name in entry.files.values()}
+
+    def check_content(self) -> None:
+        """Compare every object with the SHA-256 in its name: before anything reads it.
+
+        Raises:
+            ValueError: If one was changed.
+        """
+        for name in sorted(self.objects):
+            path = self.folder / OBJECTS / name
+            if digests.file_sha256(path) != path.stem:
+                raise ValueError(f"{path}: expected a file with this SHA-256, found another: copy it again")
+
+    def files_of(self, run_id: str) -> dict[str, Path]:
+        """Return where the files lie that a member's model saved."""
+        return {name: self.folder / OBJECTS / found for name, found in self.members[run_id].files.items()}
+
+
+def write(folder: Path, plain: Mapping[str, Any]) -> None:
+    """Write `bundle.json`."""
+    (folder / FILE).write_text(json.dumps({"format": FORMAT} | dict(plain), indent=1, sort_keys=True))
+
+
+def _values(plain: object, kinds: Mapping[str, type]) -> list[Any]:
+    """Return the values of these keys, each of its kind."""
+    if not isinstance(plain, dict):
+        raise ValueError(f"expected an object with {', '.join(kinds)}, found {shown(plain)}")
+    if missing := [name for name in kinds if name not in plain]:
+        raise ValueError(f"expected {', '.join(kinds)}, found no {first_few(missing)}")
+    for name, kind in kinds.items():
+        if type(plain[name]) is not kind:
+            raise ValueError(f"expected {name} of type {kind.__name__}, found {shown(plain[name])}")
+    return [plain[name] for name in kinds]
+
+
+def _check_inputs(root: str, members: Mapping[str, Entry]) -> None:
+    """Refuse a root or an input that is no member, and members that read each other in a circle."""
+    named = [root, *(run_id for entry in members.values() for run_id in entry.inputs.values())]
+    if unknown := [shown(run_id) for run_id in dict.fromkeys(named) if run_id not in members]:
+        raise ValueError(f"expected the root and every input among the members, found none called {first_few(unknown)}")
+    waiting = {run_id: set(entry.inputs.values()) for run_id, entry in members.items()}
+    while ready := [run_id for run_id, inputs in waiting.items() if not inputs & waiting.keys()]:
+        for run_id in ready:
+            del waiting[run_id]
+    if waiting:
+        raise ValueError(f"expected members that read earlier ones, found a circle: {first_few(map(shown, waiting))}")

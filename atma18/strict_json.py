@@ -1,0 +1,44 @@
+"""JSON that somebody else wrote: UTF-8, each key once, and no deeper than anything here needs."""
+
+import json
+from typing import Any
+
+from atma18.schema import one_line
+
+DEEPEST = 20
+"""Lists and objects inside each other; a bundle's have nine. Python's own limit ends in a RecursionError."""
+
+
+def loads(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read one JSON value; NaN and Infinity are numbers, as Python writes them.
+
+    Raises:
+        ValueError: If it is something else, says a key twice, or is nested too deeply.
+    """
+    try:
+        value = json.loads(content.decode() if isinstance(content, bytes) else content, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
+        raise ValueError(f"expected JSON in UTF-8, found something else ({one_line(str(error))})") from error
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+        if not level:
+            return value
+    raise _too_deep()
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> list[Any]:
+    return outer if isinstance(outer, list) else list(outer.values())
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key of an object is repeated")
+    return found
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"expected JSON of at most {DEEPEST} levels, found more")

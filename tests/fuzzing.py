@@ -1,0 +1,56 @@
+"""Words of the tests that read what was made to break readers.
+
+ATMA18_FUZZ multiplies how many examples each property is tried with.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+FACTOR = float(os.environ.get("ATMA18_FUZZ", "1"))
+LONGEST_MESSAGE = 2500
+
+
+def often(count):
+    """Try a property with so many examples, each as slow as it needs to be."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+    return settings(max_examples=max(1, round(count * FACTOR)), deadline=None, suppress_health_check=slow)
+
+
+def refusal(call, *args, **named):
+    """Call, and return the message of the ValueError, None if there is none; any other error is the test's."""
+    try:
+        call(*args, **named)
+    except ValueError as error:
+        return helpful(str(error))
+    return None
+
+
+def helpful(message):
+    """Return a message that says on one short line what was expected and what was found."""
+    assert message.isprintable(), repr(message)
+    assert len(message) <= LONGEST_MESSAGE, len(message)
+    assert "expected" in message, message
+    return message
+
+
+@st.composite
+def damaged(draw, whole):
+    """Some bytes with up to three pieces changed, cut, repeated or put in."""
+    content = whole
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(content)))
+        end = draw(st.integers(start, min(len(content), start + 40)))
+        new = draw(st.binary(max_size=12) | st.just(content[start:end] * 2) | st.just(b""))
+        content = content[:start] + new + content[end:]
+    return content
+
+
+hostile_texts = st.sampled_from(
+    [
+        *("", "\0", "a_20\0", "\n", "a_20\n", "../a_20", "/etc/passwd", "a/../b_20", "..", ".", "~", "$(touch x)_20"),
+        *("'; DROP TABLE runs; --", '" OR 1=1 --', "`id`", "a_20; rm -rf .", "%s%n", "{0}", "\x1b[2J", "‮a_20"),
+        *("\udcff", "🚗_20", "٣_20", "a" * 10_000_000, "x\r\ny", "models:/x/1' or '1", "-rf", "--help", "%00"),
+    ]
+) | st.text(max_size=20)
