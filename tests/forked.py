@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,6 +72,15 @@ class Forked:
         self.process.join(seconds)
         assert not self.process.is_alive(), f"still at work after {seconds} s:\n{self.said}"
         return self.process.exitcode
+
+    def wait_for(self, words, seconds=300):
+        """Wait until the step has said something."""
+        for _ in range(seconds * 20):
+            if words in self.said:
+                return
+            assert self.process.is_alive(), self.said
+            time.sleep(0.05)
+        raise AssertionError(f"expected {words!r} within {seconds} s, found:\n{self.said}")
 
     @property
     def said(self):

@@ -22,6 +22,8 @@ class Proxy(ThreadingHTTPServer):
         """One of pass, slow, 500, away."""
         self.asked = []
         """The mode and the path of each request."""
+        self.unanswered = 0
+        """How many requests found no server."""
 
     @property
     def uri(self):
@@ -61,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = connection.getresponse()
             content = response.read()
         except OSError:  # the server itself is away
+            proxy.unanswered += 1
             self.close_connection = True
             self.connection.close()
             return
