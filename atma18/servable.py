@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from atma18 import bundle, digests, members
+from atma18 import boosting, bundle, digests, members
 from atma18.blending import Blend
 from atma18.bundle import OBJECTS, Bundle
 from atma18.embedding import EmbeddingFeatures, EmbedModel
@@ -223,6 +223,8 @@ def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
             f"found {found.sha256}: fetch the model again"
         )
     found.check_content()
+    if sha256 is None:
+        boosting.check_readable(found.folder / OBJECTS / name for name in sorted(found.objects))
     sensors = Sensors(found.signals, found.gear, found.lights)
     made = members.read(found, device)
     return Servable(found.root, made, found.folds, sensors, device)

@@ -14,13 +14,14 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from catboost import CatBoost
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from atma18 import backbones, embedding, members, requests, servable, stacking
+from atma18 import backbones, boosting, embedding, members, requests, servable, stacking
 from atma18.blending import Blend
-from atma18.boosting import ubjson
+from atma18.boosting import engines, ubjson
 from atma18.bundle import Bundle
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
@@ -29,7 +30,7 @@ from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.servable import Sensors, predict_all
-from atma18.tracking import packaging, store
+from atma18.tracking import packaging
 from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal
 from tests.store import PROJECT, store_uri
 from tests.watching import outside, watched
@@ -476,9 +477,10 @@ def logged(bundles, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store_uri(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # MLflow puts the model's code into it
-    store.client()
+    mlflow.set_experiment("served")
     with mlflow.start_run():
-        model_id = packaging.log_model(bundles / "nn1", servable.load(bundles / "nn1", "cpu").sensors)
+        run_id = mlflow.active_run().info.run_id
+        model_id = packaging.log_model(bundles / "nn1", servable.load(bundles / "nn1", "cpu").sensors, run_id)
     folder = Path(mlflow.get_logged_model(model_id).artifact_location.removeprefix("file://"))
     return folder, folder / "artifacts" / "nn1"
 
@@ -590,3 +592,22 @@ def test_no_damage_to_a_file_of_trees_ends_the_process(bundles, tmp_path):
     child = subprocess.run(words, capture_output=True, text=True, cwd=PROJECT)
 
     assert child.returncode == 0, child.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("content", "reading"),
+    [(b"CBM1 and nothing else", None), (None, "import os; os.kill(os.getpid(), 11)")],
+    ids=["no trees", "trees that end the process"],
+)
+def test_trees_that_catboosts_reader_does_not_survive_are_refused(tmp_path, monkeypatch, content, reading):
+    whole = CatBoost({"iterations": 2, "allow_writing_files": False, "logging_level": "Silent"})
+    whole.fit(np.arange(8.0)[:, None], np.arange(8.0)).save_model(str(tmp_path / "whole.cbm"))
+    boosting.check_readable([tmp_path / "whole.cbm", tmp_path / "another.ubj"])
+    if content:
+        (tmp_path / "whole.cbm").write_bytes(content)
+    if reading:
+        monkeypatch.setattr(engines, "_READING", reading)
+
+    said = refusal(boosting.check_readable, [tmp_path / "whole.cbm"])
+
+    assert "whole.cbm: expected trees as CatBoost writes them" in said

@@ -3,8 +3,6 @@
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -14,7 +12,8 @@ from mlflow import MlflowClient
 
 from steps import nn1
 from tests.conftest import enter
-from tests.store import PROJECT, all_runs, artifacts, call, newest, ran
+from tests.forked import Forked
+from tests.store import all_runs, artifacts, call, newest, ran
 
 pytestmark = pytest.mark.e2e
 
@@ -24,29 +23,13 @@ WORDS = [f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """An empty store, and a cache that outlives what is killed; one thread, here and in processes that are started."""
+    """An empty store, and a cache that outlives what is killed."""
     enter(tmp_path, monkeypatch)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     return tmp_path
 
 
 def start(step, data, store):
-    words = [sys.executable, "-m", f"steps.{step}", f"--data={data}", *WORDS]
-    return subprocess.Popen(
-        words, cwd=store, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_listen_to_ctrl_c
-    )
-
-
-def _listen_to_ctrl_c():
-    """As from a terminal: what a shell starts in the background, this test perhaps, is deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def finish(process):
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    return Forked(step, [f"--data={data}", *WORDS], store)
 
 
 def saved_epochs(store):
@@ -63,7 +46,7 @@ def saved_epochs(store):
 def wait_until(store, process, fold, epochs):
     """Wait until a fold has saved so many epochs."""
     while saved_epochs(store).get(f"fold{fold}", 0) < epochs:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.process.is_alive(), process.said
         time.sleep(0.02)
 
 
@@ -89,12 +72,12 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
     print(f"killed in fold {fold} after {epochs} epochs")
     process = start(step, tiny_folder, store)
     wait_until(store, process, fold, epochs)
-    process.kill()
-    process.communicate()
+    process.send(signal.SIGKILL)
+    process.wait()
     dead = all_runs()[-1]
     assert dead.info.status == "RUNNING"
 
-    said = finish(start(step, tiny_folder, store))
+    said = start(step, tiny_folder, store).finish()
 
     resumed = newest(step)
     assert f"{step}: goes on from run {dead.info.run_id}, which was interrupted" in said
@@ -102,7 +85,7 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
     after = MlflowClient().get_run(dead.info.run_id)
     assert (after.info.status, after.data.tags["atma18.continued_by"]) == ("KILLED", resumed.info.run_id)
     assert list((store / "cache" / "checkpoints").iterdir()) == []
-    finish(start(step, tiny_folder, store))
+    start(step, tiny_folder, store).finish()
     straight = newest(step)
     assert "atma18.resumed_from" not in straight.data.tags
     assert_same_result(resumed, straight)
@@ -115,16 +98,16 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
 def test_a_step_that_is_told_to_stop_says_how_far_it_came(store, tiny_folder, number):
     process = start("nn1", tiny_folder, store)
     wait_until(store, process, 0, 1)
-    process.send_signal(number)
-    said, _ = process.communicate()
+    process.send(number)
 
-    assert process.returncode != 0
+    assert process.wait() != 0
+    said = process.said
     told = re.search(r"nn1: interrupted (after epoch \d of fold 0): the same command goes on from there", said)
     assert told, said
     [run] = all_runs()
     assert run.info.status == "KILLED"
     assert run.data.tags["atma18.interrupted"] == f"{told[1]}: the same command goes on from there"
-    finish(start("nn1", tiny_folder, store))
+    start("nn1", tiny_folder, store).finish()
     assert newest("nn1").data.tags["atma18.resumed_from"] == run.info.run_id
 
 
@@ -146,18 +129,16 @@ def test_a_finished_run_whose_checkpoints_were_left_stays_finished(store, tiny_f
 
 def test_main_goes_on_where_it_was_killed(store, tiny_folder):
     words = [f"--data={tiny_folder}", "--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
-    command = [sys.executable, "-m", "steps.main", *words]
-    process = subprocess.Popen(command, cwd=store, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = Forked("main", words, store)
     wait_until(store, process, 1, 1)
-    process.kill()
-    process.communicate()
+    process.send(signal.SIGKILL)
+    process.wait()
     left = {run.data.tags["atma18.step"]: run.info.run_id for run in all_runs()}
     assert set(left) == {"main", "embed", "nn1"}
 
-    done = subprocess.run(command, cwd=store, capture_output=True, text=True)
+    said = Forked("main", words, store).finish()
 
-    assert done.returncode == 0, done.stderr
-    assert f"embed: reused run {left['embed']}" in done.stdout
-    assert f"nn1: goes on from run {left['nn1']}" in done.stdout
+    assert f"embed: reused run {left['embed']}" in said
+    assert f"nn1: goes on from run {left['nn1']}" in said
     status = {name: MlflowClient().get_run(run_id).info.status for name, run_id in left.items()}
     assert status == {"main": "KILLED", "embed": "FINISHED", "nn1": "KILLED"}

@@ -1,5 +1,6 @@
 """The project against a shared server: PostgreSQL, artifacts behind the server, users who may and users who may not."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,7 +13,21 @@ from atma18.tracking import runs
 from steps import blend, doctor, embed, lineage, main, predict, promote
 from tests import shared
 from tests.conftest import forget_caller
-from tests.store import PROJECT, SHORT, STEPS, all_runs, call, newest, ran, refused, version_of, versions
+from tests.store import (
+    BIN,
+    PROJECT,
+    SHORT,
+    STEPS,
+    SYSTEM_PATH,
+    all_runs,
+    call,
+    mlflow_run,
+    newest,
+    ran,
+    refused,
+    version_of,
+    versions,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -115,6 +130,19 @@ def test_a_blend_is_promoted_followed_and_rolled_back_to(ann):
     assert (ann.folder / "ann" / "predicted" / "submission.csv").read_bytes() == (
         ann.folder / "ann" / "submission.csv"
     ).read_bytes()
+
+
+def test_mlflow_run_itself_works_against_the_server(ann):
+    words = ["--env-manager", "local", "--experiment-name", EXPERIMENT, "-e", "blend", "-P", "inputs=embed"]
+    credentials = {name: os.environ[name] for name in os.environ if name.startswith("MLFLOW_TRACKING_")}
+    place = {"ATMA18_CACHE": os.environ["ATMA18_CACHE"], "PATH": f"{BIN}:{SYSTEM_PATH}"}
+
+    done = mlflow_run(ann.folder / "ann", *words, "-P", ann.data.removeprefix("--"), **credentials, **place)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    ann.said.append(done.stdout + done.stderr)
+    assert newest("blend").data.tags["mlflow.project.entryPoint"] == "blend"
+    ran(call(doctor))
 
 
 def test_a_file_that_was_changed_on_the_server_is_found_there_although_a_good_copy_is_here(ann):

@@ -1,7 +1,9 @@
 """XGBoost and CatBoost: how each is trained, asked and stored."""
 
 import json
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,7 +15,7 @@ import xgboost
 from atma18.boosting import ubjson
 from atma18.boosting.table import Table
 from atma18.presets import Engine, GbdtConfig
-from atma18.schema import BoolArray, Float32Array, FloatArray
+from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
 CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them
 XGBOOST_BINS = 256
@@ -91,6 +93,26 @@ class CatboostModel:
         """Read what `save` wrote, and the names of the features."""
         regressor = catboost.CatBoostRegressor().load_model(str(path))
         return cls(regressor), tuple(regressor.feature_names_)
+
+
+_READING = "import sys, catboost\nfor path in sys.argv[1:]: catboost.CatBoost().load_model(path)"
+
+
+def check_readable(files: Iterable[Path]) -> None:
+    """Let CatBoost read its files among these in a process of its own: it believes every number, and may not survive.
+
+    Raises:
+        ValueError: If that process ended otherwise than by having read them.
+    """
+    paths = [str(path) for path in files if path.suffix == CatboostModel.suffix]
+    if not paths:
+        return
+    done = subprocess.run([sys.executable, "-I", "-c", _READING, *paths], capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(
+            f"{first_few(paths)}: expected trees as CatBoost writes them, found something that its reader does not "
+            "survive: make this model again"
+        )
 
 
 EngineError = catboost.CatBoostError
