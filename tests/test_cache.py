@@ -388,8 +388,9 @@ def test_the_least_recently_used_make_room(limit_bytes, gone):
     assert [chosen.key for chosen in surplus(entries, limit_bytes)] == gone
 
 
-def test_folds_and_what_is_held_make_no_room():
+def test_folds_results_that_wait_and_what_is_held_make_no_room():
     entries = [entry("folds", 10, kind="folds"), entry("held", 10, holder=7), entry("free", 10, used_s=9)]
+    entries.append(entry("a result", 10, kind="outbox"))
 
     assert [chosen.key for chosen in surplus(entries, 0)] == ["free"]
     assert [chosen.key for chosen in unused_since(entries, 10)] == ["free"]

@@ -15,32 +15,19 @@ from atma18.tracking import admission, registry
 from atma18.tracking.upstream import open_run
 from steps import embed
 from tests.conftest import enter
+from tests.forked import Forked
 from tests.store import PROJECT, SHORT, STEPS, all_runs, call, ran, refused, store_uri, versions
 
 pytestmark = pytest.mark.e2e
 
 
-def start(store, *words):
-    """Start `python -m steps.…` in a process of its own, on one core."""
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": store_uri(store),
-        "ATMA18_CACHE": f"{store}/cache",
-        "PYTHONPATH": str(PROJECT),
-        "OMP_NUM_THREADS": "1",
-    }
-    words = [sys.executable, "-m", *map(str, words)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(words, cwd=store, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
 def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_folder, tmp_path, monkeypatch):
-    both = [
-        start(tmp_path, "steps.main", f"--data={tiny_folder}", *SHORT, f"--out={tmp_path}/{name}.csv") for name in "ab"
-    ]
-    printed = [process.communicate()[0] for process in both]
+    words = [f"--data={tiny_folder}", *SHORT]
+    both = [Forked("main", [*words, f"--out={tmp_path}/{name}.csv"], tmp_path) for name in "ab"]
+    for process in both:
+        process.finish()
     enter(tmp_path, monkeypatch)
 
-    assert [process.returncode for process in both] == [0, 0], "\n".join(printed)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert sorted(m.name for m in MlflowClient().search_registered_models()) == sorted(f"atma18-{s}" for s in STEPS)
     assert {run.info.status for run in all_runs()} == {"FINISHED"}
