@@ -50,8 +50,8 @@ class Forked:
     def __init__(self, step, words, folder, environment=None, *, die_at=None, fill_at=None, logs=None):
         """Start `step` with the store, the cache and, unless `logs` is another, the log in a folder.
 
-        `die_at` is the write to the store that it dies before: a method, and how many writes after its first call;
-        `fill_at` the method at whose first call a disk gets full, and the folder of that disk.
+        `die_at` is the write to the store that it dies before: how many after the first call of a method, or after the
+        first of all (None). `fill_at` is the method at whose first call a disk gets full, and the folder of that disk.
         """
         self.log = Path(logs or folder) / f"{step}-{os.urandom(4).hex()}.log"
         given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at, fill_at)
@@ -130,7 +130,7 @@ def _before_writes(name, count, act):
 
     def counted(method):
         def call(*args, **kwargs):
-            if made or method.__name__ == name:
+            if made or name in (None, method.__name__):
                 made.append(method.__name__)
             if len(made) == count + 1:
                 act(method.__name__)

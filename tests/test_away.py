@@ -1,6 +1,5 @@
 """The store fails while a step works: what the step made reaches it all the same, at once or by `upload`."""
 
-import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -8,14 +7,16 @@ from contextlib import closing
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from atma18.cache import OUTBOX, Cache
-from steps import doctor, upload
+from atma18.tracking import packaging
+from steps import doctor, main, upload
 from tests import proxy as faulty
 from tests import shared
 from tests.conftest import enter, forget_caller
 from tests.forked import Forked
-from tests.store import SHORT, all_runs, artifacts, call, newest, ran, refused, versions
+from tests.store import all_runs, artifacts, call, newest, ran, refused, versions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
@@ -134,22 +135,29 @@ def assert_same_predictions(run, other, folder):
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-def test_main_delivers_what_was_kept_and_goes_on(proxy, tiny_folder, tmp_path):
-    words = [*SHORT, "--folds=2", "--nn1_backbone=lite0"]
-    process = start(proxy, tiny_folder, tmp_path, *words, step="main", **IMPATIENT)
-    proxy.wait_for(METRICS, 8)
-    proxy.mode = "away"
-    assert process.wait() == 1, process.said
-    [kept] = [entry for entry in Cache(tmp_path / "cache").entries() if entry.kind == OUTBOX]
-    proxy.mode = "pass"
+def test_main_delivers_what_was_kept_and_goes_on(tiny_folder, tmp_path, monkeypatch):
+    enter(tmp_path, monkeypatch)
+    words = [f"--data={tiny_folder}", "--folds=2", "--nn1_num_epochs=1"]
 
-    again = start(proxy, tiny_folder, tmp_path, *words, step="main")
-    again.wait_for(f"embed: reused run {kept.key}")
-    again.send(signal.SIGKILL)  # the rest is another test's
-    again.wait()
+    def away(*given):
+        raise MlflowException("API request failed")
 
-    assert f"uploaded run {kept.key}, which was kept here" in again.said
-    assert "whole:" in Forked("doctor", ["--repair=true"], tmp_path, {"MLFLOW_TRACKING_URI": proxy.uri}).finish()
+    def enough(*given, **more):
+        raise ValueError("the rest is another test's")
+
+    monkeypatch.setattr("atma18.pipeline.net", enough)
+    with monkeypatch.context() as patch:
+        patch.setattr(packaging, "log_model", away)
+        assert "embed: expected the store to take the result" in refused(call(main, *words))
+    [kept] = [entry.key for entry in Cache.open().entries() if entry.kind == OUTBOX]
+    assert MlflowClient().get_run(kept).info.status == "FAILED"
+
+    said = refused(call(main, *words))
+
+    assert f"embed: uploaded run {kept}, which was kept here" in said
+    assert f"embed: reused run {kept}" in said
+    assert MlflowClient().get_run(kept).info.status == "FINISHED"
+    ran(call(doctor))
 
 
 @pytest.mark.parametrize("seconds", [23])

@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
 REPETITIONS = int(os.environ.get("ATMA18_FAULTS", "1"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-BLEND = "atma18-blend"
 OPTIONS = {
     "embed": [],
     "nn1": ["--num_epochs=1"],
@@ -36,13 +35,7 @@ OPTIONS = {
 }
 LONGEST_S = 7.0
 """About as long as a step takes from its start to its end."""
-MENDED = (
-    "set it to KILLED",
-    "register it",
-    "register it wholly",
-    "carry it out, as promote does",
-    "the newest whole one",
-)
+MENDED = ("set it to KILLED", "register it", "register it wholly", "the newest whole one")
 """All that a kill may leave to doctor."""
 
 
@@ -109,63 +102,6 @@ def test_a_step_that_is_killed_at_random_moments_costs_nothing_that_had_finished
 
     Forked(step, words, store.folder).finish()
 
-    assert_sound(store, finished())
-
-
-def test_a_blend_that_is_killed_before_any_of_its_last_writes_leaves_a_whole_version_or_none(store):
-    """Every moment between two writes to the store, from the model that is logged to the words of its version."""
-    words, write, killed = words_of(store, "blend"), 0, []
-    while True:
-        before = finished()
-        process = Forked("blend", words, store.folder, die_at=("_create_logged_model", write))
-        if process.wait() == 0:
-            break
-        assert process.process.exitcode == -signal.SIGKILL, process.said
-        killed.append(process.said.splitlines()[-1])
-        assert_sound(store, before)
-        write += 1
-
-    print(f"killed before each of {len(killed)} writes")
-    assert {"killed before _create_model_version", "killed before set_registered_model_alias"} <= set(killed)
-    assert "killed before update_model_version" in killed
-
-
-def test_a_promotion_that_is_killed_before_any_of_its_writes_happened_or_did_not(store):
-    """Two blends take turns; whoever is cut off, the next command finds one champion and a record that says so."""
-    Forked("blend", [*store.data, "--inputs=embed"], store.folder).finish()
-    first, second = sorted(int(v.version) for v in versions("blend"))[-2:]
-    for number in (first, second):
-        Forked("promote", [f"--candidate=models:/{BLEND}/{number}", "--force=true"], store.folder).finish()
-    champion, killed, write = second, [], 0
-    while True:
-        other = first if champion == second else second
-        process = Forked("promote", ["--rollback=true"], store.folder, die_at=("create_run", write))
-        if process.wait() == 0:
-            break
-        killed.append(process.said.splitlines()[-1])
-        assert_sound(store, finished())
-        champion = int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version)
-        previous = int(MlflowClient().get_model_version_by_alias(BLEND, "previous").version)
-        assert {champion, previous} == {first, second}
-        write += 1
-
-    assert int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version) == other
-    assert killed.count("killed before set_registered_model_alias") == 2
-    assert {"killed before log_batch", "killed before delete_tag"} <= set(killed)
-
-
-def test_the_promotion_that_was_cut_off_is_finished_by_the_same_command(store):
-    numbers = sorted(int(v.version) for v in versions("blend"))[-2:]
-    champion = int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version)
-    [other] = set(numbers) - {champion}
-    words = [f"--candidate=models:/{BLEND}/{other}", "--force=true"]
-    process = Forked("promote", words, store.folder, die_at=("set_registered_model_alias", 0))
-    assert process.wait() == -signal.SIGKILL, process.said
-
-    said = Forked("promote", words, store.folder).finish()
-
-    assert "a promotion of it that was cut off is finished now" in said
-    assert int(MlflowClient().get_model_version_by_alias(BLEND, "champion").version) == other
     assert_sound(store, finished())
 
 

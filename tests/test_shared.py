@@ -1,8 +1,6 @@
 """The project against a shared server: PostgreSQL, artifacts behind the server, users who may and users who may not."""
 
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +11,9 @@ from atma18.tracking import runs
 from steps import blend, doctor, embed, lineage, main, predict, promote
 from tests import shared
 from tests.conftest import forget_caller
+from tests.forked import Forked
 from tests.store import (
     BIN,
-    PROJECT,
     SHORT,
     STEPS,
     SYSTEM_PATH,
@@ -43,7 +41,11 @@ def office(tiny_folder, tmp_path_factory):
     with shared.postgres() as database, shared.private_server(folder, database) as server:
         passwords = {"ann": f"ann-{server.admin_password}", "bob": f"bob-{server.admin_password}"}
         place = SimpleNamespace(
-            folder=folder, database=database, server=server, passwords=passwords, data=f"--data={tiny_folder}"
+            folder=folder,
+            database=database,
+            server=server,
+            passwords=passwords,
+            data=[f"--data={tiny_folder}", "--folds=2"],
         )
         with pytest.MonkeyPatch.context() as patch:
             forget_caller(patch)
@@ -51,9 +53,9 @@ def office(tiny_folder, tmp_path_factory):
                 shared.administer(server, "2.0/mlflow/users/create", username=name, password=password)
             become(place, "ann", patch)
             patch.setattr(runs, "git_state", lambda: COMMIT)
-            place.said = [ran(call(main, place.data, *SHORT))]
+            place.said = [ran(call(main, *place.data, *SHORT))]
             place.good = int(version_of("blend", newest("blend")))
-            place.said.append(ran(call(blend, place.data, "--inputs=embed")))
+            place.said.append(ran(call(blend, *place.data, "--inputs=embed")))
             place.poor = int(version_of("blend", newest("blend")))
         yield place
 
@@ -107,7 +109,7 @@ def test_the_whole_pipeline_lands_behind_the_server(ann):
 
 
 def test_a_second_main_reuses_all_five_and_bare_names_resolve(ann):
-    said = ran(call(main, ann.data, *SHORT))
+    said = ran(call(main, *ann.data, *SHORT))
 
     assert [line.split(":")[0] for line in said.splitlines() if ": reused run" in line] == list(STEPS)
     assert "nn1" in ran(call(lineage, f"--model=models:/{BLEND}/{ann.good}"))
@@ -126,7 +128,7 @@ def test_a_blend_is_promoted_followed_and_rolled_back_to(ann):
     said = ran(call(promote, "--history=true"))
     assert said.count("promoted") == 2
     assert said.count("rolled back") >= 2
-    ran(call(predict, ann.data, "--out=predicted"))
+    ran(call(predict, ann.data[0], "--out=predicted"))
     assert (ann.folder / "ann" / "predicted" / "submission.csv").read_bytes() == (
         ann.folder / "ann" / "submission.csv"
     ).read_bytes()
@@ -135,9 +137,10 @@ def test_a_blend_is_promoted_followed_and_rolled_back_to(ann):
 def test_mlflow_run_itself_works_against_the_server(ann):
     words = ["--env-manager", "local", "--experiment-name", EXPERIMENT, "-e", "blend", "-P", "inputs=embed"]
     credentials = {name: os.environ[name] for name in os.environ if name.startswith("MLFLOW_TRACKING_")}
+    parameters = [word for given in ann.data for word in ("-P", given.removeprefix("--"))]
     place = {"ATMA18_CACHE": os.environ["ATMA18_CACHE"], "PATH": f"{BIN}:{SYSTEM_PATH}"}
 
-    done = mlflow_run(ann.folder / "ann", *words, "-P", ann.data.removeprefix("--"), **credentials, **place)
+    done = mlflow_run(ann.folder / "ann", *words, *parameters, **credentials, **place)
 
     assert done.returncode == 0, done.stdout + done.stderr
     ann.said.append(done.stdout + done.stderr)
@@ -163,7 +166,7 @@ def test_a_copy_that_was_damaged_here_is_fetched_again(ann):
     [here] = (ann.folder / "ann" / "cache" / "artifacts" / run_id).rglob("oof.parquet")
     here.write_bytes(here.read_bytes()[:-1] + b"?")
 
-    ran(call(blend, ann.data, f"--inputs={run_id}"))
+    ran(call(blend, *ann.data, f"--inputs={run_id}"))
 
     assert newest("blend").data.tags["atma18.input.embed"] == run_id
 
@@ -171,7 +174,7 @@ def test_a_copy_that_was_damaged_here_is_fetched_again(ann):
 def test_a_stranger_is_told_how_to_say_who_he_is(bob, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a guess")
 
-    said = refused(call(embed, bob.data))
+    said = refused(call(embed, *bob.data))
 
     assert "expected a user and a password that the server knows, found others or none" in said
     assert "MLFLOW_TRACKING_USERNAME" in said
@@ -181,14 +184,14 @@ def test_a_user_without_permission_can_neither_register_nor_promote_and_is_told_
     before = [(v.name, v.version) for step in STEPS for v in versions(step)]
     holder, number_of_runs = champion_or_none(), len(all_runs())
 
-    said = refused(call(embed, bob.data))  # he may not even open a run in Ann's experiment
+    said = refused(call(embed, *bob.data))  # he may not even open a run in Ann's experiment
 
     assert "expected that you may do this, found no permission: ask the administrator" in said
     assert len(all_runs()) == number_of_runs
 
     experiment = MlflowClient().get_experiment_by_name(EXPERIMENT).experiment_id
     grant(bob, "experiment", experiment)
-    told = refused(call(embed, bob.data))
+    told = refused(call(embed, *bob.data))
     assert "atma18-embed: expected that you may register and promote versions, found no permission" in told
     assert "EDIT on this registered model" in told
     failed = all_runs()[-1]
@@ -203,7 +206,7 @@ def test_a_user_without_permission_can_neither_register_nor_promote_and_is_told_
         MlflowClient().set_registered_model_alias(BLEND, "champion", str(bob.poor))
 
     grant(bob, "registered_model", "atma18-embed")
-    ran(call(embed, bob.data))
+    ran(call(embed, *bob.data))
     assert newest("embed").data.tags["mlflow.user"] is not None
     assert int(version_of("embed", newest("embed"))) == max(int(v.version) for v in versions("embed"))
 
@@ -215,29 +218,25 @@ def champion_or_none():
         return None
 
 
-def test_credentials_may_lie_in_mlflows_file(ann, monkeypatch, tmp_path):
-    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
-    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_credentials_may_lie_in_mlflows_file(ann, tmp_path):
     (tmp_path / ".mlflow").mkdir()
     (tmp_path / ".mlflow" / "credentials").write_text(
         f"[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = {ann.passwords['ann']}\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    place = {"HOME": str(tmp_path), "MLFLOW_TRACKING_URI": ann.server.uri}
 
-    done = subprocess.run(  # MLflow reads the file once per process
-        [sys.executable, "-m", "steps.doctor"], capture_output=True, text=True, cwd=tmp_path
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "whole:" in done.stdout
+    assert "whole:" in Forked("doctor", [], tmp_path, place).finish()
+    (tmp_path / ".mlflow" / "credentials").unlink()
+    process = Forked("doctor", [], tmp_path, place)
+    assert process.wait() == 1
+    assert "expected a user and a password that the server knows" in process.said
 
 
 @pytest.mark.parametrize("uri", ["http://ann:{}@127.0.0.1:{}", "postgresql+psycopg2://mlflow:{}@127.0.0.1:{}/mlflow"])
 def test_a_password_in_the_name_of_the_store_is_refused_and_not_repeated(bob, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format("hunter2secret", bob.server.port))
 
-    said = refused(call(embed, bob.data)) + refused(call(doctor))
+    said = refused(call(embed, *bob.data)) + refused(call(doctor))
 
     assert "expected a store without a password in its name" in said
     assert "hunter2secret" not in said

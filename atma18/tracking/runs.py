@@ -200,12 +200,11 @@ def _there(upstreams: Mapping[str, Upstream]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        gone = Path(error.filename or "")
         for name, upstream in upstreams.items():
-            if gone.is_relative_to(upstream.artifacts) or gone.is_relative_to(upstream.model):
+            if any(str(folder) in str(error) for folder in (upstream.artifacts, upstream.model)):
                 raise ValueError(
-                    f"{name} (run {upstream.run_id}): expected its files as they were when this step began, found that "
-                    f"{gone} is gone: name another run, or run {upstream.step} again"
+                    f"{name} (run {upstream.run_id}): expected its files as they were when this step began, found one "
+                    f"gone ({store.told(error)}): name another run, or run {upstream.step} again"
                 ) from error
         raise
 

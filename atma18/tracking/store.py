@@ -16,6 +16,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
 
 from atma18.cache import Cache
 
@@ -56,15 +57,15 @@ def asked() -> Iterator[None]:
     """
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, RequestException) as error:
         failed = ValueError(f"{mlflow.get_tracking_uri()}: {_why(error)}")
         for note in getattr(error, "__notes__", []):
             failed.add_note(note)
         raise failed from error
 
 
-def _why(error: MlflowException) -> str:
-    match error.error_code:
+def _why(error: Exception) -> str:
+    match getattr(error, "error_code", ""):
         case "UNAUTHENTICATED":
             return (
                 "expected a user and a password that the server knows, found others or none: set "
