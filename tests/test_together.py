@@ -9,14 +9,15 @@ from contextlib import closing
 import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
-from atma18.tracking import admission, registry
+from atma18.tracking import admission, registry, runs
 from atma18.tracking.upstream import open_run
 from steps import embed
 from tests.conftest import enter
 from tests.forked import Forked
-from tests.store import PROJECT, SHORT, STEPS, all_runs, call, ran, refused, store_uri, versions
+from tests.store import PROJECT, SHORT, STEPS, all_runs, call, newest, ran, refused, store_uri, versions
 
 pytestmark = pytest.mark.e2e
 
@@ -132,3 +133,21 @@ def test_a_file_that_is_no_database_is_refused(tiny_folder, tmp_path, monkeypatc
     message = refused(call(embed, f"--data={tiny_folder}"))
 
     assert f"{tmp_path}/mlflow.db: expected a database of MLflow, found something else" in message
+
+
+def test_drives_that_somebody_else_logs_at_the_same_moment_are_logged_once(there, monkeypatch):
+    """Two processes see that a store does not know the drives, and both write them: the second one's write fails."""
+    log_input, failed = runs.mlflow.log_input, []
+
+    def at_the_same_moment(*given):
+        log_input(*given)
+        if not failed:
+            failed.append(given)
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id")
+
+    monkeypatch.setattr(runs.mlflow, "log_input", at_the_same_moment)
+    ran(call(embed, there.data))
+
+    assert len(failed) == 1
+    inputs = newest("embed").inputs.dataset_inputs
+    assert sorted(tag.value for each in inputs for tag in each.tags) == ["testing", "training"]

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots, scores, servable, stopwatch
 from atma18.dataset import DEMO, Dataset
@@ -254,4 +255,9 @@ def log_samples(dataset: Dataset, data: str, context: str, samples: Samples) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
         logged = from_pandas(table, str(dataset.folder), name=f"{name}-{context}", digest=dataset.sha256[:16])
-    mlflow.log_input(logged, context)
+    try:
+        mlflow.log_input(logged, context)
+    except MlflowException as error:
+        if "unique" not in store.told(error).lower():
+            raise
+        mlflow.log_input(logged, context)  # somebody has just logged the very same drives: they are there now
