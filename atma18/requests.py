@@ -96,17 +96,24 @@ def _ids(request: pd.DataFrame) -> list[str]:
 
 def _signals(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     signals = pd.DataFrame({name: [_number(value) for value in table[name].tolist()] for name in names}, dtype=float)
-    finite = np.isfinite(signals.to_numpy()).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"expected finite signals, found others at {first_few(table.loc[~finite, 'ID'])}")
-    flags = signals[[name for name in names if name in FLAG_SIGNALS]]
-    possible = (signals.abs() <= LARGEST_SIGNAL).all(axis=1) & flags.isin((0, 1)).all(axis=1)
-    if not possible.all():
+    finite = signals.map(np.isfinite)
+    if not finite.all(axis=None):
+        raise ValueError(f"expected finite signals, found others at {_where(table, ~finite)}")
+    possible = signals.abs() <= LARGEST_SIGNAL
+    flags = [name for name in names if name in FLAG_SIGNALS]
+    possible[flags] = signals[flags].isin((0, 1))
+    if not possible.all(axis=None):
         raise ValueError(
             f"expected signals within ±{LARGEST_SIGNAL:.0e}, and of {', '.join(FLAG_SIGNALS)} true or false, "
-            f"found others at {first_few(table.loc[~possible, 'ID'])}"
+            f"found others at {_where(table, ~possible)}"
         )
     return signals
+
+
+def _where(table: pd.DataFrame, wrong: pd.DataFrame) -> str:
+    """Name the first samples that something is wrong with, and what."""
+    rows = zip(table["ID"], wrong.to_numpy(), strict=True)
+    return first_few(f"{sample_id} ({', '.join(wrong.columns[row])})" for sample_id, row in rows if row.any())
 
 
 def _number(value: object) -> float:
