@@ -160,14 +160,16 @@ def wide_png(tmp_path_factory):
         pytest.param(lambda table: table[:0], "expected at least one row .* repeated: none$", id="no row"),
         pytest.param(lambda table: pd.concat([table, table[1:2]]), "each ID once, repeated: {id}$", id="repeated ID"),
         pytest.param(put("ID", "../a_20"), "expected an ID like .* found '../a_20'", id="ID of another form"),
-        pytest.param(put("gas", float("nan")), "expected finite signals, found others at {id}$", id="no signal"),
-        pytest.param(put("aEgo", float("-inf")), "expected finite signals, found others at {id}$", id="endless signal"),
+        pytest.param(put("gas", float("nan")), "expected finite signals, found others at {id} .gas.$", id="no signal"),
+        pytest.param(
+            put("aEgo", float("-inf")), "expected finite signals, found others at {id} .aEgo.$", id="endless signal"
+        ),
         pytest.param(put("image_t-0.5", b"no"), "^{id}/image_t-0.5: expected a whole PNG image", id="not an image"),
         pytest.param(put("image_t", b""), "^{id}/image_t: expected a whole PNG image", id="no bytes"),
         pytest.param(
             put("image_t", "text"), "^{id}/image_t: expected the bytes of a PNG .* found str$", id="no bytes at all"
         ),
-        pytest.param(put("gas", "much"), "expected finite signals, found others at {id}$", id="a word"),
+        pytest.param(put("gas", "much"), "expected finite signals, found others at {id} .gas.$", id="a word"),
         pytest.param(
             put("gearShifter", "sport"), "expected a gearShifter of .* found others at {id}$", id="another gear"
         ),
