@@ -3,6 +3,8 @@
 import sqlite3
 import time
 from contextlib import closing
+from threading import Thread
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -44,6 +46,26 @@ def proxy(server, tmp_path, no_caller, monkeypatch):
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def locked(tiny_folder, tmp_path_factory):
+    """A net that trains while somebody locks its sqlite store; it starts before the first test, for it mostly waits."""
+    folder = tmp_path_factory.mktemp("locked")
+    process = Forked("nn1", [f"--data={tiny_folder}", *EPOCHS], folder)
+
+    def lock():
+        while process.process.is_alive() and not (folder / "cache" / "checkpoints").exists():
+            time.sleep(0.02)
+        with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None, timeout=60)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            time.sleep(23)  # MLflow waits 20 s
+            connection.execute("ROLLBACK")
+
+    locker = Thread(target=lock)
+    locker.start()
+    yield SimpleNamespace(folder=folder, process=process)
+    locker.join()
+
+
 def start(proxy, data, folder, *words, step="nn1", **environment):
     environment |= {"MLFLOW_TRACKING_URI": proxy.uri}
     return Forked(step, [f"--data={data}", *words], folder, environment)
@@ -60,6 +82,7 @@ def assert_whole(run):
     assert [v.run_id for v in versions("nn1")].count(run.info.run_id) == 1
 
 
+@pytest.mark.usefixtures("locked")
 def test_a_server_that_is_slow_answers_500_is_gone_for_30_s_and_started_again_costs_time_alone(
     server, proxy, tiny_folder, tmp_path
 ):
@@ -160,23 +183,10 @@ def test_main_delivers_what_was_kept_and_goes_on(tiny_folder, tmp_path, monkeypa
     ran(call(doctor))
 
 
-@pytest.mark.parametrize("seconds", [23])
-def test_a_database_that_is_locked_for_longer_than_mlflow_waits_costs_time_alone(
-    tiny_folder, tmp_path, monkeypatch, seconds
-):
-    """MLflow waits 20 s for sqlite."""
-    enter(tmp_path, monkeypatch)
-    process = Forked("nn1", [f"--data={tiny_folder}", *EPOCHS], tmp_path)
-    database = tmp_path / "mlflow.db"
-    while not (tmp_path / "cache" / "checkpoints").exists():
-        assert process.process.is_alive(), process.said
-        time.sleep(0.02)
-    with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(seconds)
-        connection.execute("ROLLBACK")
+def test_a_database_that_is_locked_for_longer_than_mlflow_waits_costs_time_alone(locked, no_caller, monkeypatch):
+    enter(locked.folder, monkeypatch)
 
-    said = process.finish()
+    said = locked.process.finish()
 
     assert "the store does not take what run" in said
     assert "database is locked" in said
