@@ -83,14 +83,6 @@ def test_the_environment_is_the_pinned_one():
     assert {name: version(name).split("+")[0] for name in pinned} == pinned
 
 
-def test_the_readme_has_a_line_for_every_file():
-    readme = (PROJECT / "README.md").read_text()
-    files = [path.relative_to(PROJECT) for folder in ("atma18", "steps") for path in (PROJECT / folder).rglob("*.py")]
-    wanted = [path.parent if path.name == "__init__.py" else path for path in files if path.parts[0] == "atma18"]
-
-    assert [str(path) for path in wanted if f"`{'/'.join(path.parts[1:]) or 'atma18'}" not in readme] == []
-
-
 def test_mlflow_is_imported_in_tracking_and_serving_alone():
     importers = set()
     for path in (PROJECT / "atma18").rglob("*.py"):
@@ -100,35 +92,6 @@ def test_mlflow_is_imported_in_tracking_and_serving_alone():
             importers |= {path.relative_to(PROJECT).parts[1] for name in names if name.split(".")[0] == "mlflow"}
 
     assert importers == {"tracking", "serving.py"}
-
-
-def test_a_module_imports_only_from_those_above_it():
-    """The README lists the modules from the ground up; an import never points down the list."""
-    section = (PROJECT / "README.md").read_text().split("## Files")[1].split("| `benchmarks/")[0]
-    order = [
-        name.removesuffix(".py").rstrip("/") for name in re.findall(r"^\| `([\w/]+(?:\.py)?/?)`", section, re.MULTILINE)
-    ]
-    position = {name: i for i, name in enumerate(order)}
-    downward = []
-    for path in (PROJECT / "atma18").rglob("*.py"):
-        module = path.relative_to(PROJECT / "atma18").parts[0].removesuffix(".py")
-        if module == "__init__":
-            continue
-        for imported in _modules_imported(path):
-            if imported != module and position[imported] > position[module]:
-                downward.append(f"{module} imports {imported}")
-
-    assert downward == []
-
-
-def _modules_imported(path):
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "atma18":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atma18."):
-            found.add(node.module.split(".")[1])
-    return found
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRY_POINTS if name != "test"])
