@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from atma18.groups import Groups, check_groups
-from atma18.presets import BlendConfig
+from atma18.config.groups import Groups, check_groups
+from atma18.config.presets import BlendConfig
 from atma18.schema import FloatArray, IntArray, first_few, repeated
 from atma18.weights import Weights, check_stack, check_targets, fit_weights
 

@@ -11,9 +11,9 @@ from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
 from atma18.boosting import EngineError
 from atma18.bundle import Bundle, Entry
+from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
 from atma18.embedding import EmbedModel
 from atma18.netmodel import NetModel
-from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
 from atma18.schema import first_few, one_line, shown
 from atma18.stacking import EMBEDDING, GbdtModel
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atma18 import backbones, compute
 from atma18.backbones import BackboneSpec
-from atma18.presets import ATTENTION_HEADS, NetConfig
+from atma18.config.presets import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
 _IN_FRAMES = 3

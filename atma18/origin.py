@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from atma18 import kinematics
+from atma18.config.presets import Target
 from atma18.kinematics import MotionModel
-from atma18.presets import Target
 from atma18.schema import TARGETS, FloatArray
 
 

@@ -12,7 +12,7 @@ import torch
 from atma18 import backbones, compute, digests
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
-from atma18.presets import EmbedConfig, NetConfig
+from atma18.config.presets import EmbedConfig, NetConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 
 WORTH_IT = 1.1

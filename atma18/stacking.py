@@ -11,12 +11,12 @@ import pandas as pd
 
 from atma18 import boosting, strict_json
 from atma18.boosting import Booster
+from atma18.config.presets import GbdtConfig
 from atma18.features import feature_table, stacking_noise
 from atma18.folds import held_out_scenes
 from atma18.inputs import Inputs, StoredInputs
 from atma18.kinematics import MotionModel
 from atma18.origin import Origin
-from atma18.presets import GbdtConfig
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
 
 EMBEDDING = "embed"

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 
 from atma18 import weights
+from atma18.config.presets import BlendConfig
 from atma18.digests import PROJECT_FOLDER
-from atma18.presets import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from benchmarks import results
 

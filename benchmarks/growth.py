@@ -20,8 +20,8 @@ import torch
 from atma18 import backbones, embedding, precision, training, weights
 from atma18.cache import Cache
 from atma18.compute import Compute
+from atma18.config.presets import PRESETS, EmbedConfig, StageConfig
 from atma18.features import feature_table
-from atma18.presets import PRESETS, EmbedConfig, StageConfig
 from atma18.schema import TARGETS, Samples
 from atma18.training.batches import Changes, Feed
 from atma18.training.trainer import Trainer

@@ -22,10 +22,10 @@ from torch import Tensor
 from atma18 import compute, metrics, precision, simulate, training
 from atma18.cache import Cache
 from atma18.compute import Compute
+from atma18.config.presets import PRESETS, NetConfig, StageConfig
 from atma18.dataset import Dataset
 from atma18.netmodel import Scaling, unit_lengths
 from atma18.nets import NETS, SceneLayout
-from atma18.presets import PRESETS, NetConfig, StageConfig
 from atma18.schema import IntArray
 from atma18.training import Epoch
 from atma18.training.batches import Units

@@ -14,8 +14,7 @@ import click
 
 from atma18 import backbones, tracking
 from atma18.cache import Cache
-from atma18.experiment import PRESET, Experiment
-from atma18.presets import (
+from atma18.config.presets import (
     BLEND_METHODS,
     BOOSTED_TARGETS,
     ENGINES,
@@ -27,6 +26,7 @@ from atma18.presets import (
     PIXELS,
     PRESETS,
 )
+from atma18.experiment import PRESET, Experiment
 from steps.messages import clear_messages
 from steps.typed import Command, GroupsType, flag, or_none, or_preset, together
 

@@ -7,7 +7,7 @@ import pytest
 
 from atma18 import blending
 from atma18.blending import Blend
-from atma18.presets import BlendConfig
+from atma18.config.presets import BlendConfig
 from atma18.weights import fit_weights
 
 CONFIG = BlendConfig()

@@ -8,7 +8,7 @@ import pytest
 
 from atma18 import boosting
 from atma18.boosting import Booster, engines
-from atma18.presets import GbdtConfig
+from atma18.config.presets import GbdtConfig
 
 ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
 PLAIN = GbdtConfig(

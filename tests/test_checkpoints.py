@@ -10,7 +10,7 @@ from atma18 import training
 from atma18.cache import CHECKPOINTS, Cache
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
-from atma18.presets import NetConfig, StageConfig
+from atma18.config.presets import NetConfig, StageConfig
 from atma18.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")

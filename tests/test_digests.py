@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atma18.config.presets import PRESETS
 from atma18.digests import (
     canonical_json,
     code_sha256,
@@ -17,7 +18,6 @@ from atma18.digests import (
     file_sha256,
     sha256_of_records,
 )
-from atma18.presets import PRESETS
 from atma18.schema import CAN_SIGNALS, FRAME_SHAPE, FrameRows, Samples
 
 

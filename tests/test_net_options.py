@@ -11,11 +11,11 @@ from atma18 import training
 from atma18.cache import Cache
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
+from atma18.config.presets import NetConfig, StageConfig
 from atma18.folds import make_folds
 from atma18.inputs import StoredInputs
 from atma18.netmodel import NetModel
 from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves
-from atma18.presets import NetConfig, StageConfig
 from atma18.servable import predict_all
 from atma18.training import course
 from atma18.training.course import Course

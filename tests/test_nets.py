@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from atma18.config.presets import NetConfig, StageConfig
 from atma18.nets import FrameEncoder, FrameHead, FrameNet, SceneHead, SceneLayout, SceneNet, scene_lengths
-from atma18.presets import NetConfig, StageConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

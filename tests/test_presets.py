@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from atma18.groups import groups_as_text, scene_size_groups
-from atma18.presets import (
+from atma18.config.groups import groups_as_text, scene_size_groups
+from atma18.config.presets import (
     PRESETS,
     BlendConfig,
     EmbedConfig,

@@ -16,13 +16,13 @@ import torch
 
 from atma18 import backbones, embedding, servable, stacking
 from atma18.blending import Blend
+from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.members import Member
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.predictions import Predictions
-from atma18.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.servable import Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")

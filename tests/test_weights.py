@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from atma18 import weights
-from atma18.presets import BlendConfig
+from atma18.config.presets import BlendConfig
 from atma18.weights import Weights
 
 

@@ -19,7 +19,7 @@ from atma18.backbones.hub import HF, HubKind
 from atma18.backbones.kinds import Found, Kind, MissingWeightsError
 from atma18.backbones.lite0 import Lite0Kind
 from atma18.backbones.vision import TORCHVISION, TorchvisionKind
-from atma18.presets import LITE0, Pixels
+from atma18.config.presets import LITE0, Pixels
 from atma18.schema import shown
 
 __all__ = [

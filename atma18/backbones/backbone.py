@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from atma18.presets import Pixels
+from atma18.config.presets import Pixels
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import xgboost
 
 from atma18.boosting import ubjson
 from atma18.boosting.table import Table
-from atma18.presets import Engine, GbdtConfig
+from atma18.config.presets import Engine, GbdtConfig
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
 CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them

@@ -8,10 +8,10 @@ import numpy as np
 
 from atma18 import blending, metrics, plots, scores, submission, tracking
 from atma18.blending import Blend, Fitted
+from atma18.config.presets import BlendConfig
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
 from atma18.pipeline.step import Result, Step, run_ids
-from atma18.presets import BlendConfig
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.scores import Part
 from atma18.servable import predict_all

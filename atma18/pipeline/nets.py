@@ -9,10 +9,10 @@ import numpy as np
 
 from atma18 import backbones, plots, precision, servable, tracking, training
 from atma18.checkpoints import Checkpoints
+from atma18.config.presets import NetConfig
 from atma18.experiment import Experiment, cached_folds
 from atma18.netmodel import FoldNet, NetModel
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
-from atma18.presets import NetConfig
 from atma18.schema import FloatArray, IntArray
 from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun, Upstream

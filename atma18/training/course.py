@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from atma18.presets import NetConfig, StageConfig
+from atma18.config.presets import NetConfig, StageConfig
 
 LAST_LEARNING_RATE = 1e-7
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from atma18 import metrics, mirror
 from atma18.checkpoints import Checkpoints
+from atma18.config.presets import NetConfig, StageConfig
 from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import Net, SceneLayout
-from atma18.presets import NetConfig, StageConfig
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
 from atma18.training.batches import Changes, Feed, Units, Views
 from atma18.training.course import Course, stages

@@ -14,11 +14,11 @@ from xgboost import XGBRegressor
 from atma18 import precision, simulate, training
 from atma18.cache import Cache
 from atma18.compute import Compute
+from atma18.config.presets import PRESETS, NetConfig
 from atma18.dataset import Dataset
 from atma18.experiment import cached_folds
 from atma18.features import feature_table
 from atma18.pipeline.step import NO_INPUTS
-from atma18.presets import PRESETS, NetConfig
 from atma18.schema import Float32Array, FloatArray, StrArray
 from atma18.servable import predict_all
 from benchmarks.simulator.drives import Drives

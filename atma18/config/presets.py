@@ -9,7 +9,7 @@ from math import inf
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from atma18.groups import Groups, check_groups
+from atma18.config.groups import Groups, check_groups
 from atma18.schema import shown
 
 Stage = Literal["first", "second", "both"]

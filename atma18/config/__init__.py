@@ -1,0 +1,1 @@
+"""What may vary: a configuration for each step, and the presets."""
