@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from atma18 import digests, reading, strict_json
 from atma18.schema import CAN_SIGNALS, first_few, one_line, shown
+from atma18.storage import digests, reading, strict_json
 
 FILE = "bundle.json"
 OBJECTS = "objects"

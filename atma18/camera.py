@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from atma18 import reading, strict_json
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, first_few, one_line, shown
+from atma18.storage import reading, strict_json
 
 _MOST_BYTES = 2**16  # four keys with 15 numbers, and room for comments
 _KEYS = ("intrinsics_px", "image_size_px", "position_m", "height_above_road_m")

@@ -9,10 +9,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import csv_tables, frames, reading, simulate
+from atma18 import frames, simulate
 from atma18.cache import Cache
 from atma18.camera import COMPETITION_CAMERA, Camera
-from atma18.digests import data_sha256
 from atma18.lights import light_table, read_lights
 from atma18.schema import (
     ALWAYS_PRESENT,
@@ -35,6 +34,8 @@ from atma18.schema import (
     shown,
     split_id,
 )
+from atma18.storage import csv_tables, reading
+from atma18.storage.digests import data_sha256
 
 DEMO = "demo"
 CAMERA = "camera.json"

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from atma18 import memmaps, reading
 from atma18.cache import Cache
-from atma18.png import picture_of
 from atma18.progress import progress
 from atma18.schema import (
     FRAME_FILES,
@@ -24,6 +22,8 @@ from atma18.schema import (
     first_few,
     one_line,
 )
+from atma18.storage import memmaps, reading
+from atma18.storage.png import picture_of
 
 _SAMPLES_PER_TASK = 64
 _LAYOUT = b"pixel, frame, colour"

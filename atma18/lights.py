@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atma18 import reading, strict_json
 from atma18.schema import LARGEST_SIGNAL, LIGHT_BOX, LIGHT_CLASSES, Detection, first_few, shown
+from atma18.storage import reading, strict_json
 
 MOST_BYTES = 2**16
 _MOST_LIGHTS = 100

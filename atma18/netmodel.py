@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atma18 import compute, mirror, tensors
+from atma18 import compute, mirror
 from atma18.backbones import BackboneSpec
 from atma18.config.presets import NetConfig, Reads, Target
 from atma18.features import scene_context
@@ -18,6 +18,7 @@ from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
 from atma18.origin import Origin
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.standardise import mean_and_scale
+from atma18.storage import tensors
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from atma18 import backbones, compute, digests
+from atma18 import backbones, compute
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
 from atma18.config.presets import EmbedConfig, NetConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+from atma18.storage import digests
 
 WORTH_IT = 1.1
 """Bfloat16 rounds to 3 digits: it must be so many times as fast as float32, and not by chance."""

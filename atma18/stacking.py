@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import boosting, strict_json
+from atma18 import boosting
 from atma18.boosting import Booster
 from atma18.config.presets import GbdtConfig
 from atma18.features import feature_table, stacking_noise
@@ -18,6 +18,7 @@ from atma18.inputs import Inputs, StoredInputs
 from atma18.kinematics import MotionModel
 from atma18.origin import Origin
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
+from atma18.storage import strict_json
 
 EMBEDDING = "embed"
 MOTION_SUFFIX = ".json"

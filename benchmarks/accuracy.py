@@ -25,9 +25,9 @@ import pandas as pd
 from atma18 import evaluation, metrics, scores, simulate
 from atma18.cache import Cache
 from atma18.dataset import Dataset
-from atma18.digests import PROJECT_FOLDER
 from atma18.predictions import Predictions
 from atma18.schema import FloatArray, StrArray, split_id
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 
 REFERENCE, OURS = "seed-small", "best"

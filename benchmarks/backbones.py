@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from atma18.digests import PROJECT_FOLDER
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 
 REFERENCE = "lite0@none"

@@ -18,8 +18,8 @@ import psutil
 
 from atma18 import weights
 from atma18.config.presets import BlendConfig
-from atma18.digests import PROJECT_FOLDER
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 
 ROWS, QUICK_ROWS = 43_371, 3_000

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import psutil
 
-from atma18.digests import PROJECT_FOLDER
+from atma18.storage.digests import PROJECT_FOLDER
 
 json_option = click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures are written too.")
 

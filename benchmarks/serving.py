@@ -27,12 +27,12 @@ import torch
 from atma18 import compute, servable, simulate, tracking
 from atma18.cache import Cache
 from atma18.dataset import Dataset
-from atma18.digests import PROJECT_FOLDER
 from atma18.embedding import EmbedModel
 from atma18.netmodel import NetModel
 from atma18.requests import FRAMES, raw_rows
 from atma18.schema import FloatArray, Samples
 from atma18.servable import Servable
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 
 REFERENCE = "bare forward passes"

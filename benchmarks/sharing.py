@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from atma18 import simulate
-from atma18.digests import PROJECT_FOLDER
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 
 REFERENCE, SHORT = "libgomp's default", "GOMP_SPINCOUNT=1000"

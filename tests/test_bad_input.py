@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from atma18.cache import Cache
-from atma18.digests import file_sha256
+from atma18.storage.digests import file_sha256
 from atma18.tracking.manifest import Manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
 from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, put_back, ran, refused, versions

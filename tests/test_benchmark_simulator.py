@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from atma18.digests import PROJECT_FOLDER
 from atma18.schema import TARGETS
 from atma18.simulate import Plan, draw_scene
+from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks.simulator.drives import Drives, hidden_state
 from benchmarks.simulator.ladder import _mae_m, _r2
 from benchmarks.simulator.published import Line, near, share

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from atma18.digests import PROJECT_FOLDER
+from atma18.storage.digests import PROJECT_FOLDER
 
 
 def figures(name, tmp_path):

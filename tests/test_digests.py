@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from atma18.config.presets import PRESETS
-from atma18.digests import (
+from atma18.schema import CAN_SIGNALS, FRAME_SHAPE, FrameRows, Samples
+from atma18.storage.digests import (
     canonical_json,
     code_sha256,
     config_sha256,
@@ -18,7 +19,6 @@ from atma18.digests import (
     file_sha256,
     sha256_of_records,
 )
-from atma18.schema import CAN_SIGNALS, FRAME_SHAPE, FrameRows, Samples
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from atma18 import csv_tables, frames, lights, strict_json
+from atma18 import frames, lights
 from atma18.cache import Cache
 from atma18.camera import Camera
 from atma18.dataset import Dataset
 from atma18.frames import decode
 from atma18.lights import parse_lights
 from atma18.schema import one_line, shown
+from atma18.storage import csv_tables, strict_json
 from tests.fuzzing import damaged, helpful, often, refusal
 from tests.watching import outside, watched
 
@@ -548,7 +549,7 @@ def test_a_frame_that_changes_while_it_is_read_is_noticed(drives, tmp_path, monk
 BOMBS = """
 import resource, struct, sys, tempfile, zlib
 from pathlib import Path
-from atma18 import csv_tables
+from atma18.storage import csv_tables
 from atma18.camera import Camera
 from atma18.frames import decode
 from atma18.lights import parse_lights

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from atma18 import memmaps
+from atma18.storage import memmaps
 
 
 def test_what_is_written_is_read_again(tmp_path):

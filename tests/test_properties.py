@@ -14,7 +14,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atma18.digests import canonical_json, data_sha256, sha256_of_records
 from atma18.folds import Folds, make_folds
 from atma18.predictions import Predictions
 from atma18.schema import (
@@ -30,6 +29,7 @@ from atma18.schema import (
     rows_of,
     split_id,
 )
+from atma18.storage.digests import canonical_json, data_sha256, sha256_of_records
 
 # --- IDs
 

@@ -16,12 +16,12 @@ from PIL import Image
 from atma18 import simulate
 from atma18.cache import Cache
 from atma18.dataset import Dataset
-from atma18.digests import PROJECT_FOLDER
 from atma18.schema import LIGHT_CLASSES
 from atma18.simulate import Plan, writing
 from atma18.simulate.driving import STEP_S, STEPS, step_of
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import _announced, _restless, _swinging, draw_scene, scene_sizes
+from atma18.storage.digests import PROJECT_FOLDER
 
 SIGNAL_COLUMNS = [
     *["vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed"],

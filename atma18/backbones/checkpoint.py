@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from atma18 import digests
+from atma18.storage import digests
 
 SAFETENSORS = ".safetensors"
 WEIGHT_FILES = (SAFETENSORS, ".pth", ".pt", ".bin")

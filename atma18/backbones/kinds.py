@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from atma18 import digests
 from atma18.backbones.backbone import BackboneSpec
+from atma18.storage import digests
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in [0, 1]: what torchvision, transformers and mmdetection normalise with, https://docs.pytorch.org/vision."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from atma18 import backbones, tensors
+from atma18 import backbones
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.config.presets import EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
@@ -17,6 +17,7 @@ from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.origin import Origin
 from atma18.schema import FloatArray, Samples
+from atma18.storage import tensors
 
 
 @dataclass(frozen=True)

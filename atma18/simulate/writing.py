@@ -15,12 +15,12 @@ import pandas as pd
 from filelock import FileLock
 from PIL import Image
 
-from atma18.digests import sha256_of_records
 from atma18.progress import progress
 from atma18.schema import FRAME_FILES, GEAR, TARGETS, UInt8Array
 from atma18.simulate.lamps import detections
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import SPLITS, Sample, Scene, draw_scene, scene_sizes
+from atma18.storage.digests import sha256_of_records
 
 FEATURE_COLUMNS = (
     *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed", "gas", "gasPressed"),

@@ -16,7 +16,7 @@ from filelock import FileLock
 from mlflow.store.db.utils import _get_latest_schema_revision
 
 from atma18.cache import default_root
-from atma18.digests import sha256_of_records
+from atma18.storage.digests import sha256_of_records
 from atma18.tracking import store
 
 DEFAULT_EXPERIMENT = "atma18"

