@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from atma18.cache import Cache
-from atma18.progress import progress
+from atma18.compute.progress import progress
 from atma18.schema import (
     FRAME_FILES,
     FRAME_HEIGHT_PX,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from atma18 import forecast, servable, stopwatch, submission, tracking
+from atma18 import forecast, servable, submission, tracking
 from atma18.cache import Cache
-from atma18.compute import Compute
+from atma18.compute import Compute, stopwatch
 from atma18.dataset import Dataset
 from steps import options
 

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from atma18.progress import progress
+from atma18.compute.progress import progress
 
 
 class Clock:

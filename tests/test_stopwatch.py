@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from atma18.stopwatch import timed
+from atma18.compute.stopwatch import timed
 
 LARGE_BYTES = 200_000_000
 SEVERAL_LOOKS_S = 0.2  # memory is looked at every 0.05 s

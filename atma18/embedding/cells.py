@@ -15,7 +15,7 @@ from atma18.storage import digests, memmaps
 
 Float16Array = NDArray[np.float16]
 
-_SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")), Path(compute.__file__))
+_SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")), Path(compute.machine.__file__))
 
 
 def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, device: str, out: Float16Array) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock
 from PIL import Image
 
-from atma18.progress import progress
+from atma18.compute.progress import progress
 from atma18.schema import FRAME_FILES, GEAR, TARGETS, UInt8Array
 from atma18.simulate.lamps import detections
 from atma18.simulate.rendering import render

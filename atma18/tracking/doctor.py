@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
-from atma18.progress import progress
+from atma18.compute.progress import progress
 from atma18.tracking import admission, parcel, promotion, registry, store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process

@@ -11,11 +11,11 @@ import torch
 
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
+from atma18.compute.progress import progress
 from atma18.config.presets import NetConfig
 from atma18.folds import held_out_scenes
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
-from atma18.progress import progress
 from atma18.schema import FloatArray, IntArray, Samples
 from atma18.training.course import stages
 from atma18.training.trainer import Epoch, Trainer, fold_seed

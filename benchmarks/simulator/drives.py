@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from atma18 import simulate
+from atma18.compute.progress import progress
 from atma18.features import feature_table
-from atma18.progress import progress
 from atma18.schema import (
     CAN_SIGNALS,
     FRAME_SHAPE,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from atma18.progress import progress
+from atma18.compute.progress import progress
 from atma18.schema import Float32Array
 
 
