@@ -11,7 +11,7 @@ import pandas as pd
 
 from atma18 import frames, simulate
 from atma18.cache import Cache
-from atma18.camera import COMPETITION_CAMERA, Camera
+from atma18.geometry.camera import COMPETITION_CAMERA, Camera
 from atma18.lights import light_table, read_lights
 from atma18.schema import (
     ALWAYS_PRESENT,

@@ -13,7 +13,7 @@ from atma18.compute import Compute
 from atma18.config.presets import PRESETS, Preset
 from atma18.dataset import DEMO, Dataset
 from atma18.folds import Folds, make_folds
-from atma18.kinematics import MotionModel, constant_velocity_waypoints
+from atma18.geometry.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.metrics import in_fold_median
 from atma18.schema import FloatArray, shown
 

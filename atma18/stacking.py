@@ -14,9 +14,9 @@ from atma18.boosting import Booster
 from atma18.config.presets import GbdtConfig
 from atma18.features import feature_table, stacking_noise
 from atma18.folds import held_out_scenes
+from atma18.geometry.baseline import Origin
+from atma18.geometry.kinematics import MotionModel
 from atma18.inputs import Inputs, StoredInputs
-from atma18.kinematics import MotionModel
-from atma18.origin import Origin
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
 from atma18.storage import strict_json
 

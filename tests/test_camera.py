@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from atma18.camera import COMPETITION_CAMERA, Camera
+from atma18.geometry.camera import COMPETITION_CAMERA, Camera
 
 CAMERA_JSON = {
     "intrinsics_px": [[100, 0, 50], [0, 200, 20], [0, 0, 1]],

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from atma18 import dataset as dataset_module
-from atma18.camera import COMPETITION_CAMERA
 from atma18.dataset import Dataset
+from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
 
 TRAIN_IDS = ["b_20", "a_120", "a_20", "a_220"]  # as files have them: in no order

@@ -19,9 +19,9 @@ from PIL import Image
 
 from atma18 import frames, lights
 from atma18.cache import Cache
-from atma18.camera import Camera
 from atma18.dataset import Dataset
 from atma18.frames import decode
+from atma18.geometry.camera import Camera
 from atma18.lights import parse_lights
 from atma18.schema import one_line, shown
 from atma18.storage import csv_tables, strict_json
@@ -550,7 +550,7 @@ BOMBS = """
 import resource, struct, sys, tempfile, zlib
 from pathlib import Path
 from atma18.storage import csv_tables
-from atma18.camera import Camera
+from atma18.geometry.camera import Camera
 from atma18.frames import decode
 from atma18.lights import parse_lights
 

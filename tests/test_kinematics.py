@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.kinematics import WHEELBASE_M, MotionModel, arc_waypoints, constant_velocity_waypoints
+from atma18.geometry.kinematics import WHEELBASE_M, MotionModel, arc_waypoints, constant_velocity_waypoints
 
 HALF_TURN_RADPS = np.pi / 3  # 180 degrees in three seconds, 90 in the first 1.5
 

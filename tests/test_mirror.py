@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from atma18 import mirror
+from atma18.geometry import mirror
 from atma18.schema import TARGETS, FrameRows
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from atma18 import plots
-from atma18.camera import COMPETITION_CAMERA, Camera
+from atma18.geometry.camera import COMPETITION_CAMERA, Camera
 from atma18.schema import TARGETS, WAYPOINT_TIMES_S
 from atma18.scores import Part, Score, scores, training_parts
 

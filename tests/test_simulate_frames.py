@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atma18.camera import COMPETITION_CAMERA
+from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.schema import LIGHT_CLASSES
 from atma18.simulate import detections, draw_scene
 from atma18.simulate.driving import STEPS, step_of

@@ -12,8 +12,8 @@ from atma18.config.presets import GbdtConfig
 from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise
 from atma18.folds import held_out_scenes
+from atma18.geometry.kinematics import MotionModel
 from atma18.inputs import StoredInputs
-from atma18.kinematics import MotionModel
 from atma18.schema import TARGETS
 from atma18.stacking import GbdtModel
 

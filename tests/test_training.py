@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from atma18 import mirror, training
+from atma18 import training
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.folds import held_out_scenes
+from atma18.geometry import mirror
 from atma18.nets import FrameEncoder
 from atma18.schema import FrameRows
 from atma18.training import Epoch, batches, course

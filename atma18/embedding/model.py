@@ -15,7 +15,7 @@ from atma18.config.presets import EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
-from atma18.origin import Origin
+from atma18.geometry.baseline import Origin
 from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from atma18.camera import Camera
+from atma18.geometry.camera import Camera
 from atma18.plots.style import check_lengths, waypoints
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, UInt8Array
 

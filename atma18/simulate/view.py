@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from atma18.camera import COMPETITION_CAMERA
+from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, Float32Array, FloatArray
 from atma18.simulate.road import Centreline, road_coordinates, seen_from
 from atma18.simulate.scenes import CAMERA_M, Scene, under_camera

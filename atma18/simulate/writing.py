@@ -73,7 +73,7 @@ class Task:
 def source_sha256() -> str:
     """Digest the simulator's code, and what it takes from `schema` and `camera`."""
     here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), here.parent / "camera.py", here.parent / "schema.py"]
+    sources = [*sorted(here.glob("*.py")), here.parent / "geometry" / "camera.py", here.parent / "schema.py"]
     return sha256_of_records([[source.read_bytes() for source in sources]])
 
 

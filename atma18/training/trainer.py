@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import metrics, mirror
+from atma18 import metrics
 from atma18.checkpoints import Checkpoints
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.folds import held_out_scenes
+from atma18.geometry import mirror
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import Net, SceneLayout
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples

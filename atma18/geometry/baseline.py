@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import kinematics
 from atma18.config.presets import Target
-from atma18.kinematics import MotionModel
+from atma18.geometry import kinematics
+from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray
 
 
