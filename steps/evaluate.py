@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from atma18 import evaluation, tracking
+from atma18 import tracking
 from atma18.cache import Cache
 from atma18.dataset import DEMO, demo_folder
+from atma18.metrics import evaluation
 from steps import options
 
 TARGETS_FILE = "test_targets.csv"

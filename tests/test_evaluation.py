@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18 import evaluation
+from atma18.metrics import evaluation
 from atma18.schema import TARGETS
 
 IDS = np.array(["a_20", "a_120", "b_20"])  # a scene of two samples and one of one

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from atma18 import plots
 from atma18.geometry.camera import COMPETITION_CAMERA, Camera
+from atma18.metrics.scores import Part, Score, scores, training_parts
 from atma18.schema import TARGETS, WAYPOINT_TIMES_S
-from atma18.scores import Part, Score, scores, training_parts
 
 LEFT_TURN_M = np.stack([4 * np.arange(1, 7), 0.2 * np.arange(1, 7) ** 2, np.zeros(6)], axis=-1).reshape(1, 18)
 FRAME = np.random.default_rng(0).integers(0, 255, (1, 64, 128, 3)).astype(np.uint8)

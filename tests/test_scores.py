@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atma18 import scores
+from atma18.metrics import scores
 from atma18.schema import TARGETS
 
 SCENES = np.array(["a", "b", "b"])

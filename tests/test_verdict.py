@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from atma18 import scores, verdict
-from atma18.verdict import Check, Gain, Verdict
+from atma18.metrics import scores, verdict
+from atma18.metrics.verdict import Check, Gain, Verdict
 
 GOOD = Check("lineage", True, "whole")
 BROKEN = Check("servable", False, "it does not answer")

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from atma18 import blending, metrics, plots, scores, submission, tracking
+from atma18 import blending, metrics, plots, submission, tracking
 from atma18.blending import Blend, Fitted
 from atma18.config.presets import BlendConfig
 from atma18.experiment import Experiment
 from atma18.inputs import StoredInputs
+from atma18.metrics import scores
+from atma18.metrics.scores import Part
 from atma18.pipeline.step import Result, Step, run_ids
 from atma18.schema import TARGETS, FloatArray, first_few, shown
-from atma18.scores import Part
 from atma18.servable import predict_all
 from atma18.submission import SUBMISSION, submission_table
 from atma18.tracking import Identity, StepRun, Upstream

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from atma18 import metrics
 from atma18.dataset import Dataset
+from atma18.metrics.scores import Score
 from atma18.plots.drives import REACHES_M, contact_sheet, trajectories
 from atma18.plots.errors import (
     leaderboard,
@@ -31,7 +32,6 @@ from atma18.plots.models import (
 )
 from atma18.plots.style import MAE_RANGE_M, RESIDUAL_RANGES_M, TARGET_RANGES_M
 from atma18.schema import TARGETS, FloatArray, IntArray
-from atma18.scores import Score
 
 __all__ = [
     "LEARNING_RANGE_M",

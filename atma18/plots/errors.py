@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from atma18 import metrics
+from atma18.metrics.scores import Score
 from atma18.plots.style import (
     AXIS_LABELS,
     COLOURS,
@@ -21,7 +22,6 @@ from atma18.plots.style import (
     wide_enough,
 )
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, StrArray
-from atma18.scores import Score
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

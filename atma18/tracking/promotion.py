@@ -15,12 +15,12 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
+from atma18.metrics.verdict import Gain, Verdict
 from atma18.tracking import lifecycle, store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
 from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
 from atma18.tracking.upstream import Upstream
-from atma18.verdict import Gain, Verdict
 
 PREVIOUS = "previous"
 STANDING = "Standing:"

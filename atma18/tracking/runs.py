@@ -16,12 +16,13 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from atma18 import metrics, plots, scores, servable
+from atma18 import metrics, plots, servable
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
 from atma18.dataset import DEMO, Dataset
 from atma18.experiment import Experiment
 from atma18.members import Member, Model
+from atma18.metrics import scores
 from atma18.predictions import Predictions
 from atma18.schema import Samples
 from atma18.servable import Sensors

@@ -7,9 +7,9 @@ from typing import Self
 
 import pandas as pd
 
-from atma18 import scores
+from atma18.metrics import scores
+from atma18.metrics.scores import Part
 from atma18.schema import FloatArray, StrArray, first_few
-from atma18.scores import Part
 
 
 @dataclass(frozen=True)

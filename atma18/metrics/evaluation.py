@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from atma18.metrics.scores import Score, parts, scores
 from atma18.schema import TARGETS, FloatArray, StrArray, first_few, rows_of, split_id
-from atma18.scores import Score, parts, scores
 
 TEST_TABLE = "test_features.csv"
 

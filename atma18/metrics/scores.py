@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from atma18 import metrics
-from atma18.metrics import SIZE_CLASSES, SPEED_BANDS
+from atma18.metrics.errors import SIZE_CLASSES, SPEED_BANDS
 from atma18.schema import AXES, TARGETS, WAYPOINT_TIMES_S, FloatArray, IntArray, Samples, StrArray
 
 ALL, TESTMIX = "all", "testmix"
