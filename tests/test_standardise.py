@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atma18.standardise import mean_and_scale
+from atma18.features.standardise import mean_and_scale
 
 
 def test_a_column_is_measured_by_its_mean_and_deviation():

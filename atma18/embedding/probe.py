@@ -10,9 +10,9 @@ from sklearn.model_selection import GroupKFold
 from atma18.config.presets import EmbedConfig
 from atma18.embedding.cells import Float16Array, similarity
 from atma18.embedding.tables import EmbeddingFeatures
+from atma18.features.standardise import mean_and_scale
 from atma18.geometry.baseline import Origin
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
-from atma18.standardise import mean_and_scale
 
 _INNER_SPLITS = 3
 _SIMILARITIES = 2  # of each cell

@@ -1,0 +1,5 @@
+"""Tables of what is known of a sample: scene statistics, lags, and standardised columns."""
+
+from atma18.features.table import SCENE_SIGNALS, STACKING_NOISE_M, feature_table, scene_context, stacking_noise
+
+__all__ = ["SCENE_SIGNALS", "STACKING_NOISE_M", "feature_table", "scene_context", "stacking_noise"]
