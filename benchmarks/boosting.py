@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from xgboost import XGBRegressor
 
-from atma18 import backbones, boosting, embedding, precision, simulate, training
+from atma18 import backbones, boosting, embedding, simulate, training
+from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, GbdtConfig, NetConfig

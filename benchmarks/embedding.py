@@ -15,8 +15,8 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, compute, embedding, precision
-from atma18.backbones import Backbone
+from atma18 import backbones, compute, embedding
+from atma18.backbones import Backbone, precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import EmbedConfig

@@ -17,7 +17,8 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, embedding, precision, training, weights
+from atma18 import backbones, embedding, training, weights
+from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, EmbedConfig, StageConfig

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute, metrics, precision, simulate, training
+from atma18 import compute, metrics, simulate, training
+from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig, StageConfig

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from atma18 import precision
+from atma18.backbones import precision
+from atma18.backbones.precision import Precision
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
-from atma18.precision import Precision
 
 COARSE, PLAIN = Compute("cpu", 2, bfloat16=True), Compute("cpu", 2, bfloat16=False)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from atma18 import backbones, embedding, plots, precision, stacking
+from atma18 import backbones, embedding, plots, stacking
+from atma18.backbones import precision
 from atma18.compute.progress import progress
 from atma18.config.presets import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel

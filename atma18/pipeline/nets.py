@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from atma18 import backbones, plots, precision, servable, tracking, training
+from atma18 import backbones, plots, servable, tracking, training
+from atma18.backbones import precision
 from atma18.checkpoints import Checkpoints
 from atma18.config.presets import NetConfig
 from atma18.experiment import Experiment, cached_folds

@@ -11,7 +11,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from xgboost import XGBRegressor
 
-from atma18 import precision, simulate, training
+from atma18 import simulate, training
+from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig
