@@ -16,7 +16,7 @@ import click
 import numpy as np
 import psutil
 
-from atma18 import weights
+from atma18.blending import convex_weights
 from atma18.config.presets import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from atma18.storage.digests import PROJECT_FOLDER
@@ -46,11 +46,11 @@ def predictions(inputs: int, rows: int, seed: int = 0) -> tuple[FloatArray, Floa
 def compare(inputs: int, rows: int) -> dict[str, float]:
     """Solve the same problem both ways."""
     stack_m, targets_m = predictions(inputs, rows)
-    weights.exact(stack_m[:, :100], targets_m[:100])  # loads the solvers
+    convex_weights.exact(stack_m[:, :100], targets_m[:100])  # loads the solvers
     started_s = time.perf_counter()
-    optimum = weights.exact(stack_m, targets_m)
+    optimum = convex_weights.exact(stack_m, targets_m)
     exact_s = time.perf_counter()
-    searched = weights.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
+    searched = convex_weights.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
     ended_s = time.perf_counter()
     return {
         "mae_exact": optimum.mae_m,
@@ -76,10 +76,10 @@ def memory_ratio(stack_m: FloatArray, targets_m: FloatArray) -> float:
 def solve(folder: Path) -> int:
     """Read and solve one problem, and return by how many bytes this process grew at most."""
     process = psutil.Process()
-    weights.exact(*predictions(4, 300))  # loads the solvers
+    convex_weights.exact(*predictions(4, 300))  # loads the solvers
     before = int(process.memory_info().rss)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    weights.exact(np.load(folder / "stack.npy"), np.load(folder / "targets.npy"))
+    convex_weights.exact(np.load(folder / "stack.npy"), np.load(folder / "targets.npy"))
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024 - before
 

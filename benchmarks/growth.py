@@ -17,8 +17,9 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, embedding, training, weights
+from atma18 import backbones, embedding, training
 from atma18.backbones import precision
+from atma18.blending import convex_weights
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, EmbedConfig, StageConfig
@@ -68,7 +69,7 @@ def tabulate(data: Data) -> None:
 def blend(data: Data) -> Callable[[], object]:
     """Return what settles the weights of four inputs."""
     stack_m, targets_m = blending.predictions(4, len(data.samples))
-    return lambda: weights.exact(stack_m, targets_m)
+    return lambda: convex_weights.exact(stack_m, targets_m)
 
 
 WORK: dict[str, tuple[Callable[[Data], Callable[[], object]], int]] = {

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from atma18 import weights
+from atma18.blending import convex_weights
+from atma18.blending.convex_weights import Weights
 from atma18.config.presets import BlendConfig
-from atma18.weights import Weights
 
 
 def targets(n=30, seed=0):
@@ -56,7 +56,7 @@ def test_weights_are_those_worked_out_on_paper(biases_m, expected, n):
     targets_m = targets(n)
     stack_m = np.stack([targets_m + bias_m for bias_m in biases_m])
 
-    found = weights.exact(stack_m, targets_m)
+    found = convex_weights.exact(stack_m, targets_m)
 
     np.testing.assert_allclose(found.values, expected, atol=1e-7)
     assert found.mae_m == pytest.approx(abs(np.dot(expected, biases_m)), abs=1e-7)
@@ -70,7 +70,7 @@ def test_a_linear_programme_finds_nothing_lower_and_the_same_bound(n, scales_m):
     stack_m = noisy_stack(targets_m, scales_m)
     least_m = linear_programme(stack_m, targets_m)
 
-    found = weights.exact(stack_m, targets_m)
+    found = convex_weights.exact(stack_m, targets_m)
 
     assert found.mae_m == pytest.approx(least_m, rel=1e-7)
     assert found.bound_m == pytest.approx(least_m, rel=1e-7)
@@ -82,8 +82,8 @@ def test_many_numbers_are_settled_to_the_last_digit_and_not_above_a_search(count
     targets_m = targets(3000)
     stack_m = noisy_stack(targets_m, np.linspace(0.3, 0.6, count))
 
-    found = weights.exact(stack_m, targets_m)
-    searched = weights.nelder_mead(stack_m, targets_m, 200)
+    found = convex_weights.exact(stack_m, targets_m)
+    searched = convex_weights.nelder_mead(stack_m, targets_m, 200)
 
     assert found.gap <= 1e-9
     assert found.mae_m <= mae_m(searched, stack_m, targets_m)
@@ -98,7 +98,7 @@ def test_no_weights_fall_below_the_bound(n, count, seed, digits):
     targets_m = targets(n, seed).round(digits)  # many residuals are 0 at once where digits are few
     stack_m = noisy_stack(targets_m, rng.uniform(0.01, 3, count), seed).round(digits)
 
-    found = weights.exact(stack_m, targets_m)
+    found = convex_weights.exact(stack_m, targets_m)
 
     tried = [*rng.dirichlet(np.ones(count), size=50), *np.eye(count), found.values]
     lowest_m = min(mae_m(values, stack_m, targets_m) for values in tried)
@@ -112,7 +112,7 @@ def test_residuals_that_are_zero_by_the_thousand_are_narrowed_down(count):
     stack_m = noisy_stack(targets_m, np.linspace(0.1, 0.2, count))
     stack_m[:, 1::2] = targets_m[1::2]
 
-    found = weights.exact(stack_m, targets_m)
+    found = convex_weights.exact(stack_m, targets_m)
 
     assert found.proven
     assert found.bound_m <= mae_m(found.values, stack_m, targets_m) + 1e-12
@@ -123,7 +123,7 @@ def test_a_bound_from_some_signs_is_a_proof_and_not_the_error_itself():
     stack_m = noisy_stack(targets_m, (0.5, 0.6, 1.0))
     least_m = linear_programme(stack_m, targets_m)
 
-    equal = weights.fit_weights(stack_m, targets_m, BlendConfig(method="equal"))
+    equal = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="equal"))
 
     np.testing.assert_array_equal(equal.values, [1 / 3] * 3)
     assert equal.bound_m == pytest.approx(least_m, rel=1e-7)
@@ -135,10 +135,10 @@ def test_a_bound_from_some_signs_is_a_proof_and_not_the_error_itself():
 def test_the_published_search_is_kept_and_told_how_far_it_is_from_the_least():
     targets_m = targets(100)
     stack_m = noisy_stack(targets_m, np.linspace(0.3, 0.6, 8))
-    least_m = weights.exact(stack_m, targets_m).mae_m
+    least_m = convex_weights.exact(stack_m, targets_m).mae_m
 
-    few = weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=5))
-    many = weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=4000))
+    few = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=5))
+    many = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=4000))
 
     assert least_m < many.mae_m < few.mae_m
     assert many.gap == pytest.approx(1 - least_m / many.mae_m, rel=1e-6)
@@ -152,7 +152,10 @@ class TestDegenerate:
         targets_m = targets(n)
         a, b = noisy_stack(targets_m, (0.5, 0.6))
 
-        once, twice = weights.exact(np.stack([a, b]), targets_m), weights.exact(np.stack([a, a, b]), targets_m)
+        once, twice = (
+            convex_weights.exact(np.stack([a, b]), targets_m),
+            convex_weights.exact(np.stack([a, a, b]), targets_m),
+        )
 
         assert twice.values[:2].sum() == pytest.approx(once.values[0], abs=1e-4)
         assert twice.mae_m == pytest.approx(once.mae_m, rel=1e-9)
@@ -161,7 +164,7 @@ class TestDegenerate:
         targets_m = targets(n)
         [a] = noisy_stack(targets_m, (0.5,))
 
-        found = weights.exact(np.stack([a, a, a]), targets_m)
+        found = convex_weights.exact(np.stack([a, a, a]), targets_m)
 
         assert found.mae_m == pytest.approx(mae_m([1.0], a[None], targets_m))
         assert found.proven
@@ -170,7 +173,7 @@ class TestDegenerate:
         targets_m = targets(n)
         a, b = noisy_stack(targets_m, (0.5, 0.6))
 
-        found = weights.exact(np.stack([a, targets_m, b]), targets_m)
+        found = convex_weights.exact(np.stack([a, targets_m, b]), targets_m)
 
         np.testing.assert_allclose(found.values, [0, 1, 0], atol=1e-6)
         assert found.mae_m == pytest.approx(0.0, abs=1e-6)
@@ -181,7 +184,7 @@ class TestDegenerate:
         stack_m = noisy_stack(targets_m, (0.5, 0.6))
         stack_m[0, n // 2 :] = targets_m[n // 2 :]
 
-        found = weights.exact(stack_m, targets_m)
+        found = convex_weights.exact(stack_m, targets_m)
 
         assert found.proven
         assert found.mae_m <= mae_m([1.0, 0.0], stack_m, targets_m)
@@ -190,7 +193,7 @@ class TestDegenerate:
         targets_m = targets(n)
         [a] = noisy_stack(targets_m, (0.05,))
 
-        found = weights.exact(np.stack([a, np.full_like(a, 3.0)]), targets_m)
+        found = convex_weights.exact(np.stack([a, np.full_like(a, 3.0)]), targets_m)
 
         assert found.values[1] < 0.02
         assert found.proven
@@ -199,13 +202,13 @@ class TestDegenerate:
         targets_m = targets(n)
         a, b = noisy_stack(targets_m, (0.5, 0.6))
 
-        found = weights.exact(np.stack([a, 1000 * b]), targets_m)
+        found = convex_weights.exact(np.stack([a, 1000 * b]), targets_m)
 
         assert found.values[1] < 1e-3
         assert found.proven
 
     def test_everything_is_zero(self, n):
-        found = weights.exact(np.zeros((2, n, 18)), np.zeros((n, 18)))
+        found = convex_weights.exact(np.zeros((2, n, 18)), np.zeros((n, 18)))
 
         assert found.values.sum() == pytest.approx(1.0)
         assert (found.mae_m, found.gap) == (0.0, 0.0)
@@ -220,7 +223,7 @@ class TestDegenerate:
     ],
 )
 def test_any_numbers_become_convex_weights(raw, expected):
-    np.testing.assert_allclose(weights.convex(np.array(raw)), expected)
+    np.testing.assert_allclose(convex_weights.convex(np.array(raw)), expected)
 
 
 @pytest.mark.parametrize(
@@ -238,11 +241,11 @@ def test_what_cannot_be_fitted_is_refused():
     for method in ("exact", "nelder-mead", "equal"):
         config = BlendConfig(method=method)
         with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(30, 17\)"):
-            weights.fit_weights(stack_m, targets_m[:, :17], config)
+            convex_weights.fit_weights(stack_m, targets_m[:, :17], config)
         with pytest.raises(ValueError, match="found none"):
-            weights.fit_weights(stack_m[:, :0], targets_m[:0], config)
+            convex_weights.fit_weights(stack_m[:, :0], targets_m[:0], config)
         with pytest.raises(ValueError, match="finite predictions, found 540 others"):
-            weights.fit_weights(np.stack([targets_m, np.full_like(targets_m, np.inf)]), targets_m, config)
+            convex_weights.fit_weights(np.stack([targets_m, np.full_like(targets_m, np.inf)]), targets_m, config)
 
 
 def test_arguments_are_left_as_they_were():
@@ -250,7 +253,7 @@ def test_arguments_are_left_as_they_were():
     stack_m = noisy_stack(targets_m, (1.0, 0.5))
     before = stack_m.copy(), targets_m.copy()
 
-    weights.exact(stack_m, targets_m)
+    convex_weights.exact(stack_m, targets_m)
 
     np.testing.assert_array_equal(stack_m, before[0])
     np.testing.assert_array_equal(targets_m, before[1])

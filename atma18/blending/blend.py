@@ -6,10 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from atma18.blending.convex_weights import Weights, check_stack, check_targets, fit_weights
 from atma18.config.groups import Groups, check_groups
 from atma18.config.presets import BlendConfig
 from atma18.schema import FloatArray, IntArray, first_few, repeated
-from atma18.weights import Weights, check_stack, check_targets, fit_weights
 
 FEWEST_SAMPLES = 50
 """A group with fewer gets the weights of all samples: its own would follow chance."""
