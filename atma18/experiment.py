@@ -11,8 +11,8 @@ import numpy as np
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, Preset
-from atma18.dataset import DEMO, Dataset
-from atma18.folds import Folds, make_folds
+from atma18.data.dataset import DEMO, Dataset
+from atma18.data.folds import Folds, make_folds
 from atma18.geometry.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.metrics import in_fold_median
 from atma18.schema import FloatArray, shown

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from atma18.compute.progress import progress
-from atma18.dataset import Dataset
-from atma18.predictions import prediction_table
+from atma18.data.dataset import Dataset
+from atma18.data.predictions import prediction_table
+from atma18.data.submission import SUBMISSION, submission_table
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
 from atma18.servable import Servable
-from atma18.submission import SUBMISSION, submission_table
 
 PREDICTIONS = "predictions.parquet"
 FILES = (PREDICTIONS, SUBMISSION)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, WAYPOINT_TIMES_S, FloatArray, IntArray, UInt8Array
 
 MOST_SAMPLES = 300

@@ -6,8 +6,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures
-from atma18.predictions import Predictions
 from atma18.schema import FloatArray, IntArray
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from atma18 import gallery, leaderboard, metrics, tracking
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.experiment import Experiment
 from atma18.leaderboard import Leaderboard
 from atma18.metrics import scores

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atma18.dataset import LIGHTS
-from atma18.frames import decode
-from atma18.lights import light_table, parse_lights
+from atma18.data.dataset import LIGHTS
+from atma18.data.frames import decode
+from atma18.data.lights import light_table, parse_lights
 from atma18.schema import (
     FLAG_SIGNALS,
     FRAME_FILES,

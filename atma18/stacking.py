@@ -12,8 +12,8 @@ import pandas as pd
 from atma18 import boosting
 from atma18.boosting import Booster
 from atma18.config.presets import GbdtConfig
+from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise
-from atma18.folds import held_out_scenes
 from atma18.geometry.baseline import Origin
 from atma18.geometry.kinematics import MotionModel
 from atma18.inputs import Inputs, StoredInputs

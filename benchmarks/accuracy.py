@@ -24,9 +24,9 @@ import pandas as pd
 
 from atma18 import metrics, simulate
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
+from atma18.data.predictions import Predictions
 from atma18.metrics import evaluation, scores
-from atma18.predictions import Predictions
 from atma18.schema import FloatArray, StrArray, split_id
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results

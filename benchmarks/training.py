@@ -24,7 +24,7 @@ from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig, StageConfig
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.netmodel import Scaling, unit_lengths
 from atma18.nets import NETS, SceneLayout
 from atma18.schema import IntArray

@@ -10,7 +10,7 @@ import click
 
 from atma18 import tracking
 from atma18.cache import Cache
-from atma18.dataset import DEMO, demo_folder
+from atma18.data.dataset import DEMO, demo_folder
 from atma18.metrics import evaluation
 from steps import options
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from atma18 import plots
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.schema import LIGHT_BOX, TARGETS, FloatArray, IntArray
 from steps.messages import clear_messages
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from atma18 import forecast, servable, submission, tracking
+from atma18 import forecast, servable, tracking
 from atma18.cache import Cache
 from atma18.compute import Compute, stopwatch
-from atma18.dataset import Dataset
+from atma18.data import submission
+from atma18.data.dataset import Dataset
 from steps import options
 
 

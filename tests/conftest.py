@@ -9,7 +9,7 @@ import torch
 
 from atma18 import backbones, simulate, tracking
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from steps import main
 from tests.small import SmallKind
 from tests.store import SHORT, call, ran, store_uri

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from atma18 import dataset as dataset_module
-from atma18.dataset import Dataset
+from atma18.data import dataset as dataset_module
+from atma18.data.dataset import Dataset
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
 

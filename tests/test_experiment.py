@@ -9,8 +9,8 @@ import pytest
 from atma18 import experiment as experiment_module
 from atma18.cache import Cache
 from atma18.config.presets import PRESETS
+from atma18.data.folds import Folds
 from atma18.experiment import Experiment, cached_folds
-from atma18.folds import Folds
 
 
 def nothing_to_adopt(run):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atma18.folds import Folds, held_out_scenes, make_folds
+from atma18.data.folds import Folds, held_out_scenes, make_folds
 
 
 def drives(sizes, seed=0, levels=None):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atma18 import frames
 from atma18.cache import Cache
-from atma18.frames import decode, open_store
+from atma18.data import frames
+from atma18.data.frames import decode, open_store
 from atma18.schema import FRAME_FILES
 
 IDS = np.array(["a_20", "a_120", "b_20"])

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from atma18 import frames, lights
 from atma18.cache import Cache
-from atma18.dataset import Dataset
-from atma18.frames import decode
+from atma18.data import frames, lights
+from atma18.data.dataset import Dataset
+from atma18.data.frames import decode
+from atma18.data.lights import parse_lights
 from atma18.geometry.camera import Camera
-from atma18.lights import parse_lights
 from atma18.schema import one_line, shown
 from atma18.storage import csv_tables, strict_json
 from tests.fuzzing import damaged, helpful, often, refusal
@@ -551,8 +551,8 @@ import resource, struct, sys, tempfile, zlib
 from pathlib import Path
 from atma18.storage import csv_tables
 from atma18.geometry.camera import Camera
-from atma18.frames import decode
-from atma18.lights import parse_lights
+from atma18.data.frames import decode
+from atma18.data.lights import parse_lights
 
 def chunk(kind, data):
     return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))

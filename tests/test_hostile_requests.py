@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from atma18 import requests
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.requests import FRAMES, MOST_ROWS
 from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS
 from atma18.servable import Sensors

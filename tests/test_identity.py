@@ -9,7 +9,7 @@ import pytest
 
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS
-from atma18.folds import Folds, make_folds
+from atma18.data.folds import Folds, make_folds
 from atma18.storage.digests import code_sha256, config_sha256
 from atma18.tracking import identity
 from atma18.tracking.identity import Identity

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures
 from atma18.inputs import StoredInputs
-from atma18.predictions import Predictions
 
 FOLDS = np.array([0, 1, 2, 0, 1])
 

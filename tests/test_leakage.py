@@ -16,7 +16,7 @@ from atma18 import backbones, blending, embedding, metrics, simulate, stacking, 
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.netmodel import Scaling

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atma18.lights import light_table, parse_lights, read_lights
+from atma18.data.lights import light_table, parse_lights, read_lights
 
 RED = '[{"class": "red", "bbox": [1, 2, 3, 4.5]}]'
 

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from benchmarks.serving import request
 from steps import main
 from tests.conftest import enter, forget_caller

@@ -12,7 +12,7 @@ from atma18.cache import Cache
 from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
-from atma18.folds import make_folds
+from atma18.data.folds import make_folds
 from atma18.inputs import StoredInputs
 from atma18.netmodel import NetModel
 from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from atma18 import forecast, servable, simulate, submission
+from atma18 import forecast, servable, simulate
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data import submission
+from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from atma18.tracking import named_run
 from steps import embed, predict

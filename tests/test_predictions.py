@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.predictions import Predictions
+from atma18.data.predictions import Predictions
 from atma18.schema import TARGETS
 
 IDS = ["a_20", "a_120", "a_220", "b_0", "c_20", "c_520"]  # canonical order; as text, a_120 comes before a_20

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atma18.folds import Folds, make_folds
-from atma18.predictions import Predictions
+from atma18.data.folds import Folds, make_folds
+from atma18.data.predictions import Predictions
 from atma18.schema import (
     CAN_SIGNALS,
     FRAME_SHAPE,

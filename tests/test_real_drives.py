@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from steps import main
 from tests.conftest import enter

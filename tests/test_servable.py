@@ -17,12 +17,12 @@ import torch
 from atma18 import backbones, embedding, servable, stacking
 from atma18.blending import Blend
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.members import Member
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
-from atma18.predictions import Predictions
 from atma18.servable import Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -167,7 +167,7 @@ from pathlib import Path
 import numpy as np, torch
 from atma18 import servable
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 torch.set_num_threads(1)
 bundle, data, cache, out = map(Path, sys.argv[1:])
 samples = Dataset.open(str(data), Cache.open(cache)).test

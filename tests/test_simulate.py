@@ -15,7 +15,7 @@ from PIL import Image
 
 from atma18 import simulate
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.schema import LIGHT_CLASSES
 from atma18.simulate import Plan, writing
 from atma18.simulate.driving import STEP_S, STEPS, step_of

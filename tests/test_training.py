@@ -12,7 +12,7 @@ from torch import nn
 from atma18 import training
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
-from atma18.folds import held_out_scenes
+from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.nets import FrameEncoder
 from atma18.schema import FrameRows

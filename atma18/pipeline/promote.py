@@ -2,7 +2,7 @@
 
 from atma18 import tracking
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.metrics.scores import TESTMIX, training_parts
 from atma18.metrics.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
 from atma18.tracking import BlendVersion

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from atma18 import metrics
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.metrics.scores import Score
 from atma18.plots.drives import REACHES_M, contact_sheet, trajectories
 from atma18.plots.errors import (

@@ -8,7 +8,7 @@ import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelInput, Metric, Param
 
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.experiment import Experiment
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX, git_state

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atma18.cache import Cache
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.requests import raw_rows
 from atma18.schema import TARGETS, IntArray, Samples, rows_of
 from atma18.tracking import store

@@ -19,11 +19,11 @@ from mlflow.exceptions import MlflowException
 from atma18 import metrics, plots, servable
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
-from atma18.dataset import DEMO, Dataset
+from atma18.data.dataset import DEMO, Dataset
+from atma18.data.predictions import Predictions
 from atma18.experiment import Experiment
 from atma18.members import Member, Model
 from atma18.metrics import scores
-from atma18.predictions import Predictions
 from atma18.schema import Samples
 from atma18.servable import Sensors
 from atma18.tracking import lifecycle, registry, store

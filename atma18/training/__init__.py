@@ -13,7 +13,7 @@ from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.compute.progress import progress
 from atma18.config.presets import NetConfig
-from atma18.folds import held_out_scenes
+from atma18.data.folds import held_out_scenes
 from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
 from atma18.schema import FloatArray, IntArray, Samples

@@ -13,7 +13,7 @@ from torch import Tensor
 from atma18 import metrics
 from atma18.checkpoints import Checkpoints
 from atma18.config.presets import NetConfig, StageConfig
-from atma18.folds import held_out_scenes
+from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.netmodel import FoldNet, unit_lengths
 from atma18.nets import Net, SceneLayout

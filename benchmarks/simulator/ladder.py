@@ -16,7 +16,7 @@ from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.experiment import cached_folds
 from atma18.features import feature_table
 from atma18.pipeline.step import NO_INPUTS

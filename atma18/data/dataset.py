@@ -9,10 +9,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import frames, simulate
+from atma18 import simulate
 from atma18.cache import Cache
+from atma18.data import frames
+from atma18.data.lights import light_table, read_lights
 from atma18.geometry.camera import COMPETITION_CAMERA, Camera
-from atma18.lights import light_table, read_lights
 from atma18.schema import (
     ALWAYS_PRESENT,
     CAN_SIGNALS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from atma18.dataset import Dataset
+from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS, FloatArray, first_few, rows_of
 
 SUBMISSION = "submission.csv"
