@@ -13,7 +13,7 @@ from atma18.boosting import EngineError
 from atma18.bundle import Bundle, Entry
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
 from atma18.embedding import EmbedModel
-from atma18.netmodel import NetModel
+from atma18.nets.model import NetModel
 from atma18.schema import first_few, one_line, shown
 from atma18.stacking import EMBEDDING, GbdtModel
 

@@ -17,7 +17,7 @@ from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures, EmbedModel
 from atma18.inputs import Inputs, StoredInputs
 from atma18.members import Member, Model
-from atma18.netmodel import NetModel
+from atma18.nets.model import NetModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.stacking import EMBEDDING, GbdtModel
 from atma18.storage import digests

@@ -21,8 +21,8 @@ from torch import Tensor
 from atma18 import simulate
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
+from atma18.nets.training.batches import Changes, Feed
 from atma18.schema import FRAME_FILES, IntArray, UInt8Array
-from atma18.training.batches import Changes, Feed
 from benchmarks import results
 
 REFERENCE = "one PNG after the other"

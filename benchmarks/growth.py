@@ -17,16 +17,17 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, embedding, training
+from atma18 import backbones, embedding
 from atma18.backbones import precision
 from atma18.blending import convex_weights
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, EmbedConfig, StageConfig
 from atma18.features import feature_table
+from atma18.nets import training
+from atma18.nets.training.batches import Changes, Feed
+from atma18.nets.training.trainer import Trainer
 from atma18.schema import TARGETS, Samples
-from atma18.training.batches import Changes, Feed
-from atma18.training.trainer import Trainer
 from benchmarks import blending, results
 from benchmarks.embedding import AnonymousMemory, frames_on_disk
 from benchmarks.features import make_samples

@@ -28,7 +28,7 @@ from atma18 import compute, servable, simulate, tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
-from atma18.netmodel import NetModel
+from atma18.nets.model import NetModel
 from atma18.requests import FRAMES, raw_rows
 from atma18.schema import FloatArray, Samples
 from atma18.servable import Servable

@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute, metrics, simulate, training
+from atma18 import compute, metrics, simulate
 from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
-from atma18.netmodel import Scaling, unit_lengths
-from atma18.nets import NETS, SceneLayout
+from atma18.nets import NETS, SceneLayout, training
+from atma18.nets.model import Scaling, unit_lengths
+from atma18.nets.training import Epoch
+from atma18.nets.training.batches import Units
+from atma18.nets.training.trainer import Trainer
 from atma18.schema import IntArray
-from atma18.training import Epoch
-from atma18.training.batches import Units
-from atma18.training.trainer import Trainer
 from benchmarks import results
 
 CEILING = "the same net on tensors in memory"

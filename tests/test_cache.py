@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from atma18.cache import Cache, Entry, default_limit_bytes, default_root, surplus, unused_since
-from atma18.checkpoints import Checkpoints
+from atma18.nets.checkpoints import Checkpoints
 
 PROJECT = Path(__file__).resolve().parent.parent
 

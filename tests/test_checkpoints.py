@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from atma18 import training
 from atma18.cache import CHECKPOINTS, Cache
-from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
-from atma18.training.trainer import Trainer
+from atma18.nets import training
+from atma18.nets.checkpoints import Checkpoints
+from atma18.nets.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 

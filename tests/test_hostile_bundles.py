@@ -27,8 +27,8 @@ from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfi
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.members import Member
-from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
+from atma18.nets.model import FoldNet, NetModel, Scaling
 from atma18.servable import Sensors, predict_all
 from atma18.tracking import packaging
 from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal

@@ -7,19 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from atma18 import training
 from atma18.cache import Cache
-from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.data.folds import make_folds
 from atma18.inputs import StoredInputs
-from atma18.netmodel import NetModel
-from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves
+from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves, training
+from atma18.nets.checkpoints import Checkpoints
+from atma18.nets.model import NetModel
+from atma18.nets.training import stage_state
+from atma18.nets.training.augmentation import COVER, GRAY, NOISE, SHARE, SHIFT, Distortion
+from atma18.nets.training.stage_state import Course
 from atma18.servable import predict_all
-from atma18.training import course
-from atma18.training.course import Course
-from atma18.training.distortion import COVER, GRAY, NOISE, SHARE, SHIFT, Distortion
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 
@@ -315,8 +314,8 @@ def test_a_training_that_averages_goes_on_to_the_same_bits(drives, step, tmp_pat
 
 def test_held_out_scenes_judge_the_averaged_net(drives, monkeypatch):
     judged = []
-    note = course.Best.note
-    monkeypatch.setattr(course.Best, "note", lambda self, mae_m, net: judged.append(net) or note(self, mae_m, net))
+    note = stage_state.Best.note
+    monkeypatch.setattr(stage_state.Best, "note", lambda self, mae_m, net: judged.append(net) or note(self, mae_m, net))
     stopping = replace(STAGE, patience=2)
 
     training.train("nn1", replace(CONFIG, first=stopping, stage="first", average=0.9), *drives, MACHINE)

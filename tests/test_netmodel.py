@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from atma18 import compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.geometry import mirror
-from atma18.netmodel import FoldNet, NetModel, Scaling, unit_lengths
 from atma18.nets import NETS, SceneLayout
+from atma18.nets.model import FoldNet, NetModel, Scaling, unit_lengths
 from atma18.schema import FRAME_SHAPE, FrameRows, Samples
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -115,7 +115,7 @@ def test_a_finished_run_whose_checkpoints_were_left_stays_finished(store, tiny_f
     """Killed between its end and the cleaning up: the folds are there, and so is the result."""
     words = [f"--data={tiny_folder}", "--stage=first", "--num_epochs=1", f"--folds={FOLDS}"]
     with monkeypatch.context() as patch:
-        patch.setattr("atma18.checkpoints.Checkpoints.forget", lambda *given: None)
+        patch.setattr("atma18.nets.checkpoints.Checkpoints.forget", lambda *given: None)
         ran(call(nn1, *words))
     done = newest("nn1")
     assert saved_epochs(store) == {f"fold{k}": 1 for k in range(FOLDS)}

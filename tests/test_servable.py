@@ -21,8 +21,8 @@ from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.inputs import StoredInputs
 from atma18.members import Member
-from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
+from atma18.nets.model import FoldNet, NetModel, Scaling
 from atma18.servable import Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")

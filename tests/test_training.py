@@ -9,17 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from atma18 import training
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
-from atma18.nets import FrameEncoder
+from atma18.nets import FrameEncoder, training
+from atma18.nets.training import Epoch, batches, stage_state
+from atma18.nets.training.batches import Changes, Feed, Units, Views
+from atma18.nets.training.stage_state import Best, warm_cosine
+from atma18.nets.training.trainer import Trainer
 from atma18.schema import FrameRows
-from atma18.training import Epoch, batches, course
-from atma18.training.batches import Changes, Feed, Units, Views
-from atma18.training.course import Best, warm_cosine
-from atma18.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 
@@ -86,7 +85,9 @@ def test_the_learning_rate_rises_then_falls(warm_up):
 def test_each_stage_warms_up_for_an_epoch_and_ends_at_the_lowest_rate(drives, monkeypatch):
     asked = []
     schedule = warm_cosine
-    monkeypatch.setattr(course, "warm_cosine", lambda step, **how: asked.append((step, how)) or schedule(step, **how))
+    monkeypatch.setattr(
+        stage_state, "warm_cosine", lambda step, **how: asked.append((step, how)) or schedule(step, **how)
+    )
     config = replace(CONFIG, stage="both", first=replace(STAGE, num_epochs=2, batch_size=20))
 
     train(config, two_folds(drives))

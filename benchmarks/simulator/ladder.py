@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from xgboost import XGBRegressor
 
-from atma18 import simulate, training
+from atma18 import simulate
 from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -19,6 +19,7 @@ from atma18.config.presets import PRESETS, NetConfig
 from atma18.data.dataset import Dataset
 from atma18.experiment import cached_folds
 from atma18.features import feature_table
+from atma18.nets import training
 from atma18.pipeline.step import NO_INPUTS
 from atma18.schema import Float32Array, FloatArray, StrArray
 from atma18.servable import predict_all

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from atma18 import compute
+from atma18.nets.training.augmentation import Distortion
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
-from atma18.training.distortion import Distortion
 
 _CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
 """So many pixels' numbers stay in a CPU's caches from one operation to the next."""

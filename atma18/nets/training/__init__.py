@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from atma18.checkpoints import Checkpoints
 from atma18.compute import Compute
 from atma18.compute.progress import progress
 from atma18.config.presets import NetConfig
 from atma18.data.folds import held_out_scenes
-from atma18.netmodel import FoldNet, NetModel, Scaling
 from atma18.nets import NETS
+from atma18.nets.checkpoints import Checkpoints
+from atma18.nets.model import FoldNet, NetModel, Scaling
+from atma18.nets.training.stage_state import stages
+from atma18.nets.training.trainer import Epoch, Trainer, fold_seed
 from atma18.schema import FloatArray, IntArray, Samples
-from atma18.training.course import stages
-from atma18.training.trainer import Epoch, Trainer, fold_seed
 
 __all__ = ["Epoch", "early_stopping", "first_model", "fold_seed", "stages", "train"]
 

@@ -17,7 +17,7 @@ from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry import mirror
 from atma18.geometry.baseline import Origin
-from atma18.nets import NETS, FrameNet, Net, SceneLayout, scene_lengths
+from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, scene_lengths
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.storage import tensors
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from atma18 import metrics
-from atma18.checkpoints import Checkpoints
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
-from atma18.netmodel import FoldNet, unit_lengths
-from atma18.nets import Net, SceneLayout
+from atma18.nets.architecture import Net, SceneLayout
+from atma18.nets.checkpoints import Checkpoints
+from atma18.nets.model import FoldNet, unit_lengths
+from atma18.nets.training.batches import Changes, Feed, Units, Views
+from atma18.nets.training.stage_state import Course, stages
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
-from atma18.training.batches import Changes, Feed, Units, Views
-from atma18.training.course import Course, stages
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""nn1 and nn2: the nets, what predicts with them, and their two-stage training."""
+
+from atma18.nets.architecture import (
+    NETS,
+    AttentionHead,
+    FrameEncoder,
+    FrameHead,
+    FrameNet,
+    Net,
+    SceneHead,
+    SceneLayout,
+    SceneNet,
+    frame_differences,
+    place_waves,
+    scene_lengths,
+)
+
+__all__ = [
+    "NETS",
+    "AttentionHead",
+    "FrameEncoder",
+    "FrameHead",
+    "FrameNet",
+    "Net",
+    "SceneHead",
+    "SceneLayout",
+    "SceneNet",
+    "frame_differences",
+    "place_waves",
+    "scene_lengths",
+]
