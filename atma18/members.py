@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 from atma18 import backbones
 from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
-from atma18.boosting import EngineError
 from atma18.bundle import Bundle, Entry
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
 from atma18.embedding import EmbedModel
+from atma18.gbdt.boosting import EngineError
+from atma18.gbdt.stacking import EMBEDDING, GbdtModel
 from atma18.nets.model import NetModel
 from atma18.schema import first_few, one_line, shown
-from atma18.stacking import EMBEDDING, GbdtModel
 
 Model: TypeAlias = EmbedModel | NetModel | GbdtModel | Blend
 

@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from atma18 import boosting, bundle, members
+from atma18 import bundle, members
 from atma18.blending import Blend
 from atma18.bundle import OBJECTS, Bundle
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures, EmbedModel
-from atma18.inputs import Inputs, StoredInputs
+from atma18.gbdt import boosting
+from atma18.gbdt.inputs import Inputs, StoredInputs
+from atma18.gbdt.stacking import EMBEDDING, GbdtModel
 from atma18.members import Member, Model
 from atma18.nets.model import NetModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
-from atma18.stacking import EMBEDDING, GbdtModel
 from atma18.storage import digests
 
 

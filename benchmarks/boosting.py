@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from xgboost import XGBRegressor
 
-from atma18 import backbones, boosting, embedding, simulate
+from atma18 import backbones, embedding, simulate
 from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -28,6 +28,7 @@ from atma18.data.dataset import Dataset
 from atma18.data.folds import held_out_scenes
 from atma18.experiment import cached_folds
 from atma18.features import feature_table, stacking_noise
+from atma18.gbdt import boosting
 from atma18.nets import NETS, training
 from atma18.pipeline.step import NO_INPUTS
 from atma18.schema import TARGETS, FloatArray, IntArray, StrArray

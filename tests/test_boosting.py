@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18 import boosting
-from atma18.boosting import Booster, engines
 from atma18.config.presets import GbdtConfig
+from atma18.gbdt import boosting, engines
+from atma18.gbdt.boosting import Booster
 
 ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
 PLAIN = GbdtConfig(

@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from atma18 import backbones, boosting, embedding, members, requests, servable, stacking
+from atma18 import backbones, embedding, members, requests, servable
 from atma18.blending import Blend
-from atma18.boosting import engines, ubjson
 from atma18.bundle import Bundle
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.embedding import EmbedModel
-from atma18.inputs import StoredInputs
+from atma18.gbdt import boosting, engines, stacking, ubjson
+from atma18.gbdt.inputs import StoredInputs
 from atma18.members import Member
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
@@ -570,7 +570,7 @@ DAMAGE = """
 import random, sys
 from pathlib import Path
 import numpy as np
-from atma18.boosting import Booster
+from atma18.gbdt.boosting import Booster
 whole, place, count = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), int(sys.argv[3])
 row = np.zeros((1, len(Booster.load(Path(sys.argv[1])).feature_names)), np.float32)
 for seed in range(count):

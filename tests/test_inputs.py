@@ -5,7 +5,7 @@ import pytest
 
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures
-from atma18.inputs import StoredInputs
+from atma18.gbdt.inputs import StoredInputs
 
 FOLDS = np.array([0, 1, 2, 0, 1])
 

@@ -12,13 +12,14 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from atma18 import backbones, blending, embedding, metrics, simulate, stacking
+from atma18 import backbones, blending, embedding, metrics, simulate
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
-from atma18.inputs import StoredInputs
+from atma18.gbdt import stacking
+from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training
 from atma18.nets.model import Scaling
 from atma18.schema import FloatArray, IntArray, Samples

@@ -11,7 +11,7 @@ from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.data.folds import make_folds
-from atma18.inputs import StoredInputs
+from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves, training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import NetModel

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from atma18 import backbones, embedding, servable, stacking
+from atma18 import backbones, embedding, servable
 from atma18.blending import Blend
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
-from atma18.inputs import StoredInputs
+from atma18.gbdt import stacking
+from atma18.gbdt.inputs import StoredInputs
 from atma18.members import Member
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling

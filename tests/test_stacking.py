@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18 import boosting, stacking
 from atma18.config.presets import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise
+from atma18.gbdt import boosting, stacking
+from atma18.gbdt.inputs import StoredInputs
+from atma18.gbdt.stacking import GbdtModel
 from atma18.geometry.kinematics import MotionModel
-from atma18.inputs import StoredInputs
 from atma18.schema import TARGETS
-from atma18.stacking import GbdtModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

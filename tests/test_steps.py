@@ -11,10 +11,11 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from atma18 import boosting, metrics, tracking
+from atma18 import metrics, tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import Predictions
+from atma18.gbdt import boosting
 from atma18.schema import TARGETS
 from atma18.tracking import identity
 from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate

@@ -12,7 +12,7 @@ from atma18.config.presets import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
 from atma18.experiment import Experiment
-from atma18.inputs import StoredInputs
+from atma18.gbdt.inputs import StoredInputs
 from atma18.metrics import scores
 from atma18.metrics.scores import Part
 from atma18.pipeline.step import Result, Step, run_ids

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from atma18 import backbones, embedding, plots, stacking
+from atma18 import backbones, embedding, plots
 from atma18.backbones import precision
 from atma18.compute.progress import progress
 from atma18.config.presets import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.experiment import Experiment
-from atma18.inputs import StoredInputs
+from atma18.gbdt import stacking
+from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
 from atma18.schema import FRAME_SHAPE
 from atma18.servable import predict_all

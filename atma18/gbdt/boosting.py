@@ -10,9 +10,9 @@ from typing import Self
 
 import pandas as pd
 
-from atma18.boosting.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
-from atma18.boosting.table import Features, Table, numbers, require
 from atma18.config.presets import GbdtConfig
+from atma18.gbdt.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
+from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
 
 __all__ = ["SUFFIXES", "Booster", "EngineError", "Features", "check_readable", "fit", "fit_targets", "most_bytes"]

@@ -12,9 +12,9 @@ import catboost
 import numpy as np
 import xgboost
 
-from atma18.boosting import ubjson
-from atma18.boosting.table import Table
 from atma18.config.presets import Engine, GbdtConfig
+from atma18.gbdt import ubjson
+from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
 CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them

@@ -9,14 +9,14 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import boosting
-from atma18.boosting import Booster
 from atma18.config.presets import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise
+from atma18.gbdt import boosting
+from atma18.gbdt.boosting import Booster
+from atma18.gbdt.inputs import Inputs, StoredInputs
 from atma18.geometry.baseline import Origin
 from atma18.geometry.kinematics import MotionModel
-from atma18.inputs import Inputs, StoredInputs
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
 from atma18.storage import strict_json
 

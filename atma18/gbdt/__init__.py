@@ -1,0 +1,1 @@
+"""Boosters behind one face, the table that they read, and what gbdt predicts with."""
