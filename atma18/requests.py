@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from atma18.bundle.servable import Sensors
 from atma18.data.dataset import LIGHTS
 from atma18.data.frames import decode
 from atma18.data.lights import light_table, parse_lights
@@ -28,7 +29,6 @@ from atma18.schema import (
     rows_of,
     shown,
 )
-from atma18.servable import Sensors
 
 FRAMES = tuple(name.removesuffix(".png") for name in FRAME_FILES)
 MOST_ROWS = 4096

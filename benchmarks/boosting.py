@@ -21,6 +21,7 @@ from xgboost import XGBRegressor
 
 from atma18 import backbones, embedding, simulate
 from atma18.backbones import precision
+from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, GbdtConfig, NetConfig
@@ -32,7 +33,6 @@ from atma18.gbdt import boosting
 from atma18.nets import NETS, training
 from atma18.pipeline.step import NO_INPUTS
 from atma18.schema import TARGETS, FloatArray, IntArray, StrArray
-from atma18.servable import predict_all
 from benchmarks import results
 
 REFERENCE = "the published setting"

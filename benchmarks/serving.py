@@ -24,14 +24,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from atma18 import compute, servable, simulate, tracking
+from atma18 import compute, simulate, tracking
+from atma18.bundle import servable
+from atma18.bundle.servable import Servable
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
 from atma18.nets.model import NetModel
 from atma18.requests import FRAMES, raw_rows
 from atma18.schema import FloatArray, Samples
-from atma18.servable import Servable
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from atma18 import forecast, servable, tracking
+from atma18 import tracking
+from atma18.bundle import forecast, servable
 from atma18.cache import Cache
 from atma18.compute import Compute, stopwatch
 from atma18.data import submission

@@ -19,17 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from atma18 import backbones, embedding, members, requests, servable
+from atma18 import backbones, embedding, requests
 from atma18.blending import Blend
-from atma18.bundle import Bundle
+from atma18.bundle import Bundle, bundled_models, servable
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.servable import Sensors, predict_all
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.embedding import EmbedModel
 from atma18.gbdt import boosting, engines, stacking, ubjson
 from atma18.gbdt.inputs import StoredInputs
-from atma18.members import Member
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
-from atma18.servable import Sensors, predict_all
 from atma18.tracking import packaging
 from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal
 from tests.store import PROJECT, store_uri
@@ -120,7 +120,7 @@ def said_by(bundle):
 
 def test_the_whole_bundle_is_read_and_answers(bundle, tiny):
     assert np.isfinite(servable.load(bundle, "cpu").predict(tiny.test)).all()
-    assert members.backbone_kinds(bundle) == {"small"}
+    assert bundled_models.backbone_kinds(bundle) == {"small"}
 
 
 # --- bundle.json
@@ -243,7 +243,7 @@ def test_a_bundle_that_is_no_json_is_refused(bundle, content, said):
     (bundle / "bundle.json").write_bytes(content)
 
     assert said in said_by(bundle)
-    assert said in refusal(members.backbone_kinds, bundle)
+    assert said in refusal(bundled_models.backbone_kinds, bundle)
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
@@ -288,7 +288,7 @@ def test_whatever_is_in_the_place_of_bundle_json_it_is_read_or_refused(bundles, 
     (folder / "bundle" / "bundle.json").write_bytes(data.draw(damaged(whole)))
 
     refusal(Bundle.read, folder / "bundle")
-    refusal(members.backbone_kinds, folder / "bundle")
+    refusal(bundled_models.backbone_kinds, folder / "bundle")
 
 
 # --- Files

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atma18 import requests
+from atma18.bundle.servable import Sensors
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.requests import FRAMES, MOST_ROWS
 from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS
-from atma18.servable import Sensors
 from atma18.tracking import promotion, registry, store
 from tests.fuzzing import hostile_texts, often, refusal
 from tests.store import store_uri

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from atma18 import backbones, blending, embedding, metrics, simulate
+from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
@@ -23,7 +24,6 @@ from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training
 from atma18.nets.model import Scaling
 from atma18.schema import FloatArray, IntArray, Samples
-from atma18.servable import predict_all
 from tests.small import know_small
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")

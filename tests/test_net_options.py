@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
@@ -18,7 +19,6 @@ from atma18.nets.model import NetModel
 from atma18.nets.training import stage_state
 from atma18.nets.training.augmentation import COVER, GRAY, NOISE, SHARE, SHIFT, Distortion
 from atma18.nets.training.stage_state import Course
-from atma18.servable import predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 

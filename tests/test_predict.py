@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from atma18 import forecast, servable, simulate
+from atma18 import simulate
+from atma18.bundle import forecast, servable
 from atma18.cache import Cache
 from atma18.data import submission
 from atma18.data.dataset import Dataset

@@ -13,7 +13,7 @@ import torch
 from mlflow import MlflowClient
 from torchvision import models
 
-from atma18 import servable
+from atma18.bundle import servable
 from atma18.cache import Cache
 from atma18.schema import TARGETS
 from atma18.tracking import named_run

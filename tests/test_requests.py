@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from atma18 import requests
+from atma18.bundle.servable import Sensors
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
-from atma18.servable import Sensors
 
 ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
 

@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from atma18 import backbones, embedding, servable
+from atma18 import backbones, embedding
 from atma18.blending import Blend
+from atma18.bundle import servable
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.servable import Sensors, Servable, predict_all
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
-from atma18.members import Member
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
-from atma18.servable import Sensors, Servable, predict_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -166,7 +167,7 @@ def test_a_fresh_process_predicts_the_same(tiny, tiny_folder, tiny_cache, pipeli
 import sys
 from pathlib import Path
 import numpy as np, torch
-from atma18 import servable
+from atma18.bundle import servable
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 torch.set_num_threads(1)

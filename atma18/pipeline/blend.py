@@ -8,6 +8,7 @@ import numpy as np
 
 from atma18 import blending, metrics, plots, tracking
 from atma18.blending import Blend, Fitted
+from atma18.bundle.servable import predict_all
 from atma18.config.presets import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
@@ -17,7 +18,6 @@ from atma18.metrics import scores
 from atma18.metrics.scores import Part
 from atma18.pipeline.step import Result, Step, run_ids
 from atma18.schema import TARGETS, FloatArray, first_few, shown
-from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun, Upstream
 
 _OURS = "this blend"

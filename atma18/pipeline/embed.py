@@ -7,6 +7,7 @@ import numpy as np
 
 from atma18 import backbones, embedding, plots
 from atma18.backbones import precision
+from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.config.presets import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
@@ -15,7 +16,6 @@ from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
 from atma18.schema import FRAME_SHAPE
-from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun
 
 

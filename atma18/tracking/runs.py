@@ -16,16 +16,17 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from atma18 import metrics, plots, servable
+from atma18 import metrics, plots
+from atma18.bundle import servable
+from atma18.bundle.bundled_models import Member, Model
+from atma18.bundle.servable import Sensors
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
 from atma18.data.dataset import DEMO, Dataset
 from atma18.data.predictions import Predictions
 from atma18.experiment import Experiment
-from atma18.members import Member, Model
 from atma18.metrics import scores
 from atma18.schema import Samples
-from atma18.servable import Sensors
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox

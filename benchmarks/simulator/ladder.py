@@ -13,6 +13,7 @@ from xgboost import XGBRegressor
 
 from atma18 import simulate
 from atma18.backbones import precision
+from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig
@@ -22,7 +23,6 @@ from atma18.features import feature_table
 from atma18.nets import training
 from atma18.pipeline.step import NO_INPUTS
 from atma18.schema import Float32Array, FloatArray, StrArray
-from atma18.servable import predict_all
 from benchmarks.simulator.drives import Drives
 from benchmarks.simulator.published import LADDER_M, Line
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from atma18 import backbones
 from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
-from atma18.bundle import Bundle, Entry
+from atma18.bundle.files import Bundle, Entry
 from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
 from atma18.embedding import EmbedModel
 from atma18.gbdt.boosting import EngineError

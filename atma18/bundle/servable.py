@@ -10,15 +10,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from atma18 import bundle, members
+from atma18 import bundle
 from atma18.blending import Blend
-from atma18.bundle import OBJECTS, Bundle
+from atma18.bundle import bundled_models
+from atma18.bundle.bundled_models import Member, Model
+from atma18.bundle.files import OBJECTS, Bundle
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbeddingFeatures, EmbedModel
 from atma18.gbdt import boosting
 from atma18.gbdt.inputs import Inputs, StoredInputs
 from atma18.gbdt.stacking import EMBEDDING, GbdtModel
-from atma18.members import Member, Model
 from atma18.nets.model import NetModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.storage import digests
@@ -189,7 +190,7 @@ def write(
         files[path.name] = f"{digests.file_sha256(path)}{path.suffix}"
         path.replace(folder / OBJECTS / files[path.name])
     saved.rmdir()
-    described = members.describe(member.model)
+    described = bundled_models.describe(member.model)
     entries[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": described}
     bundle.write(folder, {"root": run_id, "folds": folds, "sensors": asdict(sensors), "members": entries})
 
@@ -228,5 +229,5 @@ def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
     if sha256 is None:
         boosting.check_readable(found.folder / OBJECTS / name for name in sorted(found.objects))
     sensors = Sensors(found.signals, found.gear, found.lights)
-    made = members.read(found, device)
+    made = bundled_models.read(found, device)
     return Servable(found.root, made, found.folds, sensors, device)

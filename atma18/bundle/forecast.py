@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from atma18.bundle.servable import Servable
 from atma18.compute.progress import progress
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import prediction_table
 from atma18.data.submission import SUBMISSION, submission_table
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
-from atma18.servable import Servable
 
 PREDICTIONS = "predictions.parquet"
 FILES = (PREDICTIONS, SUBMISSION)
