@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from atma18 import gallery, leaderboard, metrics, tracking
 from atma18.data.dataset import Dataset
-from atma18.experiment import Experiment
 from atma18.leaderboard import Leaderboard
 from atma18.metrics import scores
 from atma18.pipeline import Result
+from atma18.run_context import Experiment
 from atma18.schema import FloatArray
 
 AHEAD = "3.0s"

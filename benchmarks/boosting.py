@@ -27,11 +27,11 @@ from atma18.compute import Compute
 from atma18.config.presets import PRESETS, GbdtConfig, NetConfig
 from atma18.data.dataset import Dataset
 from atma18.data.folds import held_out_scenes
-from atma18.experiment import cached_folds
 from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
 from atma18.nets import NETS, training
 from atma18.pipeline.step import NO_INPUTS
+from atma18.run_context import cached_folds
 from atma18.schema import TARGETS, FloatArray, IntArray, StrArray
 from benchmarks import results
 

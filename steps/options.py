@@ -26,7 +26,7 @@ from atma18.config.presets import (
     PIXELS,
     PRESETS,
 )
-from atma18.experiment import PRESET, Experiment
+from atma18.run_context import PRESET, Experiment
 from steps.messages import clear_messages
 from steps.typed import Command, GroupsType, flag, or_none, or_preset, together
 

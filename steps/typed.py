@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from atma18.config.groups import Groups, check_groups, groups_as_text, scene_size_groups
-from atma18.experiment import PRESET
+from atma18.run_context import PRESET
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

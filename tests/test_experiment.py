@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atma18 import experiment as experiment_module
+from atma18 import run_context as experiment_module
 from atma18.cache import Cache
 from atma18.config.presets import PRESETS
 from atma18.data.folds import Folds
-from atma18.experiment import Experiment, cached_folds
+from atma18.run_context import Experiment, cached_folds
 
 
 def nothing_to_adopt(run):
@@ -79,7 +79,7 @@ def test_kept_folds_win_over_what_would_be_made_today(tiny, cache, monkeypatch):
     """A library upgrade that deals otherwise must not reshuffle folds that are in use."""
     by_hand = dealt_by_hand(tiny)
     with monkeypatch.context() as before_the_upgrade:
-        before_the_upgrade.setattr("atma18.experiment.make_folds", lambda *args: by_hand.fold)
+        before_the_upgrade.setattr("atma18.run_context.make_folds", lambda *args: by_hand.fold)
         cached_folds(tiny, 2, 0, cache)
 
     assert cached_folds(tiny, 2, 0, cache).sha256 == by_hand.sha256

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
-from atma18.experiment import Experiment
 from atma18.gbdt.stacking import EMBEDDING
 from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.compare import compare
@@ -14,6 +13,7 @@ from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
 from atma18.pipeline.promote import RECORDED, promote, roll_back
 from atma18.pipeline.step import Result, Step
+from atma18.run_context import Experiment
 
 __all__ = [
     "RECORDED",

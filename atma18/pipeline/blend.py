@@ -12,11 +12,11 @@ from atma18.bundle.servable import predict_all
 from atma18.config.presets import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
-from atma18.experiment import Experiment
 from atma18.gbdt.inputs import StoredInputs
 from atma18.metrics import scores
 from atma18.metrics.scores import Part
 from atma18.pipeline.step import Result, Step, run_ids
+from atma18.run_context import Experiment
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.tracking import Identity, StepRun, Upstream
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from atma18 import metrics, plots, tracking
-from atma18.experiment import Experiment
 from atma18.metrics import scores
 from atma18.pipeline.blend import named_apart
+from atma18.run_context import Experiment
 from atma18.schema import shown
 from atma18.tracking import Upstream
 

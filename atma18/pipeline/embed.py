@@ -11,10 +11,10 @@ from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.config.presets import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
-from atma18.experiment import Experiment
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
+from atma18.run_context import Experiment
 from atma18.schema import FRAME_SHAPE
 from atma18.tracking import Identity, StepRun
 

@@ -9,11 +9,11 @@ from atma18.compute.progress import progress
 from atma18.compute.stopwatch import Phase
 from atma18.config.presets import GbdtConfig
 from atma18.embedding import EmbeddingTables
-from atma18.experiment import Experiment
 from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
+from atma18.run_context import Experiment
 from atma18.tracking import Identity, StepRun
 
 STACKED = ("nn1", "nn2")

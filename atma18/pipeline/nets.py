@@ -12,12 +12,12 @@ from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
 from atma18.config.presets import NetConfig
-from atma18.experiment import Experiment, cached_folds
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
 from atma18.nets.training import Epoch
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
+from atma18.run_context import Experiment, cached_folds
 from atma18.schema import FloatArray, IntArray
 from atma18.tracking import Identity, StepRun, Upstream
 

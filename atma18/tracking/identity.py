@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Self
 
-from atma18.experiment import Experiment
+from atma18.run_context import Experiment
 from atma18.storage.digests import CODE, PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
 
 PREFIX = "atma18."

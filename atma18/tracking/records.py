@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.entities import LoggedModelInput, Metric, Param
 
 from atma18.data.dataset import Dataset
-from atma18.experiment import Experiment
+from atma18.run_context import Experiment
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX, git_state
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG

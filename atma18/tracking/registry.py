@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.data.folds import Folds
-from atma18.experiment import Experiment
+from atma18.run_context import Experiment
 from atma18.schema import one_line, shown
 from atma18.tracking import admission, store
 from atma18.tracking.identity import INPUT, PREFIX, Identity

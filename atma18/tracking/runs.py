@@ -24,8 +24,8 @@ from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
 from atma18.data.dataset import DEMO, Dataset
 from atma18.data.predictions import Predictions
-from atma18.experiment import Experiment
 from atma18.metrics import scores
+from atma18.run_context import Experiment
 from atma18.schema import Samples
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.data.predictions import Predictions
-from atma18.experiment import Experiment
+from atma18.run_context import Experiment
 from atma18.schema import first_few
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX

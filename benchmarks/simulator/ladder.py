@@ -18,10 +18,10 @@ from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import PRESETS, NetConfig
 from atma18.data.dataset import Dataset
-from atma18.experiment import cached_folds
 from atma18.features import feature_table
 from atma18.nets import training
 from atma18.pipeline.step import NO_INPUTS
+from atma18.run_context import cached_folds
 from atma18.schema import Float32Array, FloatArray, StrArray
 from benchmarks.simulator.drives import Drives
 from benchmarks.simulator.published import LADDER_M, Line
