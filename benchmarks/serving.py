@@ -31,8 +31,8 @@ from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
 from atma18.nets.model import NetModel
-from atma18.requests import FRAMES, raw_rows
 from atma18.schema import FloatArray, Samples
+from atma18.serving.request_rows import FRAMES, raw_rows
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
 

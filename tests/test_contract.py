@@ -91,7 +91,7 @@ def test_mlflow_is_imported_in_tracking_and_serving_alone():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             importers |= {path.relative_to(PROJECT).parts[1] for name in names if name.split(".")[0] == "mlflow"}
 
-    assert importers == {"tracking", "serving.py"}
+    assert importers == {"tracking", "serving"}
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRY_POINTS if name != "test"])

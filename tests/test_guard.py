@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from atma18.guard import Guard, one_line
+from atma18.serving.guard import Guard, one_line
 
 POST = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from atma18 import backbones, embedding, requests
+from atma18 import backbones, embedding
 from atma18.blending import Blend
 from atma18.bundle import Bundle, bundled_models, servable
 from atma18.bundle.bundled_models import Member
@@ -30,6 +30,7 @@ from atma18.gbdt import boosting, engines, stacking, ubjson
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
+from atma18.serving import request_rows
 from atma18.tracking import packaging
 from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal
 from tests.store import PROJECT, store_uri
@@ -487,7 +488,7 @@ def logged(bundles, tmp_path, monkeypatch):
 
 def test_a_model_is_served_with_the_bundle_that_it_was_logged_with_alone(logged, tiny):
     folder, bundle = logged
-    request = requests.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
+    request = request_rows.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
     assert len(mlflow.pyfunc.load_model(str(folder)).predict(request)) == 2
     rewrite(bundle, swap_folds)
 
@@ -502,7 +503,7 @@ def test_a_model_from_before_the_digest_was_kept_is_served(logged, tiny):
     assert len(older) == len(lines) - 2
     path.write_text("\n".join(older))
 
-    request = requests.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
+    request = request_rows.raw_rows(tiny.test.take(np.arange(2)), tiny.folder)
     assert len(mlflow.pyfunc.load_model(str(folder)).predict(request)) == 2
 
 

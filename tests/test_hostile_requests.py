@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atma18 import requests
 from atma18.bundle.servable import Sensors
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
-from atma18.requests import FRAMES, MOST_ROWS
 from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS
+from atma18.serving import request_rows
+from atma18.serving.request_rows import FRAMES, MOST_ROWS
 from atma18.tracking import promotion, registry, store
 from tests.fuzzing import hostile_texts, often, refusal
 from tests.store import store_uri
@@ -29,7 +29,7 @@ ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
 @pytest.fixture(scope="module")
 def whole(tiny):
     """A request of three rows."""
-    return requests.raw_rows(tiny.test.take(np.arange(3)), tiny.folder).astype(object)
+    return request_rows.raw_rows(tiny.test.take(np.arange(3)), tiny.folder).astype(object)
 
 
 def with_cell(request, column, value):
@@ -44,14 +44,14 @@ def with_cell(request, column, value):
 
 @pytest.mark.parametrize("value", [None, np.nan, 7, 3.5, b"a_20", ["a_20"], {}, pd.NA, pd.Timestamp(0), True], ids=repr)
 def test_an_id_that_is_no_text_is_refused(whole, value):
-    assert "expected an ID like <scene>_<decisecond>" in refusal(requests.parse, with_cell(whole, "ID", value), ALL)
+    assert "expected an ID like <scene>_<decisecond>" in refusal(request_rows.parse, with_cell(whole, "ID", value), ALL)
 
 
 @pytest.mark.parametrize(
     "value", ["", "a", "a_20\0", "\0a_20", "../a_20", "a_20\n", "'; DROP TABLE x; --_2", "a_20" * 10**6, "\udcff_2"]
 )  # fmt: skip
 def test_an_id_that_is_more_than_a_name_is_refused(whole, value):
-    assert "expected an ID like <scene>_<decisecond>" in refusal(requests.parse, with_cell(whole, "ID", value), ALL)
+    assert "expected an ID like <scene>_<decisecond>" in refusal(request_rows.parse, with_cell(whole, "ID", value), ALL)
 
 
 @pytest.mark.parametrize(
@@ -81,20 +81,20 @@ def test_an_id_that_is_more_than_a_name_is_refused(whole, value):
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(whole, column, value, said):
-    assert said in refusal(requests.parse, with_cell(whole, column, value), ALL)
+    assert said in refusal(request_rows.parse, with_cell(whole, column, value), ALL)
 
 
 def test_a_request_of_too_many_rows_is_refused_before_any_is_read(whole):
     many = whole.iloc[np.zeros(MOST_ROWS + 1, dtype=int)]
     with_nothing = many.assign(**dict.fromkeys(FRAMES))
 
-    assert "expected at most 4,096 rows, found 4,097: send several" in refusal(requests.parse, with_nothing, ALL)
+    assert "expected at most 4,096 rows, found 4,097: send several" in refusal(request_rows.parse, with_nothing, ALL)
 
 
 def test_a_column_that_is_there_twice_is_refused(whole):
     twice = pd.concat([whole, whole[["vEgo"]]], axis=1)
 
-    assert "expected each column once, repeated: vEgo" in refusal(requests.parse, twice, ALL)
+    assert "expected each column once, repeated: vEgo" in refusal(request_rows.parse, twice, ALL)
 
 
 anything = st.one_of(
@@ -108,7 +108,7 @@ anything = st.one_of(
 @given(st.sampled_from(["ID", *CAN_SIGNALS, "gearShifter", "traffic_lights", *FRAMES]), anything)
 def test_whatever_a_cell_holds_a_request_is_read_or_refused(whole, column, value):
     def read():
-        samples = requests.parse(with_cell(whole, column, value), ALL)
+        samples = request_rows.parse(with_cell(whole, column, value), ALL)
         assert np.isfinite(samples.signals.to_numpy()).all()
         assert samples.signals[list(FLAG_SIGNALS)].isin((0, 1)).all(axis=None)
 
@@ -121,8 +121,8 @@ def test_whatever_a_cell_holds_a_request_is_read_or_refused(whole, column, value
 @given(st.lists(st.sampled_from([*CAN_SIGNALS, "ID", *FRAMES, "x", "\n"]), max_size=20), st.integers(0, 3))
 def test_whatever_columns_and_rows_there_are_a_request_is_read_or_refused(whole, columns, rows):
     known = whole.assign(**{"x": 1, "\n": 2})
-    refusal(requests.parse, known[columns][:rows], ALL)
-    refusal(requests.parse, known[[*whole.columns, *columns]][:rows], ALL)
+    refusal(request_rows.parse, known[columns][:rows], ALL)
+    refusal(request_rows.parse, known[[*whole.columns, *columns]][:rows], ALL)
 
 
 # --- Names

