@@ -11,9 +11,9 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from atma18.cache import Cache
-from atma18.tracking import parcel, store
+from atma18.tracking import staged_result, store
 from atma18.tracking.outbox import Outbox
-from atma18.tracking.parcel import Address, Parcel
+from atma18.tracking.staged_result import Address, Parcel
 from tests.store import store_uri
 
 ADDRESS = Address("sqlite:////a.db", "r" * 32, "nn1", "f" * 64, {"nn1": "0" * 32}, ("vEgo", "gas"), True, False)
@@ -107,11 +107,11 @@ def test_a_parcel_is_read_as_it_was_kept_and_waits_for_its_own_store_alone(tmp_p
         place = new.keep(cache)
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", ADDRESS.store)
-    [kept] = parcel.kept(cache)
+    [kept] = staged_result.kept(cache)
     assert (kept.folder, kept.address) == (place, ADDRESS)
     assert (kept.files / "config.json").read_text() == "{}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////b.db")
-    assert parcel.kept(cache) == []
+    assert staged_result.kept(cache) == []
 
 
 def test_a_failure_is_told_in_one_line_without_the_statement():

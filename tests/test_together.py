@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
-from atma18.tracking import admission, registry, runs
+from atma18.tracking import registry, runs, store_setup
 from atma18.tracking.upstream import open_run
 from steps import embed
 from tests.conftest import enter
@@ -49,7 +49,7 @@ def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_f
 
 
 def test_many_that_enter_a_store_that_is_not_there_yet_find_one_whole_store(tmp_path):
-    script = "from atma18.tracking import admission; admission.enter(); print('in')"
+    script = "from atma18.tracking import admission; store_setup.enter(); print('in')"
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": store_uri(tmp_path / "new"),
         "ATMA18_CACHE": f"{tmp_path}/cache",
@@ -89,8 +89,8 @@ def test_a_version_is_made_and_named_candidate_alone(there, monkeypatch):
 @pytest.mark.parametrize("revision", ["00000000cafe", "451aebb31d03"], ids=["a later MLflow", "an early MLflow"])
 def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, tmp_path, monkeypatch, revision):
     enter(tmp_path, monkeypatch)
-    monkeypatch.setattr(admission, "_MIGRATION_S", 0.01)
-    admission.enter()
+    monkeypatch.setattr(store_setup, "_MIGRATION_S", 0.01)
+    store_setup.enter()
     database = tmp_path / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -98,7 +98,7 @@ def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, t
 
     message = refused(call(embed, f"--data={tiny_folder}"))
 
-    assert f"expected a store of MLflow 3.17.2 (schema {admission._get_latest_schema_revision()})" in message
+    assert f"expected a store of MLflow 3.17.2 (schema {store_setup._get_latest_schema_revision()})" in message
     assert f"found schema {revision}" in message
     assert "back it up" in message
     assert database.read_bytes() == before
@@ -107,12 +107,12 @@ def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, t
 def test_a_store_that_is_just_being_made_is_waited_for(tmp_path, monkeypatch):
     """An `mlflow run` beside us migrates its new database step by step, without our lock."""
     enter(tmp_path, monkeypatch)
-    monkeypatch.setattr(admission, "_MIGRATION_S", 0.01)
-    latest = admission._get_latest_schema_revision()
+    monkeypatch.setattr(store_setup, "_MIGRATION_S", 0.01)
+    latest = store_setup._get_latest_schema_revision()
     seen = iter(["451aebb31d03", "90e64c465722", latest])
-    monkeypatch.setattr(admission, "_schema", lambda: next(seen))
+    monkeypatch.setattr(store_setup, "_schema", lambda: next(seen))
 
-    admission.enter()
+    store_setup.enter()
 
     assert list(seen) == []
 

@@ -14,12 +14,10 @@ os.environ.update(
     QUIET | {name: value for name, value in os.environ.items() if name in QUIET}
 )  # MLflow reads them once
 
-from atma18.tracking.admission import alone, reading
 from atma18.tracking.doctor import Examination, Finding, examine
 from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import LONGEST_TAG, command_run
 from atma18.tracking.lineage import Lineage, trace
-from atma18.tracking.parcel import upload_kept
 from atma18.tracking.promotion import (
     PREVIOUS,
     BlendVersion,
@@ -43,9 +41,11 @@ from atma18.tracking.records import (
     record_predictions,
 )
 from atma18.tracking.registry import CHAMPION, check_may_register, folds_of, named_run, resolve, reusable
-from atma18.tracking.rehearsal import TOLERANCE_M, rehearse
 from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
+from atma18.tracking.serving_check import TOLERANCE_M, rehearse
+from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
+from atma18.tracking.store_setup import alone, reading
 from atma18.tracking.tree import as_tree
 from atma18.tracking.upstream import STEPS, Upstream
 

@@ -10,11 +10,11 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.compute.progress import progress
-from atma18.tracking import admission, parcel, promotion, registry, store
+from atma18.tracking import promotion, registry, staged_result, store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
-from atma18.tracking.parcel import Parcel
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
+from atma18.tracking.staged_result import Parcel
 from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
 
 _DAY_MS = 24 * 3600 * 1000
@@ -68,7 +68,7 @@ def examine(cache: Cache) -> Examination:
     """Walk through all runs of ours, all versions and all aliases, and read every file."""
     with cache.scratch("doctor") as folder:  # of a store elsewhere, nothing that was fetched before is believed
         folder.mkdir()
-        return _examine(Examination(Cache(folder)), parcel.kept(cache), cache)
+        return _examine(Examination(Cache(folder)), staged_result.kept(cache), cache)
 
 
 def _examine(found: Examination, waiting: Sequence[Parcel], cache: Cache) -> Examination:
@@ -95,7 +95,9 @@ def _examine(found: Examination, waiting: Sequence[Parcel], cache: Cache) -> Exa
 def _examine_kept(found: Examination, kept: Parcel, cache: Cache) -> None:
     """Tell of a result that the store did not take when it was made."""
     name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
-    found.findings.append(Finding(name, problem, lambda: parcel.upload(kept, cache), "upload it, as -e upload does"))
+    found.findings.append(
+        Finding(name, problem, lambda: staged_result.upload(kept, cache), "upload it, as -e upload does")
+    )
 
 
 def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> None:
@@ -205,7 +207,7 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
     """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
 
     def settle() -> None:
-        with admission.alone():
+        with store_setup.alone():
             promotion.settle()
 
     for run in cut_off:

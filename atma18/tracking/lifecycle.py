@@ -13,7 +13,7 @@ import psutil
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from atma18.tracking import admission, store
+from atma18.tracking import store, store_setup
 from atma18.tracking.identity import PREFIX
 
 TRACEBACK = "traceback.txt"
@@ -84,7 +84,7 @@ def command_run(name: str) -> Iterator[str]:
         ValueError: If the store cannot be used.
     """
     with store.asked():
-        admission.enter()
+        store_setup.enter()
         _check_inherited_run()
         with _run(name) as run_id:
             _describe_experiment(run_id)

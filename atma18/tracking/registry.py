@@ -11,7 +11,7 @@ from atma18.cache import Cache
 from atma18.data.folds import Folds
 from atma18.run_context import Experiment
 from atma18.schema import one_line, shown
-from atma18.tracking import admission, store
+from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
 from atma18.tracking.upstream import STAGE_TAG, STEPS, Upstream, open_run
@@ -195,7 +195,7 @@ def register(upstream: Upstream) -> ModelVersion:
     The description comes last: a version without one was left half registered, and the rest is done.
     """
     name = registered_name(upstream.step)
-    with admission.alone():
+    with store_setup.alone():
         versions = versions_of(name)
         known = [v for v in versions if v.run_id == upstream.run_id]
         if known and known[0].description:

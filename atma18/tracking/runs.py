@@ -30,7 +30,7 @@ from atma18.schema import Samples
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox
-from atma18.tracking.parcel import Address, Parcel
+from atma18.tracking.staged_result import Address, Parcel
 from atma18.tracking.upstream import Upstream, open_run
 
 
