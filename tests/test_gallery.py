@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from atma18 import gallery
+from atma18.report import gallery
 from tests.browser import opened
 
 CARDS = r'<article data-id="([^"]+)"'

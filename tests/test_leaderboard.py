@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from atma18 import leaderboard
 from atma18.pipeline import Result
+from atma18.report import leaderboard
 
 AHEAD = "oof_horizon/3.0s_m"
 FIGURES = {
@@ -29,7 +29,7 @@ def done(**reused):
 
 @pytest.fixture
 def board(monkeypatch):
-    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
+    monkeypatch.setattr("atma18.report.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
     return leaderboard.of_runs(done(blend=True))
 
 
@@ -67,7 +67,7 @@ def test_text_says_the_same_as_markdown(board):
 
 def test_the_table_keeps_the_exact_figures(monkeypatch):
     exact = {"oof/mae_m": 0.123456789, "oof/mae_m_testmix": 1 / 3, AHEAD: 2 / 3, "total/seconds": 1e-9}
-    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: exact | REFERENCES)
+    monkeypatch.setattr("atma18.report.leaderboard.tracking.figures_of", lambda run_id: exact | REFERENCES)
 
     table = leaderboard.of_runs(done()).table
 
@@ -83,12 +83,12 @@ def test_the_table_keeps_the_exact_figures(monkeypatch):
     ],
 )
 def test_reused_runs_are_marked(monkeypatch, reused, marks):
-    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
+    monkeypatch.setattr("atma18.report.leaderboard.tracking.figures_of", lambda run_id: FIGURES[run_id] | REFERENCES)
     shown = cells(leaderboard.of_runs(done(**reused)).markdown)
     assert [row[5] for row in shown[2:4]] == marks
 
 
 def test_a_run_without_a_score_is_no_row_of_zeros(monkeypatch):
-    monkeypatch.setattr("atma18.leaderboard.tracking.figures_of", lambda run_id: dict(REFERENCES))
+    monkeypatch.setattr("atma18.report.leaderboard.tracking.figures_of", lambda run_id: dict(REFERENCES))
     with pytest.raises(KeyError, match="oof/mae_m"):
         leaderboard.of_runs(done())

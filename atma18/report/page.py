@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from atma18 import gallery, leaderboard, metrics, tracking
+from atma18 import metrics, tracking
 from atma18.data.dataset import Dataset
-from atma18.leaderboard import Leaderboard
 from atma18.metrics import scores
 from atma18.pipeline import Result
+from atma18.report import gallery, leaderboard
+from atma18.report.leaderboard import Leaderboard
 from atma18.run_context import Experiment
 from atma18.schema import FloatArray
 
