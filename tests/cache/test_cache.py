@@ -16,7 +16,7 @@ import pytest
 from atma18.cache import Cache, Entry, default_limit_bytes, default_root, surplus, unused_since
 from atma18.nets.checkpoints import Checkpoints
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def forbidden(path):

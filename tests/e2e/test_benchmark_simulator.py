@@ -17,7 +17,7 @@ from benchmarks.simulator.ladder import _mae_m, _r2
 from benchmarks.simulator.published import Line, near, share
 from benchmarks.simulator.statistics import statistics
 from tests.drives import driver, light, scene
-from tests.test_simulate_frames import AFAR_M, HERE_M, NOW
+from tests.simulate.test_simulate_frames import AFAR_M, HERE_M, NOW
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from atma18.schema import TARGETS
 from steps import main
 from tests.conftest import enter
 
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "kitti-clips"
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitti-clips"
 
 if CLIPS.is_dir():
 
