@@ -1,4 +1,4 @@
-"""What all steps of one experiment share: data, folds, preset, seeds, machine and cache."""
+"""What all steps of one run share: data, folds, preset, seeds, machine and cache."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PRESET = "preset"
 
 
 @dataclass(frozen=True)
-class Experiment:
+class RunContext:
     """The setting of a step."""
 
     data: str
@@ -93,7 +93,7 @@ class Experiment:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters that make another step belong to this experiment, where they differ from their defaults."""
+        """The parameters that make another step belong to this context, where they differ from their defaults."""
         given = {
             "data": (self.data, DEMO),
             "preset": (self.preset_name, "quick"),

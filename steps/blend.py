@@ -22,9 +22,9 @@ from steps import options, typed
 def main(setting: options.Setting, inputs: str, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Blend the inputs with convex weights per scene-size group and write the submission."""
     with options.running("blend"):
-        experiment = setting.open()
-        config = replace(experiment.preset.blend, **typed.given(**given))
-        pipeline.deliver(pipeline.blend(experiment, config, inputs.split(",")).run(), out)
+        context = setting.open()
+        config = replace(context.preset.blend, **typed.given(**given))
+        pipeline.deliver(pipeline.blend(context, config, inputs.split(",")).run(), out)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from steps import options
 def main(setting: options.Setting, runs: str) -> None:
     """Print a table of errors in metres with paired gains and their 95 % intervals over scenes; * is beyond chance."""
     with options.running("compare") as run:
-        experiment = setting.open()
-        with experiment.cache.scratch("runs") as figures:
-            found = pipeline.compare(experiment, runs.split(","), figures)
+        context = setting.open()
+        with context.cache.scratch("runs") as figures:
+            found = pipeline.compare(context, runs.split(","), figures)
             tracking.record_comparison(run, found.table, found.runs, found.verdicts, figures)
     click.echo("\n".join([found.text, "", *found.verdicts, "", f"figures: run {run}, folder figures"]))
 

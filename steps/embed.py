@@ -21,8 +21,8 @@ def main(setting: options.Setting, **given: Any) -> None:  # noqa: ANN401
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
     with options.running("embed"):
         varied = typed.given(**given)
-        experiment = setting.open(varied)
-        pipeline.embed(experiment, replace(experiment.preset.embed, **varied)).run()
+        context = setting.open(varied)
+        pipeline.embed(context, replace(context.preset.embed, **varied)).run()
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from steps import options, typed
 def main(setting: options.Setting, embed: str, nn1: str, nn2: str, **given: Any) -> None:  # noqa: ANN401
     """Boost one model per target and fold on CAN, scene features, embeddings and the nets' OOF predictions."""
     with options.running("gbdt"):
-        experiment = setting.open()
-        config = replace(experiment.preset.gbdt, **typed.given(**given))
-        pipeline.gbdt(experiment, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
+        context = setting.open()
+        config = replace(context.preset.gbdt, **typed.given(**given))
+        pipeline.gbdt(context, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
 
 
 if __name__ == "__main__":

@@ -32,12 +32,12 @@ def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None
     """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
     with options.running("main") as parent:
         varied = typed.given(**given)
-        experiment = setting.open(varied)
-        configs = pipeline.Configs.of(experiment.preset, varied)
-        tracking.describe_parent(parent, experiment)
-        done = pipeline.run_all(experiment, configs, reuse=reuse)
+        context = setting.open(varied)
+        configs = pipeline.Configs.of(context.preset, varied)
+        tracking.describe_parent(parent, context)
+        done = pipeline.run_all(context, configs, reuse=reuse)
         pipeline.deliver(done["blend"], out)
-        board = report.keep(parent, experiment, done, typed.as_typed(varied))
+        board = report.keep(parent, context, done, typed.as_typed(varied))
     click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 
 

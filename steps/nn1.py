@@ -22,9 +22,9 @@ def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # n
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
     with options.running("nn1"):
         varied = typed.given(**given)
-        experiment = setting.open(varied)
-        config = experiment.preset.nn1.with_given(varied)
-        pipeline.net("nn1", experiment, config, init=init).run()
+        context = setting.open(varied)
+        config = context.preset.nn1.with_given(varied)
+        pipeline.net("nn1", context, config, init=init).run()
 
 
 if __name__ == "__main__":

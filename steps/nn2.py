@@ -23,9 +23,9 @@ def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # n
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""
     with options.running("nn2"):
         varied = typed.given(**given)
-        experiment = setting.open(varied)
-        config = experiment.preset.nn2.with_given(varied)
-        pipeline.net("nn2", experiment, config, init=init).run()
+        context = setting.open(varied)
+        config = context.preset.nn2.with_given(varied)
+        pipeline.net("nn2", context, config, init=init).run()
 
 
 if __name__ == "__main__":

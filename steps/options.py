@@ -26,7 +26,7 @@ from atma18.config.presets import (
     PIXELS,
     PRESETS,
 )
-from atma18.run_context import PRESET, Experiment
+from atma18.run_context import PRESET, RunContext
 from steps.messages import clear_messages
 from steps.typed import Command, GroupsType, flag, or_none, or_preset, together
 
@@ -42,7 +42,7 @@ class Setting:
     seed: int
     verify: bool
 
-    def open(self, given: Mapping[str, Any] | None = None) -> Experiment:
+    def open(self, given: Mapping[str, Any] | None = None) -> RunContext:
         """Read the data and make the folds, and say what a person should know of them.
 
         Args:
@@ -51,7 +51,7 @@ class Setting:
         for name in [value for option, value in (given or {}).items() if option.endswith("backbone")]:
             backbones.find(name)
         cache = Cache.open()
-        experiment = Experiment.open(
+        context = RunContext.open(
             self.data,
             self.preset,
             self.folds,
@@ -61,13 +61,13 @@ class Setting:
             adopt=lambda run: tracking.folds_of(run, cache),
             verify=self.verify,
         )
-        if absent := experiment.dataset.absent:
+        if absent := context.dataset.absent:
             click.echo(f"{self.data}: these drives have no {', '.join(absent)}; the models do without")
-        if experiment.preset.for_gpu and experiment.machine.device == "cpu":
+        if context.preset.for_gpu and context.machine.device == "cpu":
             click.echo(
                 f"preset={self.preset} is meant for a GPU: on this CPU the competition's data would take many hours"
             )
-        return experiment
+        return context
 
 
 def shared(command: Callable[..., None]) -> Callable[..., None]:

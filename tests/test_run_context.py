@@ -1,4 +1,4 @@
-"""An experiment settles its folds once: made and kept, or adopted, and never dealt anew."""
+"""A run context settles its folds once: made and kept, or adopted, and never dealt anew."""
 
 import re
 from dataclasses import replace
@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atma18 import run_context as experiment_module
+from atma18 import run_context
 from atma18.cache import Cache
 from atma18.config.presets import PRESETS
 from atma18.data.folds import Folds
-from atma18.run_context import Experiment, cached_folds
+from atma18.run_context import RunContext, cached_folds
 
 
 def nothing_to_adopt(run):
@@ -18,12 +18,12 @@ def nothing_to_adopt(run):
 
 
 @pytest.fixture
-def open_experiment(monkeypatch, tiny_folder, tiny_cache):
-    """Open an experiment on the tiny drives, with everything else as by default."""
+def open_context(monkeypatch, tiny_folder, tiny_cache):
+    """Open a run context on the tiny drives, with everything else as by default."""
     monkeypatch.setenv("ATMA18_CACHE", str(tiny_cache.root))
 
     def open_it(data=str(tiny_folder), preset="quick", folds="preset", fold_seed=0, seed=0, adopt=nothing_to_adopt):
-        return Experiment.open(data, preset, folds, fold_seed, seed, Cache.open(), adopt)
+        return RunContext.open(data, preset, folds, fold_seed, seed, Cache.open(), adopt)
 
     return open_it
 
@@ -48,8 +48,8 @@ def dealt_by_hand(tiny):
         pytest.param("quick", "12", 12, id="every scene its own"),
     ],
 )
-def test_folds_are_as_many_as_asked_for_and_cover_every_training_sample(open_experiment, tiny, preset, folds, count):
-    opened = open_experiment(preset=preset, folds=folds)
+def test_folds_are_as_many_as_asked_for_and_cover_every_training_sample(open_context, tiny, preset, folds, count):
+    opened = open_context(preset=preset, folds=folds)
 
     assert opened.folds.count == count
     assert opened.folds.ids.tolist() == tiny.train.ids.tolist()
@@ -57,8 +57,8 @@ def test_folds_are_as_many_as_asked_for_and_cover_every_training_sample(open_exp
     assert opened.dataset.sha256 == tiny.sha256
 
 
-def test_the_fold_seed_deals_and_the_seed_does_not(open_experiment):
-    usual, other_seed, other_folds = open_experiment(), open_experiment(seed=7), open_experiment(fold_seed=7)
+def test_the_fold_seed_deals_and_the_seed_does_not(open_context):
+    usual, other_seed, other_folds = open_context(), open_context(seed=7), open_context(fold_seed=7)
 
     assert other_seed.folds.sha256 == usual.folds.sha256
     assert other_folds.folds.sha256 != usual.folds.sha256
@@ -67,7 +67,7 @@ def test_the_fold_seed_deals_and_the_seed_does_not(open_experiment):
 
 def test_folds_are_made_once_and_read_from_then_on(monkeypatch, tiny, cache):
     made = cached_folds(tiny, 3, 0, cache)
-    monkeypatch.setattr(experiment_module, "make_folds", nothing_to_adopt)
+    monkeypatch.setattr(run_context, "make_folds", nothing_to_adopt)
 
     read = cached_folds(tiny, 3, 0, cache)
 
@@ -105,14 +105,14 @@ def test_folds_of_other_data_another_count_or_another_seed_are_kept_apart(tiny, 
 
 
 @pytest.mark.parametrize("run", ["0123456789abcdef0123456789abcdef", "1" * 32, "models:/atma18-nn1/3", "nn1"])
-def test_folds_of_a_run_are_adopted_as_they_are(open_experiment, tiny, run):
+def test_folds_of_a_run_are_adopted_as_they_are(open_context, tiny, run):
     by_hand, asked = dealt_by_hand(tiny), []
 
     def adopt(name):
         asked.append(name)
         return by_hand
 
-    opened = open_experiment(folds=run, adopt=adopt)
+    opened = open_context(folds=run, adopt=adopt)
 
     assert asked == [run]
     assert opened.folds is by_hand
@@ -134,10 +134,10 @@ def with_one_more(folds):
         pytest.param(with_one_more, "folds: .*extra: zz_20$", id="extra"),
     ],
 )
-def test_folds_of_other_samples_are_refused_by_name(open_experiment, tiny, change, message):
+def test_folds_of_other_samples_are_refused_by_name(open_context, tiny, change, message):
     message = message.format(last=re.escape(tiny.train.ids[-1]))
     with pytest.raises(ValueError, match=message):
-        open_experiment(folds="a-run", adopt=lambda run: change(dealt_by_hand(tiny)))
+        open_context(folds="a-run", adopt=lambda run: change(dealt_by_hand(tiny)))
 
 
 @pytest.mark.parametrize(
@@ -148,33 +148,33 @@ def test_folds_of_other_samples_are_refused_by_name(open_experiment, tiny, chang
         pytest.param("13", "ask for 2 to 12 folds", id="more than scenes"),
     ],
 )
-def test_impossible_counts_are_refused_and_not_kept(open_experiment, tiny, tiny_cache, count, message):
+def test_impossible_counts_are_refused_and_not_kept(open_context, tiny, tiny_cache, count, message):
     with pytest.raises(ValueError, match=message):
-        open_experiment(folds=count)
+        open_context(folds=count)
     assert not tiny_cache.place("folds", f"{tiny.sha256}-{count}-0.parquet").exists()
 
 
-def test_an_unknown_preset_is_refused_naming_those_that_exist_before_any_data_is_read(open_experiment):
+def test_an_unknown_preset_is_refused_naming_those_that_exist_before_any_data_is_read(open_context):
     names = ", ".join(PRESETS)
     with pytest.raises(ValueError, match=f"^expected a preset of {names}, found 'fast'$"):
-        open_experiment(data="/nowhere", preset="fast")
+        open_context(data="/nowhere", preset="fast")
 
 
-def test_only_what_differs_from_the_defaults_is_a_parameter(open_experiment, tiny_folder):
-    usual = replace(open_experiment(), data="demo")
+def test_only_what_differs_from_the_defaults_is_a_parameter(open_context, tiny_folder):
+    usual = replace(open_context(), data="demo")
 
     assert usual.parameters == {}
-    assert open_experiment().parameters == {"data": str(tiny_folder)}
+    assert open_context().parameters == {"data": str(tiny_folder)}
     assert replace(usual, preset_name="seed-small").parameters == {"preset": "seed-small"}
     assert replace(usual, folds_given="3").parameters == {"folds": "3"}  # said, even if the preset says the same
     assert replace(usual, fold_seed=2, seed=1).parameters == {"fold_seed": "2", "seed": "1"}
 
 
-def test_parameters_given_to_another_step_open_the_same_experiment(open_experiment):
-    opened = open_experiment(preset="seed-small", folds="4", fold_seed=2, seed=9)
+def test_parameters_given_to_another_step_open_the_same_experiment(open_context):
+    opened = open_context(preset="seed-small", folds="4", fold_seed=2, seed=9)
     given = opened.parameters
 
-    again = open_experiment(**given | {"fold_seed": int(given["fold_seed"]), "seed": int(given["seed"])})
+    again = open_context(**given | {"fold_seed": int(given["fold_seed"]), "seed": int(given["seed"])})
 
     assert again.folds.sha256 == opened.folds.sha256
     assert again.parameters == given

@@ -15,7 +15,7 @@ from atma18.config.presets import EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
-from atma18.geometry.baseline import Origin
+from atma18.geometry.baseline import Baseline
 from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
 
@@ -37,8 +37,8 @@ class EmbedModel:
     def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
         probe = self.folds[fold]
-        origin = Origin(self.config.target, self.config.by_speed, probe.motion)
-        return origin.metres(samples.signals, probe.probe(features))
+        baseline = Baseline(self.config.target, self.config.by_speed, probe.motion)
+        return baseline.metres(samples.signals, probe.probe(features))
 
     def cells(self, samples: Samples, device: str) -> Float16Array:
         """Return (N, 3, cells, channels) embeddings."""
@@ -71,7 +71,7 @@ def _load_fold(file: Path, config: EmbedConfig, backbone: Backbone) -> FoldEmbed
     cells, _, channels = fold.components.shape
     if (cells, channels) != (cell_count(backbone), backbone.channels):
         raise ValueError(f"expected bases of this backbone's cells, found {fold.components.shape}")
-    Origin(config.target, config.by_speed, fold.motion)
+    Baseline(config.target, config.by_speed, fold.motion)
     return fold
 
 

@@ -11,7 +11,7 @@ from atma18.config.presets import EmbedConfig
 from atma18.embedding.cells import Float16Array, similarity
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.features.standardise import mean_and_scale
-from atma18.geometry.baseline import Origin
+from atma18.geometry.baseline import Baseline
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 
 _INNER_SPLITS = 3
@@ -69,9 +69,9 @@ def fit(
         rows: the training rows of the fold.
         config: of the probe.
     """
-    origin = Origin.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
-    difference, pace = origin.difference(samples.signals, targets_m), origin.pace(samples.signals)[:, 0]
-    return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=origin.motion)
+    baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+    difference, pace = baseline.difference(samples.signals, targets_m), baseline.pace(samples.signals)[:, 0]
+    return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=baseline.motion)
 
 
 def fit_fold(

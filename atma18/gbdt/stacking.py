@@ -15,7 +15,7 @@ from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
 from atma18.gbdt.boosting import Booster
 from atma18.gbdt.inputs import Inputs, StoredInputs
-from atma18.geometry.baseline import Origin
+from atma18.geometry.baseline import Baseline
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
 from atma18.storage import strict_json
@@ -214,4 +214,4 @@ def _origin_m(
         case "stacked":
             return np.asarray(np.mean(list(stacked.values()), axis=0))
         case target:
-            return Origin(target, by_speed=False).ahead_m(samples.signals)
+            return Baseline(target, by_speed=False).ahead_m(samples.signals)

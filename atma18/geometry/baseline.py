@@ -13,7 +13,7 @@ from atma18.schema import TARGETS, FloatArray
 
 
 @dataclass(frozen=True)
-class Origin:
+class Baseline:
     """Where the car goes by itself, and what a difference to that is measured in."""
 
     target: Target

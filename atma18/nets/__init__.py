@@ -11,8 +11,8 @@ from atma18.nets.architecture import (
     SceneLayout,
     SceneNet,
     frame_differences,
-    place_waves,
     scene_lengths,
+    sinusoidal_positions,
 )
 
 __all__ = [
@@ -26,6 +26,6 @@ __all__ = [
     "SceneLayout",
     "SceneNet",
     "frame_differences",
-    "place_waves",
     "scene_lengths",
+    "sinusoidal_positions",
 ]

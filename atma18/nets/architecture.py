@@ -73,15 +73,15 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
-        return self.join(self.look(frames), signals)
+        return self.fuse(self.encode_frames(frames), signals)
 
-    def look(self, frames: Tensor) -> Tensor:
+    def encode_frames(self, frames: Tensor) -> Tensor:
         """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
         with compute.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frame_differences(frames) if self.differences else frames)
         return maps.float().mean(dim=(2, 3))
 
-    def join(self, seen: Tensor, signals: Tensor) -> Tensor:
+    def fuse(self, seen: Tensor, signals: Tensor) -> Tensor:
         """Put (B, channels) of `look` and (B, signals) standardised values together as (B, width) float32."""
         return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
 
@@ -164,12 +164,14 @@ class AttentionHead(nn.Module):
         x = self.into(encoded)[layout.rows]  # (N, width) -> (S, T, hidden)
         steps = x.shape[1]
         later = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1) if self.causal else None
-        seen = self.layers(x + place_waves(steps, x.shape[2]).to(x), mask=later, src_key_padding_mask=~layout.valid)
+        seen = self.layers(
+            x + sinusoidal_positions(steps, x.shape[2]).to(x), mask=later, src_key_padding_mask=~layout.valid
+        )
         predicted: Tensor = self.out(seen)
         return predicted[layout.valid]  # (S, T, 18) -> (N, 18)
 
 
-def place_waves(steps: int, width: int) -> Tensor:
+def sinusoidal_positions(steps: int, width: int) -> Tensor:
     """Return the (steps, width) sines, then cosines, of each step's place in waves of 2π to 20,000π steps."""
     rates = 1e4 ** -torch.linspace(0, 1, width // 2)
     angles = torch.arange(steps)[:, None] * rates

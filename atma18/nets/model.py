@@ -16,7 +16,7 @@ from atma18.config.presets import NetConfig, Reads, Target
 from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry import mirror
-from atma18.geometry.baseline import Origin
+from atma18.geometry.baseline import Baseline
 from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, scene_lengths
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
 from atma18.storage import tensors
@@ -59,7 +59,7 @@ class Scaling:
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Take means and standard deviations over these rows; absolute targets stay metres."""
-        origin = Origin.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+        baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
         unscaled = cls(
             signals=tuple(samples.signals.columns),
             reads=config.reads,
@@ -71,19 +71,19 @@ class Scaling:
             signal_scale=np.empty(0),
             target_mean_m=np.zeros(len(TARGETS)),
             target_scale_m=np.ones(len(TARGETS)),
-            motion=origin.motion,
+            motion=baseline.motion,
         )
         signal_mean, signal_scale = mean_and_scale(unscaled._read(samples)[rows])
         scaled = replace(unscaled, signal_mean=signal_mean, signal_scale=signal_scale)
         if config.target == "absolute":
             return scaled
-        target_mean_m, target_scale_m = mean_and_scale(origin.difference(samples.signals, targets_m)[rows])
+        target_mean_m, target_scale_m = mean_and_scale(baseline.difference(samples.signals, targets_m)[rows])
         return replace(scaled, target_mean_m=target_mean_m, target_scale_m=target_scale_m)
 
     @property
-    def origin(self) -> Origin:
+    def baseline(self) -> Baseline:
         """What an output is the difference to."""
-        return Origin(self.target, self.by_speed, self.motion)
+        return Baseline(self.target, self.by_speed, self.motion)
 
     @property
     def width(self) -> int:
@@ -96,13 +96,13 @@ class Scaling:
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
         """Return the (N, 18) outputs that stand for these targets."""
-        difference = self.origin.difference(samples.signals, targets_m)
+        difference = self.baseline.difference(samples.signals, targets_m)
         return ((difference - self.target_mean_m) / self.target_scale_m).astype(np.float32)
 
     def metres(self, samples: Samples, outputs: Float32Array) -> FloatArray:
         """Return the (N, 18) targets that these outputs stand for."""
         difference = outputs.astype(np.float64) * self.target_scale_m + self.target_mean_m
-        return self.origin.metres(samples.signals, difference)
+        return self.baseline.metres(samples.signals, difference)
 
     def _read(self, samples: Samples) -> FloatArray:
         """Return (N, inputs) values as they are."""
@@ -124,22 +124,24 @@ class FoldNet:
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, in the mirror too, and average."""
-        found_m = self.predict_from(self.look(samples, config, device), samples, config, device)
+        found_m = self.predict_from(self.encode_frames(samples, config, device), samples, config, device)
         if not config.mirror:
             return found_m
         other = mirror.samples(samples)
-        other_m = self.predict_from(self.look(other, config, device), other, config, device)
+        other_m = self.predict_from(self.encode_frames(other, config, device), other, config, device)
         return (found_m + mirror.waypoints(other_m)) / 2
 
-    def look(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
+    def encode_frames(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
         """Return what the backbone sees in the samples' frames, (N, channels)."""
         encoder = self.net.eval().encoder
 
-        def look(frames: Tensor) -> Tensor:
-            return encoder.look(compute.stacked_images(frames, config.size_px))
+        def encode_frames(frames: Tensor) -> Tensor:
+            return encoder.encode_frames(compute.stacked_images(frames, config.size_px))
 
         seen = np.empty((len(samples), encoder.backbone.channels), np.float32)
-        for rows, result in compute.run_padded(look, (samples.frames,), config.inference_batch, device, "predict"):
+        for rows, result in compute.run_padded(
+            encode_frames, (samples.frames,), config.inference_batch, device, "predict"
+        ):
             seen[rows] = result
         return seen
 
@@ -148,7 +150,7 @@ class FoldNet:
         net = self.net.eval()
         inputs = (seen, self.scaling.inputs(samples))
         encoded = np.empty((len(samples), net.encoder.width), np.float32)
-        for rows, result in compute.run_padded(net.encoder.join, inputs, config.inference_batch, device, "predict"):
+        for rows, result in compute.run_padded(net.encoder.fuse, inputs, config.inference_batch, device, "predict"):
             encoded[rows] = result
         outputs = np.empty((len(samples), len(TARGETS)), np.float32)
         for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):

@@ -13,7 +13,7 @@ from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
 from atma18.pipeline.promote import RECORDED, promote, roll_back
 from atma18.pipeline.step import Result, Step
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 
 __all__ = [
     "RECORDED",
@@ -67,14 +67,14 @@ class Configs:
         )
 
 
-def run_all(experiment: Experiment, configs: Configs, *, reuse: bool) -> dict[str, Result]:
+def run_all(context: RunContext, configs: Configs, *, reuse: bool) -> dict[str, Result]:
     """Run the five steps in order, each on the runs before it; with `reuse`, only those without a run of the same."""
     done: dict[str, Result] = {}
-    done["embed"] = embed(experiment, configs.embed).run(reuse=reuse)
-    done["nn1"] = net("nn1", experiment, configs.nn1).run(reuse=reuse)
-    done["nn2"] = net("nn2", experiment, configs.nn2).run(reuse=reuse)
+    done["embed"] = embed(context, configs.embed).run(reuse=reuse)
+    done["nn1"] = net("nn1", context, configs.nn1).run(reuse=reuse)
+    done["nn2"] = net("nn2", context, configs.nn2).run(reuse=reuse)
     inputs = {name: done[name].upstream.run_id for name in (EMBEDDING, *STACKED)}
-    done["gbdt"] = gbdt(experiment, configs.gbdt, inputs).run(reuse=reuse)
+    done["gbdt"] = gbdt(context, configs.gbdt, inputs).run(reuse=reuse)
     blended = [done[name].upstream.run_id for name in (*STACKED, "gbdt")]
-    done["blend"] = blend(experiment, configs.blend, blended).run(reuse=reuse)
+    done["blend"] = blend(context, configs.blend, blended).run(reuse=reuse)
     return done

@@ -16,7 +16,7 @@ from atma18.gbdt.inputs import StoredInputs
 from atma18.metrics import scores
 from atma18.metrics.scores import Part
 from atma18.pipeline.step import Result, Step, run_ids
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.tracking import Identity, StepRun, Upstream
 
@@ -24,26 +24,26 @@ _OURS = "this blend"
 """In the leaderboard: another blend may be one of the inputs."""
 
 
-def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) -> Step:
+def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> Step:
     """Blend runs with convex weights per scene-size group, score them by cross-fitting, write the submission.
 
     Args:
-        experiment: data, folds and the rest.
+        context: data, folds and the rest.
         config: groups and optimiser.
         inputs: runs, named in any way.
 
     Raises:
         ValueError: If there is no input, or the same run twice.
     """
-    dataset = experiment.dataset
+    dataset = context.dataset
     given = [name.strip() for name in inputs]
     if not given or not all(given):
         raise ValueError(f"inputs: expected runs, separated by single commas, found {shown(','.join(inputs))}")
-    upstreams = named_apart(given, [tracking.resolve(name, experiment) for name in given])
+    upstreams = named_apart(given, [tracking.resolve(name, context) for name in given])
 
     def work(run: StepRun) -> None:
-        folds = experiment.folds.of(dataset.train.ids)
-        predictions = {name: upstream.predictions(experiment) for name, upstream in upstreams.items()}
+        folds = context.folds.of(dataset.train.ids)
+        predictions = {name: upstream.predictions(context) for name, upstream in upstreams.items()}
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
         mix = metrics.size_mix(sizes, dataset.test.scene_sizes).weights(sizes) if config.mix == "test" else None
@@ -54,19 +54,19 @@ def blend(experiment: Experiment, config: BlendConfig, inputs: Sequence[str]) ->
         run.note(weights=str(model))
         _prove(run, fitted)
         inputs = (StoredInputs.of_train(predictions, {}), StoredInputs.of_test(predictions, {}))
-        in_sample = predict_all(model, dataset.train, folds, dataset.test, inputs, experiment.machine.device)
+        in_sample = predict_all(model, dataset.train, folds, dataset.test, inputs, context.machine.device)
         cross_fitted = replace(in_sample, oof_m=cross_fitted_m)
         run.keep_predictions(cross_fitted)
         run.measure({"in_sample/mae_m": metrics.mae_m(in_sample.oof_m, dataset.targets_m)})
         inputs_m = {name: p.oof_m for name, p in predictions.items()}
-        best = _compare(run, experiment, cross_fitted_m, inputs_m, upstreams)
-        _draw_weights(run, experiment, model, cross_fitted_m, {best: inputs_m[best]})
+        best = _compare(run, context, cross_fitted_m, inputs_m, upstreams)
+        _draw_weights(run, context, model, cross_fitted_m, {best: inputs_m[best]})
         run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
         run.keep_json("weights", model.to_json())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
 
-    return Step(Identity.of("blend", experiment, config, run_ids(upstreams)), experiment, config, upstreams, work)
+    return Step(Identity.of("blend", context, config, run_ids(upstreams)), context, config, upstreams, work)
 
 
 def deliver(result: Result, out: Path) -> None:
@@ -110,13 +110,13 @@ def _prove(run: StepRun, fitted: Fitted) -> None:
 
 def _compare(
     run: StepRun,
-    experiment: Experiment,
+    context: RunContext,
     blended_m: FloatArray,
     inputs_m: Mapping[str, FloatArray],
     upstreams: Mapping[str, Upstream],
 ) -> str:
     """Keep the leaderboard of the blend and its inputs, measure the paired gains, and return the best input's name."""
-    dataset = experiment.dataset
+    dataset = context.dataset
     parts = scores.training_parts(dataset.train, dataset.test)
     board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
     run.keep_table("leaderboard", board.assign(run_id=board["model"].map(run_ids(upstreams) | {_OURS: run.run_id})))
@@ -134,10 +134,10 @@ def _compare(
 
 
 def _draw_weights(
-    run: StepRun, experiment: Experiment, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
+    run: StepRun, context: RunContext, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
 ) -> None:
     """Draw each group's weights, and what the cross-fitted blend gains there over the best input, by name."""
-    dataset, [best] = experiment.dataset, best_m
+    dataset, [best] = context.dataset, best_m
     group = blending.group_of(dataset.train.scene_sizes, model.groups)
     parts = [
         Part("group", label, (group == g).astype(np.float64), np.arange(len(TARGETS)))

@@ -9,7 +9,7 @@ import pandas as pd
 from atma18 import metrics, plots, tracking
 from atma18.metrics import scores
 from atma18.pipeline.blend import named_apart
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import shown
 from atma18.tracking import Upstream
 
@@ -53,11 +53,11 @@ class Comparison:
         return [_verdict(self.ours, name, rows[name]) for name in list(self.runs)[1:]]
 
 
-def compare(experiment: Experiment, given: Sequence[str], folder: Path) -> Comparison:
+def compare(context: RunContext, given: Sequence[str], folder: Path) -> Comparison:
     """Compare the OOF predictions of runs on the same data and folds, and draw where the first is better.
 
     Args:
-        experiment: data and folds.
+        context: data and folds.
         given: two runs or more, named in any way; the first one is compared with each other.
         folder: where the figures go: `where.png`, and `scenes_<name>.png` for each other run.
 
@@ -67,11 +67,11 @@ def compare(experiment: Experiment, given: Sequence[str], folder: Path) -> Compa
     names = [name.strip() for name in given]
     if len(names) < 2 or not all(names):
         raise ValueError(f"runs: expected two or more, separated by single commas, found {shown(','.join(given))}")
-    resolved = [tracking.resolve(name, experiment) for name in names]
+    resolved = [tracking.resolve(name, context) for name in names]
     named = {upstream.run_id: name for name, upstream in named_apart(names, resolved, what="runs").items()}
     runs = {named[upstream.run_id]: upstream for upstream in resolved}
-    dataset, scenes = experiment.dataset, experiment.dataset.train.scenes
-    oof_m = {name: upstream.predictions(experiment).oof_m for name, upstream in runs.items()}
+    dataset, scenes = context.dataset, context.dataset.train.scenes
+    oof_m = {name: upstream.predictions(context).oof_m for name, upstream in runs.items()}
     (ours, ours_m), *others = oof_m.items()
     parts = scores.training_parts(dataset.train, dataset.test)
     table = scores.beside(ours_m, dict(others), dataset.targets_m, parts, scenes, ours=ours)

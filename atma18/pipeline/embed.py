@@ -14,16 +14,16 @@ from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import FRAME_SHAPE
 from atma18.tracking import Identity, StepRun
 
 
-def embed(experiment: Experiment, config: EmbedConfig) -> Step:
+def embed(context: RunContext, config: EmbedConfig) -> Step:
     """Embed all frames with a frozen backbone; keep SVDs, similarities and a ridge probe."""
-    machine, dataset = experiment.machine, experiment.dataset
-    measured = precision.of_embed(config, machine, experiment.cache)
-    config = replace(config, seed=experiment.seed, autocast=measured.bfloat16)
+    machine, dataset = context.machine, context.dataset
+    measured = precision.of_embed(config, machine, context.cache)
+    config = replace(config, seed=context.seed, autocast=measured.bfloat16)
     found = backbones.find(config.backbone)
     weights = embedding.weights_sha256(config)
 
@@ -37,20 +37,20 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
         with run.phase("embed", sum(map(len, samples.values()))):
             cells = {
                 split: embedding.cached_cells(
-                    part, dataset.sha256, backbone, config, machine.device, machine.threads, experiment.cache
+                    part, dataset.sha256, backbone, config, machine.device, machine.threads, context.cache
                 )
                 for split, part in samples.items()
             }
-        folds = experiment.folds.of(dataset.train.ids)
+        folds = context.folds.of(dataset.train.ids)
         with run.phase("fit", len(dataset.train)):
             fitted = [
                 embedding.fit(cells["train"], dataset.train, dataset.targets_m, np.flatnonzero(folds != k), config)
-                for k in progress(range(experiment.folds.count), desc="fit SVD and probe", unit="fold")
+                for k in progress(range(context.folds.count), desc="fit SVD and probe", unit="fold")
             ]
         model = EmbedModel(config, backbone, tuple(fitted))
         features = {split: tuple(fold.features(cells[split]) for fold in fitted) for split in samples}
         inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
-        _tables(experiment, features).write(run.folder / "features")
+        _tables(context, features).write(run.folder / "features")
         shares = embedding.explained_variance(cells["train"], fitted[0].components)
         run.keep_figure("explained_variance", plots.explained_variance(shares, backbone.cells(*FRAME_SHAPE[1:3])[1]))
         similarity = features["train"][0].similarity.reshape(len(dataset.train), -1, 2).mean(axis=1)
@@ -61,14 +61,14 @@ def embed(experiment: Experiment, config: EmbedConfig) -> Step:
         )
         run.keep_servable(model, {})
 
-    return Step(Identity.of("embed", experiment, config, {}, weights), experiment, config, {}, work)
+    return Step(Identity.of("embed", context, config, {}, weights), context, config, {}, work)
 
 
-def _tables(experiment: Experiment, features: Mapping[str, tuple[EmbeddingFeatures, ...]]) -> EmbeddingTables:
+def _tables(context: RunContext, features: Mapping[str, tuple[EmbeddingFeatures, ...]]) -> EmbeddingTables:
     """Put training and test samples below one another."""
     both = list(zip(features["train"], features["test"], strict=True))
     return EmbeddingTables(
-        ids=np.concatenate([experiment.dataset.train.ids, experiment.dataset.test.ids]),
+        ids=np.concatenate([context.dataset.train.ids, context.dataset.test.ids]),
         svd=np.stack([np.concatenate([train.svd, test.svd]) for train, test in both]),
         similarity=np.concatenate([both[0][0].similarity, both[0][1].similarity]),
     )

@@ -13,23 +13,23 @@ from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun
 
 STACKED = ("nn1", "nn2")
 
 
-def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) -> Step:
+def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> Step:
     """Boost trees on CAN signals, scene features, the embedding and the nets' OOF predictions.
 
     Args:
-        experiment: data, folds and the rest.
+        context: data, folds and the rest.
         config: of the boosters.
         inputs: a run for each of embed, nn1 and nn2, named in any way.
     """
-    machine, dataset = experiment.machine, experiment.dataset
-    config = replace(config, seed=experiment.seed)
-    upstreams = {name: tracking.resolve(given, experiment, step=name) for name, given in inputs.items()}
+    machine, dataset = context.machine, context.dataset
+    config = replace(config, seed=context.seed)
+    upstreams = {name: tracking.resolve(given, context, step=name) for name, given in inputs.items()}
     late = [name for name in STACKED if config.causal and not upstreams[name].causal]
     if late:
         print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
@@ -37,14 +37,14 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
     stack = [name for name in STACKED if name in upstreams] + [stacking.EMBEDDING] * config.probe
 
     def work(run: StepRun) -> None:
-        folds = experiment.folds.of(dataset.train.ids)
-        predictions = {name: upstreams[name].predictions(experiment) for name in stack}
+        folds = context.folds.of(dataset.train.ids)
+        predictions = {name: upstreams[name].predictions(context) for name in stack}
         tables = EmbeddingTables.read(upstreams[stacking.EMBEDDING].artifacts / "features")
         train = StoredInputs.of_train(predictions, {stacking.EMBEDDING: tables.of(dataset.train.ids)})
         test = StoredInputs.of_test(predictions, {stacking.EMBEDDING: tables.of(dataset.test.ids)})
-        boosters = experiment.folds.count * len(stacking.booster_names(config))
+        boosters = context.folds.count * len(stacking.booster_names(config))
         with (
-            run.phase("train", len(dataset.train) * (experiment.folds.count - 1)) as phase,
+            run.phase("train", len(dataset.train) * (context.folds.count - 1)) as phase,
             progress(total=boosters, desc="train gbdt", unit="booster") as bar,
         ):
             model = stacking.fit(
@@ -59,7 +59,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
                 on_booster=lambda _: bar.update(),
             )
         print(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
-        with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
+        with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)
         gain = model.feature_importance()
@@ -69,7 +69,7 @@ def gbdt(experiment: Experiment, config: GbdtConfig, inputs: Mapping[str, str]) 
         run.measure({f"importance/{group}": share for group, share in by_group.items()})
         run.keep_servable(model, upstreams)
 
-    return Step(Identity.of("gbdt", experiment, config, run_ids(upstreams)), experiment, config, upstreams, work)
+    return Step(Identity.of("gbdt", context, config, run_ids(upstreams)), context, config, upstreams, work)
 
 
 def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase) -> str:

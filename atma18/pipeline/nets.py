@@ -17,65 +17,65 @@ from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
 from atma18.nets.training import Epoch
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
-from atma18.run_context import Experiment, cached_folds
+from atma18.run_context import RunContext, cached_folds
 from atma18.schema import FloatArray, IntArray
 from atma18.tracking import Identity, StepRun, Upstream
 
 
-def net(step: str, experiment: Experiment, config: NetConfig, init: str | None = None) -> Step:
+def net(step: str, context: RunContext, config: NetConfig, init: str | None = None) -> Step:
     """Train nn1 or nn2.
 
     Args:
         step: `nn1` or `nn2`.
-        experiment: data, folds and the rest.
+        context: data, folds and the rest.
         config: of the nets.
         init: for `stage=second`, the run of a first stage.
 
     Raises:
         ValueError: If `init` and the stage do not go together.
     """
-    machine, dataset = experiment.machine, experiment.dataset
-    measured = precision.of_net(config, machine, experiment.cache)
-    config = replace(config, seed=experiment.seed, autocast=measured.bfloat16)
+    machine, dataset = context.machine, context.dataset
+    measured = precision.of_net(config, machine, context.cache)
+    config = replace(config, seed=context.seed, autocast=measured.bfloat16)
     if (config.stage == "second") != (init is not None):
         raise ValueError(
             f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
-            f"this makes one: {tracking.command(step, experiment.parameters | {'stage': 'first'})}"
+            f"this makes one: {tracking.command(step, context.parameters | {'stage': 'first'})}"
         )
-    upstreams = {} if init is None else {"init": tracking.resolve(init, experiment, step=step, stage="first")}
+    upstreams = {} if init is None else {"init": tracking.resolve(init, context, step=step, stage="first")}
     start = _first_stage(upstreams["init"], step, config, machine.device) if init else None
     found = backbones.find(config.backbone)
     weights = backbones.weights_sha256(config.backbone, config.seed)
 
     def work(run: StepRun) -> None:
-        folds = experiment.folds.of(dataset.train.ids)
+        folds = context.folds.of(dataset.train.ids)
         note = training.early_stopping(config, dataset.train, folds)
         tell_backbone(run, found)
         print(f"{step}: early stopping is {note}")
         print(f"{step}: {measured}")
         run.note(early_stopping=note, precision=str(measured))
-        model, epochs = _train(run, experiment, config, start)
+        model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
         frozen = config.stage == "first"
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
-        with run.phase("predict", len(dataset.train) + len(dataset.test) * experiment.folds.count):
-            more = _more_splits(experiment, config)
+        with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
+            more = _more_splits(context, config)
             predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
         run.keep_predictions(predictions)
         run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
         run.keep_servable(model, {})
 
-    identity = Identity.of(step, experiment, config, run_ids(upstreams), weights)
-    clean_up = partial(Checkpoints.forget, experiment.cache, identity.fingerprint_of_any_threads)
-    return Step(identity, experiment, config, upstreams, work, clean_up)
+    identity = Identity.of(step, context, config, run_ids(upstreams), weights)
+    clean_up = partial(Checkpoints.forget, context.cache, identity.fingerprint_of_any_threads)
+    return Step(identity, context, config, upstreams, work, clean_up)
 
 
 def _train(
-    run: StepRun, experiment: Experiment, config: NetConfig, start: NetModel | None
+    run: StepRun, context: RunContext, config: NetConfig, start: NetModel | None
 ) -> tuple[NetModel, list[Epoch]]:
     """Train from where an interrupted run left off, measuring every epoch."""
-    step, dataset = run.identity.step, experiment.dataset
-    folds = experiment.folds.of(dataset.train.ids)
+    step, dataset = run.identity.step, context.dataset
+    folds = context.folds.of(dataset.train.ids)
     epochs: list[Epoch] = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -83,7 +83,7 @@ def _train(
         figures = {"train_mae_m": epoch.train_mae_m, "held_out_mae_m": epoch.held_out_mae_m}
         run.measure({f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, index=epoch.index)
 
-    with _checkpoints(run, experiment) as checkpoints, run.phase("train") as phase:
+    with _checkpoints(run, context) as checkpoints, run.phase("train") as phase:
         try:
             model = training.train(
                 step,
@@ -91,12 +91,12 @@ def _train(
                 dataset.train,
                 dataset.targets_m,
                 folds,
-                experiment.machine,
+                context.machine,
                 start=start,
                 on_epoch=on_epoch,
                 checkpoints=checkpoints,
-                watch=_watch(run, experiment, config),
-                more_splits=_more_splits(experiment, config),
+                watch=_watch(run, context, config),
+                more_splits=_more_splits(context, config),
             )
         except (KeyboardInterrupt, SystemExit):
             _say_how_far(run, epochs, checkpoints)
@@ -105,35 +105,35 @@ def _train(
     return model, epochs
 
 
-def _more_splits(experiment: Experiment, config: NetConfig) -> list[IntArray]:
+def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
     """Return the (N,) folds of the splits beyond the experiment's own, each drawn from a seed of its own."""
-    count, ids = experiment.folds.count, experiment.dataset.train.ids
+    count, ids = context.folds.count, context.dataset.train.ids
     seeds = [training.fold_seed(config.seed, split) for split in range(1, config.splits)]
-    return [cached_folds(experiment.dataset, count, seed, experiment.cache).of(ids) for seed in seeds]
+    return [cached_folds(context.dataset, count, seed, context.cache).of(ids) for seed in seeds]
 
 
-def _watch(run: StepRun, experiment: Experiment, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
+def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
     """Return what shows after each epoch how the first fold's net predicts scenes that it is not trained on."""
-    dataset = experiment.dataset
-    shown = plots.telling_rows(dataset, np.flatnonzero(experiment.folds.of(dataset.train.ids) == 0))
+    dataset = context.dataset
+    shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.array(list(shown.values()))
     around = np.flatnonzero(np.isin(dataset.train.scenes, dataset.train.scenes[rows]))  # nn2 needs whole scenes
     samples, places = dataset.train.take(around), np.searchsorted(around, rows)
 
     def watch(epoch: Epoch, model: FoldNet) -> None:
         if epoch.fold == 0:
-            predicted_m = model.predict(samples, config, experiment.machine.device)[places]
+            predicted_m = model.predict(samples, config, context.machine.device)[places]
             run.show("while_training", plots.of_samples(dataset, rows, predicted_m, list(shown)), epoch.index)
 
     return watch
 
 
 @contextmanager
-def _checkpoints(run: StepRun, experiment: Experiment) -> Iterator[Checkpoints | None]:
+def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | None]:
     """Yield where the run keeps its checkpoints, and say on whose work it goes on."""
     identity = run.identity
     with Checkpoints.open(
-        experiment.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
+        context.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
     ) as checkpoints:
         if checkpoints is None:
             print(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")

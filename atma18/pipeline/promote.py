@@ -84,7 +84,7 @@ def _drives(blend: BlendVersion, dataset: Dataset) -> Check:
 def _servable(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
     """Check that the registered servable, asked with raw frames, answers what its run stored."""
     try:
-        found = tracking.rehearse(blend.uri, blend.upstream, dataset, cache)
+        found = tracking.check_serving(blend.uri, blend.upstream, dataset, cache)
     except ValueError as error:
         return Check("servable", False, str(error))
     return reproduces(found.worst_m, found.share, found.samples, tracking.TOLERANCE_M, same_machine=found.same_machine)

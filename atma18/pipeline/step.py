@@ -9,7 +9,7 @@ from atma18 import tracking
 from atma18.backbones import Backbone, Found
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from atma18.gbdt.inputs import StoredInputs
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream
 
 NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
@@ -30,7 +30,7 @@ class Step:
     """A step that is ready to run: its configuration is resolved and its upstreams are verified."""
 
     identity: Identity
-    experiment: Experiment
+    context: RunContext
     config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
     upstreams: Mapping[str, Upstream]
     work: Callable[[StepRun], None]
@@ -40,12 +40,12 @@ class Step:
     def run(self, *, reuse: bool = False) -> Result:
         """Do the work in a run of its own, or take a whole run that did the very same."""
         if reuse:
-            tracking.upload_kept(self.experiment.cache, self.identity.fingerprint)
-        found = tracking.reusable(self.identity, self.experiment.cache) if reuse else None
+            tracking.upload_kept(self.context.cache, self.identity.fingerprint)
+        found = tracking.reusable(self.identity, self.context.cache) if reuse else None
         if found is not None:
             print(f"{self.identity.step}: reused run {found.run_id}")
             return Result(found, reused=True)
-        with tracking.step_run(self.identity, self.experiment, self.config, self.upstreams) as run:
+        with tracking.step_run(self.identity, self.context, self.config, self.upstreams) as run:
             self.work(run)
         self.clean_up()
         assert run.finished is not None

@@ -8,7 +8,7 @@ from atma18.metrics import scores
 from atma18.pipeline import Result
 from atma18.report import gallery, leaderboard
 from atma18.report.leaderboard import Leaderboard
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import FloatArray
 
 AHEAD = "3.0s"
@@ -17,32 +17,32 @@ _GAIN_OVER = "gain_over_"
 _STRAIGHT = "constant velocity"
 
 
-def keep(parent: str, experiment: Experiment, done: Mapping[str, Result], given: Mapping[str, str]) -> Leaderboard:
+def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Mapping[str, str]) -> Leaderboard:
     """Keep the description, the leaderboard and the page of samples with the run of `main`.
 
     Args:
         parent: the run of `main`.
-        experiment: data, folds and the rest.
+        context: data, folds and the rest.
         done: what the steps left, the blend last.
         given: what was varied, as a person types it.
     """
     board, runs = leaderboard.of_runs(done), {name: result.upstream.run_id for name, result in done.items()}
-    lineage = tracking.as_tree(tracking.trace(runs["blend"], experiment.cache))
+    lineage = tracking.as_tree(tracking.trace(runs["blend"], context.cache))
     commands = {
-        "the same again": tracking.command("main", {**experiment.parameters, **given}),
+        "the same again": tracking.command("main", {**context.parameters, **given}),
         "make this blend the champion": tracking.command("promote", {"candidate": runs["blend"]}),
         "what it was made from": tracking.command("lineage", {"model": runs["blend"]}),
     }
     links = {run_id: tracking.page_of(run_id) for run_id in runs.values()}
-    oof_m = {name: result.upstream.predictions(experiment).oof_m for name, result in done.items()}
+    oof_m = {name: result.upstream.predictions(context).oof_m for name, result in done.items()}
     answers = [
-        ahead(experiment.dataset, oof_m, experiment.references_m["constant_velocity"]),
+        ahead(context.dataset, oof_m, context.references_m["constant_velocity"]),
         gain(tracking.figures_of(runs["blend"])),
         f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
         f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
     ]
     said = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
-    page = gallery.page(experiment.dataset, oof_m, [board.text, lineage], f"main on {experiment.data}")
+    page = gallery.page(context.dataset, oof_m, [board.text, lineage], f"main on {context.data}")
     tracking.finish_parent(parent, board.table, runs, said, page)
     return board
 

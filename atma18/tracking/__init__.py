@@ -1,10 +1,10 @@
 """Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
 
-`store` reaches the tracking store, `admission` makes it ready, `manifest` proves artifacts whole, `identity` says what
-makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names, `lifecycle`
-begins and ends runs, `runs` is what a step does meanwhile, `outbox` what it says, `parcel` what it leaves, wherever the
-store is, `records` what other commands leave; `promotion` moves the champion, `rehearsal` asks a servable before,
-`lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
+`store` reaches the tracking store, `store_setup` makes it ready, `manifest` proves artifacts whole, `identity` says
+what makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names,
+`lifecycle` begins and ends runs, `runs` is what a step does meanwhile, `outbox` what it says, `staged_result` what it
+leaves, wherever the store is, `records` what other commands leave; `promotion` moves the champion, `serving_check` asks
+a servable before, `lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
 """
 
 import os
@@ -42,7 +42,7 @@ from atma18.tracking.records import (
 )
 from atma18.tracking.registry import CHAMPION, check_may_register, folds_of, named_run, resolve, reusable
 from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
-from atma18.tracking.serving_check import TOLERANCE_M, rehearse
+from atma18.tracking.serving_check import TOLERANCE_M, check_serving
 from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.store_setup import alone, reading
@@ -67,6 +67,7 @@ __all__ = [
     "as_tree",
     "blend_version",
     "check_may_register",
+    "check_serving",
     "command",
     "command_run",
     "delivered",
@@ -88,7 +89,6 @@ __all__ = [
     "record_evaluation",
     "record_predictions",
     "refuse",
-    "rehearse",
     "resolve",
     "reusable",
     "roll_back",

@@ -14,7 +14,7 @@ from atma18.tracking import promotion, registry, staged_result, store, store_set
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
-from atma18.tracking.staged_result import Parcel
+from atma18.tracking.staged_result import StagedResult
 from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
 
 _DAY_MS = 24 * 3600 * 1000
@@ -71,7 +71,7 @@ def examine(cache: Cache) -> Examination:
         return _examine(Examination(Cache(folder)), staged_result.kept(cache), cache)
 
 
-def _examine(found: Examination, waiting: Sequence[Parcel], cache: Cache) -> Examination:
+def _examine(found: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
     models = _models()
     versions = {model.name: registry.versions_of(model.name) for model in models}
     registered = {version.run_id for of_model in versions.values() for version in of_model}
@@ -92,7 +92,7 @@ def _examine(found: Examination, waiting: Sequence[Parcel], cache: Cache) -> Exa
     return found
 
 
-def _examine_kept(found: Examination, kept: Parcel, cache: Cache) -> None:
+def _examine_kept(found: Examination, kept: StagedResult, cache: Cache) -> None:
     """Tell of a result that the store did not take when it was made."""
     name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
     found.findings.append(

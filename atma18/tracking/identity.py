@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Self
 
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.storage.digests import CODE, PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
 
 PREFIX = "atma18."
@@ -38,7 +38,7 @@ class Identity:
     def of(
         cls,
         step: str,
-        experiment: Experiment,
+        context: RunContext,
         config: Any,  # noqa: ANN401 - any configuration dataclass
         inputs: Mapping[str, str],
         weights_sha256: str | None = None,
@@ -47,13 +47,13 @@ class Identity:
         return cls(
             step=step,
             stage=getattr(config, "stage", None),
-            data_sha256=experiment.dataset.sha256,
-            folds_sha256=experiment.folds.sha256,
+            data_sha256=context.dataset.sha256,
+            folds_sha256=context.folds.sha256,
             config_sha256=config_sha256(config),
             code_sha256=_code(),
             weights_sha256=weights_sha256,
-            device=experiment.machine.device,
-            threads=experiment.machine.threads,
+            device=context.machine.device,
+            threads=context.machine.threads,
             inputs=dict(inputs),
         )
 

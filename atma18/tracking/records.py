@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.entities import LoggedModelInput, Metric, Param
 
 from atma18.data.dataset import Dataset
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX, git_state
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
@@ -17,12 +17,12 @@ from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
 
 
-def describe_parent(run_id: str, experiment: Experiment) -> None:
+def describe_parent(run_id: str, context: RunContext) -> None:
     """Say on the run under which the steps of `main` nest what they have in common."""
-    tags = {"data_sha256": experiment.dataset.sha256, "folds_sha256": experiment.folds.sha256}
-    for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(experiment)).items():
+    tags = {"data_sha256": context.dataset.sha256, "folds_sha256": context.folds.sha256}
+    for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(context)).items():
         store.client().set_tag(run_id, name, value)
-    log_datasets(experiment)
+    log_datasets(context)
 
 
 def finish_parent(

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.data.folds import Folds
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import one_line, shown
 from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
@@ -43,13 +43,13 @@ def registered_name(step: str) -> str:
     return f"atma18-{step}"
 
 
-def resolve(given: str, experiment: Experiment, *, step: str | None = None, stage: str | None = None) -> Upstream:
+def resolve(given: str, context: RunContext, *, step: str | None = None, stage: str | None = None) -> Upstream:
     """Find the run that somebody named, and prove it whole and of the same experiment.
 
     Args:
         given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a step: its newest version with the same data
             and folds.
-        experiment: whose data and folds the run must share.
+        context: whose data and folds the run must share.
         step: of which the run must be; None for any.
         stage: `first` if half-trained nets are wanted, which the name of a step else passes over.
 
@@ -58,23 +58,23 @@ def resolve(given: str, experiment: Experiment, *, step: str | None = None, stag
     """
     given = given.strip()
     if given in STEPS:
-        upstream = open_version(_newest(given, experiment, stage), experiment.cache)
+        upstream = open_version(_newest(given, context, stage), context.cache)
     else:
-        upstream = _open_named(given, experiment.cache, f", or {', '.join(STEPS)}")
+        upstream = _open_named(given, context.cache, f", or {', '.join(STEPS)}")
     run_id = upstream.run_id
     if step is not None and upstream.step != step:
         raise ValueError(
             f"{given} (run {run_id}): expected a run of {step}, found one of {upstream.step}: name another"
         )
     for what, expected, found in (
-        ("data", experiment.dataset.sha256, upstream.data_sha256),
-        ("folds", experiment.folds.sha256, upstream.folds_sha256),
+        ("data", context.dataset.sha256, upstream.data_sha256),
+        ("folds", context.folds.sha256, upstream.folds_sha256),
     ):
         if found != expected:
             raise ValueError(
                 f"{given} (run {run_id} of {upstream.step}): expected the {what} of this experiment, "
                 f"{expected[:12]}…, found {found[:12]}…. This makes one:\n"
-                f"  {store.command(upstream.step, experiment.parameters)}"
+                f"  {store.command(upstream.step, context.parameters)}"
             )
     return upstream
 
@@ -147,9 +147,9 @@ def check_source(version: ModelVersion, upstream: Upstream) -> None:
         )
 
 
-def _newest(step: str, experiment: Experiment, stage: str | None) -> ModelVersion:
+def _newest(step: str, context: RunContext, stage: str | None) -> ModelVersion:
     """Return the newest version of a step with the same data and folds."""
-    wanted = {f"{PREFIX}data_sha256": experiment.dataset.sha256, f"{PREFIX}folds_sha256": experiment.folds.sha256}
+    wanted = {f"{PREFIX}data_sha256": context.dataset.sha256, f"{PREFIX}folds_sha256": context.folds.sha256}
     versions = versions_of(registered_name(step))
     fitting = [
         v for v in versions if wanted.items() <= v.tags.items() and (v.tags.get(STAGE_TAG) == FIRST) == (stage == FIRST)
@@ -159,7 +159,7 @@ def _newest(step: str, experiment: Experiment, stage: str | None) -> ModelVersio
         raise ValueError(
             f"expected a version of {registered_name(step)} with these data and folds, "
             f"found {len(versions)} versions, none of them fitting. This makes it:\n"
-            f"  {store.command(step, experiment.parameters | staged)}"
+            f"  {store.command(step, context.parameters | staged)}"
         )
     return max(fitting, key=lambda v: int(v.version))
 

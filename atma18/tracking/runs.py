@@ -25,12 +25,12 @@ from atma18.compute.stopwatch import Phase
 from atma18.data.dataset import DEMO, Dataset
 from atma18.data.predictions import Predictions
 from atma18.metrics import scores
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import Samples
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox
-from atma18.tracking.staged_result import Address, Parcel
+from atma18.tracking.staged_result import Address, StagedResult
 from atma18.tracking.upstream import Upstream, open_run
 
 
@@ -39,10 +39,10 @@ class StepRun:
     """A step's open run. Its files are collected in a scratch folder and logged at the end, the manifest last."""
 
     identity: Identity
-    experiment: Experiment
+    context: RunContext
     upstreams: Mapping[str, Upstream]
     run_id: str
-    parcel: Parcel
+    staged: StagedResult
     """What the run leaves, as it grows."""
     outbox: Outbox
     upload_command: str
@@ -66,7 +66,7 @@ class StepRun:
     @property
     def folder(self) -> Path:
         """The folder with the layout of the run's artifacts."""
-        return self.parcel.files
+        return self.staged.files
 
     @contextmanager
     def phase(self, name: str, samples: int = 0) -> Iterator[Phase]:
@@ -78,7 +78,7 @@ class StepRun:
 
     def keep_predictions(self, predictions: Predictions) -> None:
         """Keep predictions, what their OOF part scores beside references that cost nothing, and its pictures."""
-        dataset = self.experiment.dataset
+        dataset = self.context.dataset
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
         found = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
@@ -86,7 +86,7 @@ class StepRun:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             self.measure({name: score.mae_m} | interval)
-        references = self.experiment.references_m
+        references = self.context.references_m
         self.measure(
             {f"reference/{name}_m": metrics.mae_m(said_m, dataset.targets_m) for name, said_m in references.items()}
         )
@@ -126,29 +126,29 @@ class StepRun:
         inputs = {name: upstream.run_id for name, upstream in upstreams.items()}
         member = Member(self.identity.step, model, inputs)
         bundles = {name: upstream.bundle for name, upstream in upstreams.items()}
-        sensors = Sensors.of(self.experiment.dataset.train)
-        servable.write(self.parcel.bundle, self.run_id, member, self.experiment.folds.count, sensors, bundles)
+        sensors = Sensors.of(self.context.dataset.train)
+        servable.write(self.staged.bundle, self.run_id, member, self.context.folds.count, sensors, bundles)
 
     def open(self, config: Any) -> None:  # noqa: ANN401 - any configuration dataclass
         """Log what the run is before it does anything."""
         resolved = {
             "step": self.identity.step,
-            "data": self.experiment.data,
-            "folds": self.experiment.folds.count,
-            "fold_seed": self.experiment.fold_seed,
-            "preset": self.experiment.preset_name,
-            "seed": self.experiment.seed,
+            "data": self.context.data,
+            "folds": self.context.folds.count,
+            "fold_seed": self.context.fold_seed,
+            "preset": self.context.preset_name,
+            "seed": self.context.seed,
             "device": self.identity.device,
             "threads": self.identity.threads,
             "config": asdict(config),
         }
-        tags = self.identity.tags | setting_tags(self.experiment)
+        tags = self.identity.tags | setting_tags(self.context)
         self.keep_json("config", resolved | {"tags": tags})  # anybody can change a tag, nobody this file
-        self.experiment.folds.write(self.folder / "folds.parquet")
+        self.context.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
         said = [RunTag(name, value) for name, value in tags.items()]
         store.client().log_batch(self.run_id, params=parameters, tags=said)
-        log_datasets(self.experiment)
+        log_datasets(self.context)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
         if models:
             store.client().log_inputs(self.run_id, models=models)
@@ -159,13 +159,13 @@ class StepRun:
         Raises:
             ValueError: If it was kept here instead, with the command that uploads it, or an upstream is whole no more.
         """
-        cache = self.experiment.cache
+        cache = self.context.cache
         try:
-            self.parcel.deliver(cache)
+            self.staged.deliver(cache)
         except store.FAILURES as error:
             raise ValueError(
                 f"{self.identity.step}: expected the store to take the result of run {self.run_id}, found: "
-                f"{store.told(error)}. It is kept in {self.parcel.keep(cache)}. When the store answers again, this "
+                f"{store.told(error)}. It is kept in {self.staged.keep(cache)}. When the store answers again, this "
                 f"uploads it:\n  {self.upload_command}"
             ) from error
 
@@ -173,7 +173,7 @@ class StepRun:
 @contextmanager
 def step_run(
     identity: Identity,
-    experiment: Experiment,
+    context: RunContext,
     config: Any,  # noqa: ANN401 - any configuration dataclass
     upstreams: Mapping[str, Upstream],
 ) -> Iterator[StepRun]:
@@ -181,20 +181,20 @@ def step_run(
 
     Args:
         identity: what makes the result what it is.
-        experiment: data, folds and the rest.
+        context: data, folds and the rest.
         config: the step's resolved configuration.
         upstreams: the verified runs that it reads, by name.
     """
-    with lifecycle.own_or_nested_run(identity.step) as run_id, experiment.cache.scratch("runs") as scratch:
-        parcel = Parcel.new(scratch, _address(identity, experiment, run_id))
+    with lifecycle.own_or_nested_run(identity.step) as run_id, context.cache.scratch("runs") as scratch:
+        staged = StagedResult.new(scratch, _address(identity, context, run_id))
         outbox = Outbox(run_id, scratch)
-        step = StepRun(identity, experiment, upstreams, run_id, parcel, outbox, store.command("upload", {}))
+        step = StepRun(identity, context, upstreams, run_id, staged, outbox, store.command("upload", {}))
         registry.check_may_register(identity.step)
-        with _there(upstreams), step.phase("total", len(experiment.dataset.train)):
+        with _there(upstreams), step.phase("total", len(context.dataset.train)):
             step.open(config)
             yield step
         step.close()
-    step.finished = open_run(run_id, experiment.cache)
+    step.finished = open_run(run_id, context.cache)
     registry.register(step.finished)
 
 
@@ -213,8 +213,8 @@ def _there(upstreams: Mapping[str, Upstream]) -> Iterator[None]:
         raise
 
 
-def _address(identity: Identity, experiment: Experiment, run_id: str) -> Address:
-    sensors = Sensors.of(experiment.dataset.train)
+def _address(identity: Identity, context: RunContext, run_id: str) -> Address:
+    sensors = Sensors.of(context.dataset.train)
     uri = mlflow.get_tracking_uri()
     return Address(uri, run_id, identity.step, identity.fingerprint, identity.inputs, **asdict(sensors))
 
@@ -229,10 +229,10 @@ def note_of(run_id: str, name: str) -> str:
     return store.client().get_run(run_id).data.tags[f"{PREFIX}{name}"]
 
 
-def setting_tags(experiment: Experiment) -> dict[str, str]:
+def setting_tags(context: RunContext) -> dict[str, str]:
     """Return what a run says of its setting."""
-    absent = ",".join(experiment.dataset.absent) or "none"
-    found = {"preset": experiment.preset_name, "git": git_state(), "absent_sensors": absent}
+    absent = ",".join(context.dataset.absent) or "none"
+    found = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
     return {PREFIX + name: value for name, value in found.items()}
 
 
@@ -244,23 +244,23 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def log_datasets(experiment: Experiment) -> None:
+def log_datasets(context: RunContext) -> None:
     """Show both splits in the UI."""
-    dataset = experiment.dataset
-    for context, samples in (("training", dataset.train), ("testing", dataset.test)):
-        log_samples(dataset, experiment.data, context, samples)
+    dataset = context.dataset
+    for role, samples in (("training", dataset.train), ("testing", dataset.test)):
+        log_samples(dataset, context.data, role, samples)
 
 
-def log_samples(dataset: Dataset, data: str, context: str, samples: Samples) -> None:
+def log_samples(dataset: Dataset, data: str, role: str, samples: Samples) -> None:
     """Show a split in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
     name = DEMO if data == DEMO else dataset.folder.resolve().name
     table = samples.signals.assign(ID=samples.ids.astype(object))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
-        logged = from_pandas(table, str(dataset.folder), name=f"{name}-{context}", digest=dataset.sha256[:16])
+        logged = from_pandas(table, str(dataset.folder), name=f"{name}-{role}", digest=dataset.sha256[:16])
     try:
-        mlflow.log_input(logged, context)
+        mlflow.log_input(logged, role)
     except MlflowException as error:
         if "unique" not in store.told(error).lower():
             raise
-        mlflow.log_input(logged, context)  # somebody has just logged the very same drives: they are there now
+        mlflow.log_input(logged, role)  # somebody has just logged the very same drives: they are there now

@@ -29,7 +29,7 @@ model.predict(pd.read_parquet("request.parquet")).to_parquet("answer.parquet")
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class ServingCheck:
     """How far a servable's answers are from what its run stored."""
 
     samples: int
@@ -40,7 +40,7 @@ class Rehearsal:
     """Whether this is the machine that made the run."""
 
 
-def rehearse(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> Rehearsal:
+def check_serving(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> ServingCheck:
     """Ask a registered version for some test scenes, from their files, and compare with what is stored.
 
     The version is loaded in a fresh process outside the project's folder that reads no pickle.
@@ -75,7 +75,7 @@ def rehearse(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> Re
     answered = rows_of(test.ids, answer["ID"].to_numpy(dtype=np.str_), f"{uri}, answer")
     off_m = np.abs(answer[list(TARGETS)].to_numpy(np.float64)[answered] - stored_m)
     made_by = Process.parse(store.client().get_run(upstream.run_id).data.tags[PROCESS_TAG])
-    return Rehearsal(len(answer), float(off_m.max()), float((off_m <= TOLERANCE_M).mean()), made_by.on_this_machine)
+    return ServingCheck(len(answer), float(off_m.max()), float((off_m <= TOLERANCE_M).mean()), made_by.on_this_machine)
 
 
 def _some_scenes(samples: Samples) -> IntArray:

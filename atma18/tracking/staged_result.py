@@ -41,7 +41,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class StagedResult:
     """A folder with the artifacts in `files`, the servable in `bundle`, and what the run could not say yet."""
 
     folder: Path
@@ -60,9 +60,9 @@ class Parcel:
     @classmethod
     def new(cls, folder: Path, address: Address) -> Self:
         """Make an empty parcel."""
-        parcel = cls(folder, address)
-        parcel.files.mkdir(parents=True)
-        return parcel
+        staged = cls(folder, address)
+        staged.files.mkdir(parents=True)
+        return staged
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -104,28 +104,28 @@ class Parcel:
         return cache.keep(self.folder, OUTBOX, self.address.run_id)
 
 
-def kept(cache: Cache) -> list[Parcel]:
+def kept(cache: Cache) -> list[StagedResult]:
     """Return the results that wait for this store, the oldest first."""
-    found = [Parcel.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX]
-    return [parcel for parcel in found if parcel.address.store == mlflow.get_tracking_uri()]
+    found = [StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX]
+    return [staged for staged in found if staged.address.store == mlflow.get_tracking_uri()]
 
 
 def upload_kept(cache: Cache, fingerprint: str | None = None) -> list[Upstream]:
     """Upload the results that wait for this store, or only those with a fingerprint."""
-    found = [parcel for parcel in kept(cache) if fingerprint in (None, parcel.address.fingerprint)]
-    return [upload(parcel, cache) for parcel in found]
+    found = [staged for staged in kept(cache) if fingerprint in (None, staged.address.fingerprint)]
+    return [upload(staged, cache) for staged in found]
 
 
-def upload(parcel: Parcel, cache: Cache) -> Upstream:
+def upload(staged: StagedResult, cache: Cache) -> Upstream:
     """Deliver and register a kept result, and forget it here.
 
     Raises:
         ValueError: If its run is not there to be taken up, or an upstream is not whole any more.
         MlflowException: If the store does not take it.
     """
-    run_id = parcel.address.run_id
+    run_id = staged.address.run_id
     if not lifecycle.is_finished(run_id):  # else an earlier upload was killed in its last moments
-        parcel.deliver(cache)
+        staged.deliver(cache)
     whole = open_run(run_id, cache)
     registry.register(whole)
     cache.forget(OUTBOX, run_id)

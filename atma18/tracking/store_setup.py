@@ -1,4 +1,4 @@
-"""Admission to the store: prove that it can be used, and make it where it is not there yet, before anything else."""
+"""Set up the store: prove that it can be used, and make it where it is not there yet, before anything else."""
 
 import os
 import shutil

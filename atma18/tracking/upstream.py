@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.data.predictions import Predictions
-from atma18.run_context import Experiment
+from atma18.run_context import RunContext
 from atma18.schema import first_few
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX
@@ -91,10 +91,10 @@ class Upstream:
         """The run's predictions in the order of their files."""
         return Predictions.read(self.artifacts / "predictions")
 
-    def predictions(self, experiment: Experiment) -> Predictions:
+    def predictions(self, context: RunContext) -> Predictions:
         """Return the run's predictions in the order of the experiment's samples, joined on ID."""
         what = f"{self.step} (run {self.run_id})"
-        return self.stored_predictions.aligned(experiment.dataset.train.ids, experiment.dataset.test.ids, what)
+        return self.stored_predictions.aligned(context.dataset.train.ids, context.dataset.test.ids, what)
 
 
 def open_run(run_id: str, cache: Cache) -> Upstream:

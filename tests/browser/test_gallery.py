@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from atma18.report import gallery
-from tests.browser import opened
+from tests.browsing import opened
 
 CARDS = r'<article data-id="([^"]+)"'
 ERRORS = r'<article data-id="[^"]+" data-error="([^"]+)"'

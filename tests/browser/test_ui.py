@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from mlflow import MlflowClient
 
-from tests.browser import opened
+from tests.browsing import opened
 from tests.server import free_port, wait_for
 from tests.store import first, store_uri, version_of
 

@@ -63,14 +63,14 @@ def blends(tiny_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def rehearsed():
     """What each version answered when it was asked in a process of its own: asked once, for it takes seconds."""
-    answers, ask = {}, tracking.rehearse
+    answers, ask = {}, tracking.check_serving
 
-    def rehearse(uri, *given):
+    def check_serving(uri, *given):
         if uri not in answers:
             answers[uri] = ask(uri, *given)
         return answers[uri]
 
-    return rehearse
+    return check_serving
 
 
 @pytest.fixture

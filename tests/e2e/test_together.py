@@ -49,7 +49,7 @@ def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_f
 
 
 def test_many_that_enter_a_store_that_is_not_there_yet_find_one_whole_store(tmp_path):
-    script = "from atma18.tracking import admission; store_setup.enter(); print('in')"
+    script = "from atma18.tracking import store_setup; store_setup.enter(); print('in')"
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": store_uri(tmp_path / "new"),
         "ATMA18_CACHE": f"{tmp_path}/cache",

@@ -13,12 +13,12 @@ from atma18.compute import Compute
 from atma18.config.presets import NetConfig, StageConfig
 from atma18.data.folds import make_folds
 from atma18.gbdt.inputs import StoredInputs
-from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, place_waves, training
+from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, sinusoidal_positions, training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import NetModel
 from atma18.nets.training import stage_state
-from atma18.nets.training.augmentation import COVER, GRAY, NOISE, SHARE, SHIFT, Distortion
-from atma18.nets.training.stage_state import Course
+from atma18.nets.training.augmentation import COVER, GRAY, NOISE, SHARE, SHIFT, Augmentation
+from atma18.nets.training.stage_state import StageState
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
 
@@ -90,8 +90,8 @@ def test_the_backbone_is_shown_differences(small_backbone):
     other.load_state_dict(plain.state_dict())
 
     with torch.no_grad():
-        torch.testing.assert_close(other.look(frames), plain.look(frame_differences(frames)))
-        assert (other.look(frames) - plain.look(frames)).abs().max() > 1e-4
+        torch.testing.assert_close(other.encode_frames(frames), plain.encode_frames(frame_differences(frames)))
+        assert (other.encode_frames(frames) - plain.encode_frames(frames)).abs().max() > 1e-4
 
 
 # Attention
@@ -112,7 +112,7 @@ def test_attention_is_that_of_its_definition():
 
     with torch.no_grad():
         found = head(encoded, layout_of([3]))
-        x = encoded @ head.into.weight.T + head.into.bias + place_waves(3, 8)
+        x = encoded @ head.into.weight.T + head.into.bias + sinusoidal_positions(3, 8)
         queries, keys, values = (
             layer.norm1(x) @ layer.self_attn.in_proj_weight.T + layer.self_attn.in_proj_bias
         ).split(8, dim=1)
@@ -182,11 +182,11 @@ def distortion(count, **given):
         "noise": torch.zeros(count),
         "generator": torch.Generator().manual_seed(0),
     }
-    return Distortion(**(nothing | given))
+    return Augmentation(**(nothing | given))
 
 
 def test_each_kind_is_drawn_as_often_as_it_should_be():
-    found = Distortion.draw(4000, 0.5, torch.Generator().manual_seed(0))
+    found = Augmentation.draw(4000, 0.5, torch.Generator().manual_seed(0))
 
     kinds = [found.blurred, found.shift.any(dim=1), found.cover.any(dim=1), found.noise > 0]
     sigma = (SHARE * 0.5 * (1 - SHARE * 0.5) / 4000) ** 0.5
@@ -255,8 +255,8 @@ def test_noise_has_the_deviation_asked_for_and_stays_within_0_and_1():
 
 def test_training_draws_distortions_only_if_asked(drives, monkeypatch):
     drawn = []
-    apply = Distortion.apply
-    monkeypatch.setattr(Distortion, "apply", lambda self, frames: drawn.append(len(frames)) or apply(self, frames))
+    apply = Augmentation.apply
+    monkeypatch.setattr(Augmentation, "apply", lambda self, frames: drawn.append(len(frames)) or apply(self, frames))
     config = replace(CONFIG, first=replace(STAGE, num_epochs=1), second=replace(STAGE, num_epochs=1))
 
     training.train("nn1", config, *drives, MACHINE)
@@ -272,7 +272,7 @@ def test_training_draws_distortions_only_if_asked(drives, monkeypatch):
 def test_averaged_weights_are_those_worked_out_on_paper():
     """The first step is copied, then each counts for 1 - decay: 1, 0.5 * 1 + 0.5 * 3 = 2, 0.5 * 2 + 0.5 * 7 = 4.5."""
     net = nn.Linear(1, 1, bias=False)
-    stage = Course(replace(STAGE, learning_rate=1e-12), net, batches=2, average=0.5)
+    stage = StageState(replace(STAGE, learning_rate=1e-12), net, batches=2, average=0.5)
 
     for weight in (1.0, 3.0, 7.0):
         net.weight.data.fill_(weight)
@@ -286,7 +286,7 @@ def test_averaged_weights_are_those_worked_out_on_paper():
 
 def test_without_averaging_the_last_weights_are_kept():
     net = nn.Linear(1, 1)
-    assert Course(STAGE, net, batches=2).net is net
+    assert StageState(STAGE, net, batches=2).net is net
 
 
 @STEPS

@@ -435,11 +435,11 @@ def test_the_first_stage_leaves_the_backbone_and_its_statistics_as_they_were(dri
 def looks(monkeypatch):
     """Count the samples that backbones look at, by whether they are frozen."""
     seen = {True: 0, False: 0}
-    look = FrameEncoder.look
+    encode_frames = FrameEncoder.encode_frames
 
     def counted(encoder, frames):
         seen[encoder.backbone.frozen] += len(frames)
-        return look(encoder, frames)
+        return encode_frames(encoder, frames)
 
     monkeypatch.setattr(FrameEncoder, "look", counted)
     return seen

@@ -13,7 +13,7 @@ from PIL import Image
 from atma18.cache import Cache
 from atma18.tracking import staged_result, store
 from atma18.tracking.outbox import Outbox
-from atma18.tracking.staged_result import Address, Parcel
+from atma18.tracking.staged_result import Address, StagedResult
 from tests.store import store_uri
 
 ADDRESS = Address("sqlite:////a.db", "r" * 32, "nn1", "f" * 64, {"nn1": "0" * 32}, ("vEgo", "gas"), True, False)
@@ -102,7 +102,7 @@ def test_what_is_sent_twice_is_there_once(outbox, tmp_path):
 def test_a_parcel_is_read_as_it_was_kept_and_waits_for_its_own_store_alone(tmp_path, monkeypatch):
     cache = Cache.open(tmp_path / "cache")
     with cache.scratch("runs") as scratch:
-        new = Parcel.new(scratch, ADDRESS)
+        new = StagedResult.new(scratch, ADDRESS)
         (new.files / "config.json").write_text("{}")
         place = new.keep(cache)
 

@@ -1,6 +1,6 @@
 """The two-stage training of nn1 and nn2: one net per fold, each on the samples outside its fold.
 
-`course` is how far a stage is, `batches` what goes into a batch, `distortion` what else is done to its frames,
+`stage_state` is how far a stage is, `batches` what goes into a batch, `augmentation` what else is done to its frames,
 `trainer` the training of one fold.
 """
 

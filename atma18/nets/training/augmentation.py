@@ -14,7 +14,7 @@ SHIFT, COVER, NOISE, GRAY = 0.04, 0.3, 0.04, 0.5
 
 
 @dataclass(frozen=True)
-class Distortion:
+class Augmentation:
     """Random distortions of B samples, the same for a sample's three frames but for the noise."""
 
     blurred: Tensor

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atma18 import compute
-from atma18.nets.training.augmentation import Distortion
+from atma18.nets.training.augmentation import Augmentation
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
 
 _CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
@@ -81,7 +81,7 @@ class Changes:
     """(B, 1, 1, 1) what a value in [0, 1] is multiplied by."""
     brightness: Tensor
     """(B, 1, 1, 1) what is added then."""
-    distortion: Distortion | None = None
+    distortion: Augmentation | None = None
     """What else is changed."""
 
     @classmethod
@@ -99,7 +99,7 @@ class Changes:
         """
         draws = torch.rand(3, count, 1, 1, 1, generator=generator)
         changed = (draws[0] < probability).float()
-        distortion = Distortion.draw(count, probability, generator) if distort else None
+        distortion = Augmentation.draw(count, probability, generator) if distort else None
         return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), distortion)
 
 

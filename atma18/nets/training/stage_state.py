@@ -32,7 +32,7 @@ def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-class Course(Generic[N]):
+class StageState(Generic[N]):
     """How far a stage is: its optimiser, its schedule, the moving average of its weights, its best epoch."""
 
     def __init__(self, stage: StageConfig, net: N, batches: int, average: float = 0.0) -> None:

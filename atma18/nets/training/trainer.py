@@ -18,7 +18,7 @@ from atma18.nets.architecture import Net, SceneLayout
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, unit_lengths
 from atma18.nets.training.batches import Changes, Feed, Units, Views
-from atma18.nets.training.stage_state import Course, stages
+from atma18.nets.training.stage_state import StageState, stages
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
 
 
@@ -71,7 +71,7 @@ class Trainer:
         self.signals = torch.from_numpy(np.stack([scaling.inputs(side) for side, _ in sides])).to(device)
         self.outputs = torch.from_numpy(np.stack([scaling.outputs(*side) for side in sides])).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
-        self.pace = torch.tensor(scaling.origin.pace(samples.signals), dtype=torch.float32, device=device)
+        self.pace = torch.tensor(scaling.baseline.pace(samples.signals), dtype=torch.float32, device=device)
         self.order = np.random.default_rng([config.seed, fold])
         self.noise = torch.Generator().manual_seed(fold_seed(config.seed, fold))
         self.epochs: list[Epoch] = []
@@ -96,21 +96,21 @@ class Trainer:
         held_out = None if stage.patience is None else held_out_scenes(self.samples.scenes[self.rows], self.config.seed)
         rows = self.rows if held_out is None else self.rows[~held_out]
         units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
-        course = Course(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.average)
+        state = StageState(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.average)
         if saved is not None:
-            course.restore(saved)
-        views = self._views(units, stage.num_epochs) if frozen and not course.is_over else None
-        judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not course.is_over)
-        while not course.is_over:
-            train_mae_m = self._train_epoch(units, course, views)
-            model = FoldNet(course.net, self.model.scaling)
+            state.restore(saved)
+        views = self._views(units, stage.num_epochs) if frozen and not state.is_over else None
+        judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not state.is_over)
+        while not state.is_over:
+            train_mae_m = self._train_epoch(units, state, views)
+            model = FoldNet(state.net, self.model.scaling)
             held_out_mae_m = None if judged is None else judged(model)
-            course.note(held_out_mae_m)
+            state.note(held_out_mae_m)
             self.epochs.append(Epoch(self.fold, len(self.epochs), train_mae_m, held_out_mae_m, len(rows)))
             self.on_epoch(self.epochs[-1])
             self.watch(self.epochs[-1], model)
-            self._save({"done": False, "stage": number, **course.state(), **self._draws()})
-        course.settle()
+            self._save({"done": False, "stage": number, **state.state(), **self._draws()})
+        state.settle()
 
     def _draws(self) -> dict[str, Any]:
         """Return the state of everything that is drawn from."""
@@ -140,19 +140,19 @@ class Trainer:
         if saved["random_of_device"] is not None:
             torch.cuda.set_rng_state(saved["random_of_device"])
 
-    def _train_epoch(self, units: Units, course: Course[Net], views: Views | None) -> float:
+    def _train_epoch(self, units: Units, state: StageState[Net], views: Views | None) -> float:
         """Go once through all units in random order, in batches of nearly equal size; return the MAE in metres."""
         self.net.train()
         error_m = torch.zeros((), device=self.device)
-        parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), course.batches)]
+        parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), state.batches)]
         frames = self.feed.ahead(self.samples.frames, [rows for rows, _ in parts])
         for rows, lengths in parts:
             if views is None:
                 mirrored = self._mirrored(lengths)
                 seen = self._look(next(frames), self.noise, mirrored)
             else:
-                mirrored = torch.from_numpy(self._is_mirrored(views.which(rows, course.epochs)))
-                seen = views.of(rows, course.epochs, self.noise)
+                mirrored = torch.from_numpy(self._is_mirrored(views.which(rows, state.epochs)))
+                seen = views.of(rows, state.epochs, self.noise)
             difference = self._difference(seen, rows, lengths, mirrored)
             loss = (difference.abs() * self.pace[rows]).mean()
             if not torch.isfinite(loss):
@@ -160,7 +160,7 @@ class Trainer:
                     f"fold {self.fold}, epoch {len(self.epochs)}: expected a finite loss, found {loss.item()}; "
                     "try a lower learning_rate"
                 )
-            course.step(loss)
+            state.step(loss)
             error_m += (difference.detach().abs() * self.pace[rows] * self.scale_m).sum()
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
@@ -178,13 +178,13 @@ class Trainer:
         """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
         changes = Changes.draw(len(frames), probability, strength, noise, self.config.distort)
-        return self.net.encoder.look(self.feed.batch(frames, changes, mirrored))
+        return self.net.encoder.encode_frames(self.feed.batch(frames, changes, mirrored))
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
         """Return the (B, 18) outputs of a batch of units less what they should be on their side of the mirror."""
         side = torch.zeros(len(rows), dtype=torch.long) if mirrored is None else mirrored.long()
         layout = SceneLayout.of(lengths).to(self.device)
-        predicted = self.net.decode(self.net.encoder.join(seen, self.signals[side, rows]), layout)
+        predicted = self.net.decode(self.net.encoder.fuse(seen, self.signals[side, rows]), layout)
         return predicted - self.outputs[side, rows]
 
     def _views(self, units: Units, epochs: int) -> Views:
@@ -209,10 +209,10 @@ class Trainer:
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[FoldNet], float]:
         """Return what measures a net's MAE of rows that are held out; a frozen backbone looks at them once."""
         samples, targets_m = self.samples.take(rows), self.targets_m[rows]
-        seen = self.model.look(samples, self.config, self.device) if frozen else None
+        seen = self.model.encode_frames(samples, self.config, self.device) if frozen else None
 
         def judge(model: FoldNet) -> float:
-            now = model.look(samples, self.config, self.device) if seen is None else seen
+            now = model.encode_frames(samples, self.config, self.device) if seen is None else seen
             return metrics.mae_m(model.predict_from(now, samples, self.config, self.device), targets_m)
 
         return judge
