@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,8 +25,7 @@ from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from tests.store import PROJECT
 
 FOLDS, BATCH = 3, 6
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
@@ -161,7 +159,6 @@ def test_a_training_row_is_predicted_out_of_fold_by_the_model_of_its_fold(tiny, 
     np.testing.assert_allclose(pipeline.stored[step].oof_m[rows], own_m, rtol=0, atol=1e-9)
 
 
-@pytest.mark.e2e
 def test_a_fresh_process_predicts_the_same(tiny, tiny_folder, tiny_cache, pipeline, tmp_path):
     script = """
 import sys
@@ -178,9 +175,8 @@ one = np.flatnonzero(samples.scenes == samples.scenes[-1])
 np.savez(out, all=loaded.predict_by_fold(samples), one=loaded.predict_by_fold(samples.take(one)), rows=one)
 """
     words = [pipeline.root / "blend", tiny_folder, tiny_cache.root, tmp_path / "out.npz"]
-    project = Path(servable.__file__).parent.parent
 
-    subprocess.run([sys.executable, "-W", "error", "-c", script, *map(str, words)], cwd=project, check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", script, *map(str, words)], cwd=PROJECT, check=True)
 
     found, stored = np.load(tmp_path / "out.npz"), pipeline.stored["blend"]
     np.testing.assert_allclose(found["all"], stored.test_by_fold_m, rtol=0, atol=1e-9)
