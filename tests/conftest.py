@@ -1,20 +1,46 @@
-"""Small drives for all tests, and a wall between the tests and the caller's store and cache."""
+"""Small drives for all tests, a finished `main`, and a wall between the tests and the caller's store and cache.
+
+What takes long and is only read is made once for all processes that run tests at the same time; whoever changes a store
+gets a copy of his own. Each process has one thread, and so has whatever it starts: two of them share two cores.
+"""
 
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # read on import
+
 import pytest
 import torch
+from filelock import FileLock
 
 from atma18 import backbones, simulate, tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
+from atma18.tracking import runs
 from steps import main
+from tests import figures
 from tests.small import SmallKind
-from tests.store import SHORT, call, ran, store_uri
+from tests.store import SHORT, SMALL, call, clone_store, ran, store_uri
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""What the finished `main` takes for the commit of its code."""
+
+LONGEST_FIRST = ("postgres", "load", "fault", "e2e", "browser", "fuzz")
+"""Folders whose tests take long: begun late, they would keep one process at work while the others are done."""
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the folders of tests that take long."""
+
+    def place(item):
+        folder = item.path.parent.name
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
 
 
 def forget_caller(patch):
@@ -38,13 +64,18 @@ def no_caller(monkeypatch, tmp_path):
     monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """Leave the other cores alone where nets are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="session", autouse=True)
+def undrawn():
+    """Figures are drawn in other processes, and where a test asks for it."""
+    with figures.undrawn():
+        yield
+
+
+@pytest.fixture
+def drawn(undrawn):
+    """Draw the figures of a test."""
+    with figures.drawn():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +87,28 @@ def small_backbone():
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory):
+    """Makes a folder for all processes that run tests, and returns it; whoever comes at the same time waits."""
+    base = tmp_path_factory.getbasetemp()
+    ours = base if "PYTEST_XDIST_WORKER" not in os.environ else base.parent
+    shared = Path(os.environ.get("ATMA18_TESTS_SHARED", ours))
+
+    def get(name, make):
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(made_once) -> Path:
     """A dataset folder of a few simulated drives; read-only for tests: copy it to change it."""
-    folder = tmp_path_factory.mktemp("drives") / "tiny"
-    simulate.write_drives(folder, simulate.Plan(TRAIN_SCENES, TEST_SCENES, seed=1))
-    return folder
+    plan = simulate.Plan(TRAIN_SCENES, TEST_SCENES, seed=1)
+    return made_once("tiny", lambda folder: simulate.write_drives(folder, plan))
 
 
 @pytest.fixture(scope="session")
@@ -76,15 +124,41 @@ def tiny(tiny_folder, tiny_cache) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_folder, tmp_path_factory):
-    """One `main` on the tiny drives in a store of its own."""
-    store = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        forget_caller(patch)
-        enter(store, patch)
-        done = call(main, f"--data={tiny_folder}", *SHORT, "--out=main.csv")
-        ran(done)
-    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
+def main_once(tiny_folder, made_once):
+    """Makes a store with one `main` on the tiny drives, once for all; nobody may change it."""
+
+    def get(name, *words):
+        def make(store):
+            store.mkdir()
+            with pytest.MonkeyPatch.context() as patch:
+                forget_caller(patch)
+                enter(store, patch)
+                patch.setattr(runs, "git_state", lambda: COMMIT)
+                said = ran(call(main, f"--data={tiny_folder}", *words, *SHORT, "--out=main.csv"))
+            (store / "stdout").write_text(said)
+
+        return made_once(name, make)
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def finished(small_backbone, main_once, tiny_folder, tmp_path_factory):
+    """A `main` on the tiny drives with the small backbone, in a store for the tests of one file."""
+    return copied(main_once("finished", SMALL), tiny_folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def finished_lite0(main_once, tiny_folder, tmp_path_factory):
+    """The same with the bundled backbone and its figures drawn, for tests with processes that know no small one."""
+    with figures.drawn():
+        return copied(main_once("finished-lite0"), tiny_folder, tmp_path_factory)
+
+
+def copied(store, data, factory):
+    """Return a copy of a store, and what its `main` read and said."""
+    copy = clone_store(store, factory.mktemp("store"))
+    return SimpleNamespace(store=copy, data=f"--data={data}", stdout=(copy / "stdout").read_text())
 
 
 @pytest.fixture

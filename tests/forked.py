@@ -11,11 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import mlflow
-import torch
+import sqlalchemy
 from mlflow import MlflowClient
 
 from atma18 import tracking
+from atma18.nets.checkpoints import Checkpoints
 from steps import blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
+from tests.figures import undrawn
+from tests.small import know_small
 from tests.store import PROJECT
 
 COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload)
@@ -47,14 +50,19 @@ _context.set_forkserver_preload(["tests.forked"])
 class Forked:
     """A step at work."""
 
-    def __init__(self, step, words, folder, environment=None, *, die_at=None, fill_at=None, logs=None):
+    def __init__(self, step, words, folder, environment=None, *, logs=None, **faults):
         """Start `step` with the store, the cache and, unless `logs` is another, the log in a folder.
 
-        `die_at` is the write to the store that it dies before: how many after the first call of a method, or after the
-        first of all (None). `fill_at` is the method at whose first call a disk gets full, and the folder of that disk.
+        Args:
+            step: its name.
+            words: its options.
+            folder: where it works.
+            environment: what it gets beside this process's environment.
+            logs: the folder of its log.
+            faults: as in `_fail`.
         """
         self.log = Path(logs or folder) / f"{step}-{os.urandom(4).hex()}.log"
-        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at, fill_at)
+        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, faults)
         self.process = _context.Process(target=_run, args=given)
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = str(PROJECT)  # the server that forks must find this file
@@ -91,10 +99,11 @@ class Forked:
         return self.said
 
 
-def _run(step, words, folder, log, environment, die_at, fill_at):
+def _run(step, words, folder, log, environment, faults):
     with Path(log).open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("MLFLOW_") and name not in tracking.QUIET]:
         os.environ.pop(name)
@@ -102,14 +111,35 @@ def _run(step, words, folder, log, environment, die_at, fill_at):
     os.environ["ATMA18_CACHE"] = f"{folder}/cache"
     os.environ.update(environment)
     os.chdir(folder)
-    torch.set_num_threads(1)
+    know_small()
     mlflow.set_tracking_uri(None)
+    _fail(**faults)
+    sys.argv = [step]
+    with undrawn():
+        importlib.import_module(f"steps.{step}").main(words)
+
+
+def _fail(die_at=None, fill_at=None, locked_s=None, epoch_s=None):
+    """Prepare what goes wrong.
+
+    Args:
+        die_at: the write to the store that the step dies before: how many after the first call of a method, or after
+            the first of all (None).
+        fill_at: the method at whose first call a disk gets full, and the folder of that disk.
+        locked_s: how many seconds MLflow waits for a database that is locked, instead of 20.
+        epoch_s: how many seconds each epoch takes longer, so that somebody can come in between.
+    """
     if die_at is not None:
         _before_writes(*die_at, _die)
     if fill_at is not None:
         _before_writes(fill_at[0], 0, lambda name: fill(fill_at[1]))
-    sys.argv = [step]
-    importlib.import_module(f"steps.{step}").main(words)
+    if locked_s is not None:
+        text = sqlalchemy.sql.text
+        shorter = f"busy_timeout = {locked_s * 1000};"
+        sqlalchemy.sql.text = lambda words: text(words.replace("busy_timeout = 20000;", shorter))
+    if epoch_s is not None:
+        save = Checkpoints.save
+        Checkpoints.save = lambda self, fold, state: time.sleep(epoch_s) or save(self, fold, state)
 
 
 def fill(folder, leave_bytes=0):

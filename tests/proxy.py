@@ -29,13 +29,20 @@ class Proxy(ThreadingHTTPServer):
     def uri(self):
         return f"http://127.0.0.1:{self.server_port}"
 
-    def wait_for(self, path, count=1, seconds=120):
-        """Wait until somebody has asked for a path so many times."""
+    def wait_for(self, path, count=1, mode="pass"):
+        """Wait until somebody has asked for a path so many times in a mode."""
+        self._wait(lambda: sum(path in asked for how, asked in self.asked if how == mode) >= count)
+
+    def wait_for_nobody(self, count):
+        """Wait until so many requests have found no server."""
+        self._wait(lambda: self.unanswered >= count)
+
+    def _wait(self, until, seconds=120):
         for _ in range(seconds * 50):
-            if sum(path in asked for _, asked in self.asked) >= count:
+            if until():
                 return
             time.sleep(0.02)
-        raise AssertionError(f"nobody asked for {path} {count} times in {seconds} s: {self.asked[-5:]}")
+        raise AssertionError(f"waited {seconds} s for another request than these: {self.asked[-5:]}")
 
     def handle_error(self, request, client_address):
         """Say nothing of clients that hang up."""
