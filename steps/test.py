@@ -1,7 +1,7 @@
 """Check the project: formatting, lint, types, architecture and tests, on a CPU and offline.
 
-The quick lane has the tests of every module and of whole steps; `lanes=all` adds the folders of tests that harm, flood
-and deceive, and those that need a browser or PostgreSQL.
+A lane is a folder of `tests`. The quick ones have the tests of every module and of whole steps; the others harm and
+deceive, need a browser or PostgreSQL, or flood a server, for which they have the machine alone.
 """
 
 import os
@@ -15,8 +15,10 @@ import click
 
 from atma18.storage.digests import PROJECT_FOLDER
 
-FURTHER = ("fault", "fuzz", "load", "browser", "postgres")
-"""Folders of `tests` that the quick lane leaves out."""
+FURTHER = ("fault", "fuzz", "browser", "postgres")
+"""The lanes that `quick` leaves out."""
+ALONE = "load"
+"""The lane that runs last, when no other test does; `quick` leaves it out too."""
 WORKERS = 2
 _CHECKS = (
     ("ruff", "format", "--check", "."),
@@ -24,8 +26,6 @@ _CHECKS = (
     ("mypy",),
     ("lint-imports", "--no-cache", "--no-logo"),
 )
-_NO_TESTS = 5
-"""What pytest ends with if none is left."""
 
 
 @click.command()
@@ -34,7 +34,7 @@ _NO_TESTS = 5
     type=click.Choice(["quick", "all"]),
     default="quick",
     show_default=True,
-    help=f"All tests, or all but those of {', '.join(FURTHER)}.",
+    help=f"All tests, or all but those in the folders {', '.join((*FURTHER, ALONE))}.",
 )
 def main(lanes: str) -> None:
     """Run every check and stop at the first that fails."""
@@ -44,25 +44,17 @@ def main(lanes: str) -> None:
             click.echo(f"== {' '.join(words)}")
             program = Path(sys.executable).with_name(words[0])
             done = subprocess.run([program, *words[1:]], cwd=PROJECT_FOLDER, env=environment, check=False)
-            if done.returncode not in ((0, _NO_TESTS) if words[0] == "pytest" else (0,)):
+            if done.returncode:
                 raise SystemExit(done.returncode)
 
 
 def _tests(lanes: str) -> Iterator[tuple[str, ...]]:
-    """Yield the words of two calls of pytest: of several tests at once, and of those that need the machine alone."""
-    left_out = [f"--ignore=tests/{folder}" for folder in FURTHER if lanes == "quick"]
-    yield (
-        "pytest",
-        "-q",
-        "-n",
-        str(WORKERS),
-        "--dist=loadfile",
-        "--no-loadscope-reorder",
-        "-m",
-        "not alone",
-        *left_out,
-    )
-    yield ("pytest", "-q", "-m", "alone", *left_out)
+    """Yield the words of each call of pytest."""
+    left_out = [ALONE, *(FURTHER if lanes == "quick" else ())]
+    together = ("-n", str(WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
+    yield ("pytest", "-q", *together, *(f"--ignore=tests/{folder}" for folder in left_out))
+    if lanes == "all":
+        yield ("pytest", "-q", f"tests/{ALONE}")
 
 
 def _environment(shared: Path) -> dict[str, str]:
