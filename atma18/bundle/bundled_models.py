@@ -10,7 +10,7 @@ from atma18 import backbones
 from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
 from atma18.bundle.files import Bundle, Entry
-from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
+from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
 from atma18.embedding import EmbedModel
 from atma18.gbdt.boosting import EngineError
 from atma18.gbdt.stacking import EMBEDDING, GbdtModel
@@ -19,8 +19,8 @@ from atma18.schema import first_few, one_line, shown
 
 Model: TypeAlias = EmbedModel | NetModel | GbdtModel | Blend
 
-_MOST = {"num_layers": 100, "splits": 100, "bags": 1000, "cells": 2**14, "inference_batch": 2**14, "size_px": 2**11}
-"""What a bundle may ask for that no file of weights would contradict in time: far beyond what any preset does."""
+_MOST_CELLS = 2**14
+"""Far beyond what any backbone makes of a frame: no file could contradict a bundle that asks for more in time."""
 
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, EngineError)
@@ -121,16 +121,16 @@ def _check_inputs(member: Member, members: Mapping[str, Member]) -> None:
 
 def _revive(entry: Entry, files: Mapping[str, Path], signals: tuple[str, ...], device: str) -> Model:
     step, described = entry.step, entry.model
-    _check_sizes(described | described.get("config", {}))
+    _check_cells(described.get("cells"))
     match step:
         case "embed":
-            embed_config = config_from_json(EmbedConfig, described["config"])
+            embed_config = from_json(EmbedConfig, described["config"])
             return EmbedModel.load(embed_config, _backbone(described), files, device)
         case "nn1" | "nn2":
-            net_config = config_from_json(NetConfig, described["config"])
+            net_config = from_json(NetConfig, described["config"])
             return NetModel.load(step, net_config, _backbone(described), signals, files, device)
         case "gbdt":
-            config = config_from_json(GbdtConfig, described["config"])
+            config = from_json(GbdtConfig, described["config"])
             return GbdtModel.load(config, described["stack"], described["cells"], files)
         case "blend":
             return Blend.from_json(described)
@@ -138,17 +138,14 @@ def _revive(entry: Entry, files: Mapping[str, Path], signals: tuple[str, ...], d
             raise ValueError(f"expected a step that this version knows, found {shown(step)}")
 
 
-def _check_sizes(described: Mapping[str, Any]) -> None:
-    for name, most in _MOST.items():
-        value = described.get(name)
-        sizes = value if isinstance(value, list) else [value]
-        if any(isinstance(size, int) and size > most for size in sizes):
-            raise ValueError(f"expected {name} of at most {most}, found {shown(value)}")
+def _check_cells(cells: object) -> None:
+    if isinstance(cells, int) and cells > _MOST_CELLS:
+        raise ValueError(f"expected cells of at most {_MOST_CELLS}, found {shown(cells)}")
 
 
 def _backbone(described: Mapping[str, Any]) -> BackboneSpec:
     """Return what a member's backbone is; bundles from before it was told have one that its name tells."""
     if "backbone" in described:
-        return config_from_json(BackboneSpec, described["backbone"])
+        return from_json(BackboneSpec, described["backbone"])
     name = described["config"]["backbone"]
     return replace(backbones.find(f"{name}@none").spec, name=name)

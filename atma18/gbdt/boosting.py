@@ -10,7 +10,7 @@ from typing import Self
 
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.gbdt.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few

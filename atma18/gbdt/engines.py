@@ -12,7 +12,7 @@ import catboost
 import numpy as np
 import xgboost
 
-from atma18.config.presets import Engine, GbdtConfig
+from atma18.config import Engine, GbdtConfig
 from atma18.gbdt import ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
@@ -70,7 +70,6 @@ class GbdtModel:
             cells=self.cells,
             causal=self.config.causal,
             motion_m=motion_m if self.config.motion else None,
-            neighbours=self.config.neighbours,
             light_geometry=self.config.light_geometry,
         )
 

@@ -9,7 +9,7 @@ from atma18 import backbones, embedding, plots
 from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs

@@ -7,7 +7,7 @@ from torch import nn
 
 from atma18 import tracking
 from atma18.backbones import Backbone, Found
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from atma18.gbdt.inputs import StoredInputs
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream

@@ -66,7 +66,8 @@ class Upstream:
     def causal(self) -> bool:
         """Whether the step was told to look at no later sample of a scene, or never does."""
         config = self.config["config"]
-        reads_context = config.get("context", False) and config.get("reads", "all") == "all"
+        modalities = config.get("modalities", config.get("reads", "all"))  # what it was called once
+        reads_context = config.get("context", False) and modalities == "all"
         alone = self.step == "embed" or (self.step == "nn1" and not reads_context)
         return alone or bool(config.get("causal", False))
 
