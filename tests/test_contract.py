@@ -24,7 +24,7 @@ def as_text(value):
 
 
 def test_the_entry_points_are_the_documented_ones():
-    steps = ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
+    steps = ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"]
     registry = ["promote", "predict", "lineage", "doctor", "upload", "compare"]
     assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "fetch", "cache", "test"]
 

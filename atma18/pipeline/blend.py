@@ -9,6 +9,7 @@ import numpy as np
 from atma18 import blending, metrics, plots, tracking
 from atma18.blending import Blend, Fitted
 from atma18.bundle.servable import predict_all
+from atma18.bundle.steps import STEPS
 from atma18.config.presets import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
@@ -62,7 +63,7 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         best = _compare(run, context, cross_fitted_m, inputs_m, upstreams)
         _draw_weights(run, context, model, cross_fitted_m, {best: inputs_m[best]})
         run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
-        run.keep_json("weights", model.to_json())
+        run.keep_json("weights", model.describe())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
 
@@ -87,7 +88,7 @@ def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str =
     if twice := [f"run {run_id} as {', '.join(names)}" for run_id, names in named_by.items() if names[1:]]:
         raise ValueError(f"{what}: expected each run once, found {first_few(twice)}: name it once")
     named: dict[str, Upstream] = {}
-    for upstream in sorted(upstreams, key=lambda u: (tracking.STEPS.index(u.step), u.started_ms, u.run_id)):
+    for upstream in sorted(upstreams, key=lambda u: (list(STEPS).index(u.step), u.started_ms, u.run_id)):
         same = sum(other.step == upstream.step for other in named.values())
         named[f"{upstream.step}-{same + 1}" if same else upstream.step] = upstream
     return named

@@ -8,7 +8,7 @@ from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.stopwatch import Phase
 from atma18.config.presets import GbdtConfig
-from atma18.embedding import EmbeddingTables
+from atma18.embedding import EMBEDDING, EmbeddingTables
 from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
@@ -34,14 +34,14 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
     if late:
         print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
     upstreams = {name: upstream for name, upstream in upstreams.items() if name not in late}
-    stack = [name for name in STACKED if name in upstreams] + [stacking.EMBEDDING] * config.probe
+    stack = [name for name in STACKED if name in upstreams] + [EMBEDDING] * config.probe
 
     def work(run: StepRun) -> None:
         folds = context.folds.of(dataset.train.ids)
         predictions = {name: upstreams[name].predictions(context) for name in stack}
-        tables = EmbeddingTables.read(upstreams[stacking.EMBEDDING].artifacts / "features")
-        train = StoredInputs.of_train(predictions, {stacking.EMBEDDING: tables.of(dataset.train.ids)})
-        test = StoredInputs.of_test(predictions, {stacking.EMBEDDING: tables.of(dataset.test.ids)})
+        tables = EmbeddingTables.read(upstreams[EMBEDDING].artifacts / "features")
+        train = StoredInputs.of_train(predictions, {EMBEDDING: tables.of(dataset.train.ids)})
+        test = StoredInputs.of_test(predictions, {EMBEDDING: tables.of(dataset.test.ids)})
         boosters = context.folds.count * len(stacking.booster_names(config))
         with (
             run.phase("train", len(dataset.train) * (context.folds.count - 1)) as phase,

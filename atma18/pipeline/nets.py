@@ -59,8 +59,9 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         frozen = config.stage == "first"
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
-            more = _more_splits(context, config)
-            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
+            all_folds = [folds, *_more_splits(context, config)]
+            splits = [(model.of_split(number), split) for number, split in enumerate(all_folds)]
+            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, splits)
         run.keep_predictions(predictions)
         run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
         run.keep_servable(model, {})

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from atma18 import tracking
 from atma18.backbones import Backbone, Found
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from atma18.gbdt.inputs import StoredInputs
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream
@@ -31,7 +31,8 @@ class Step:
 
     identity: Identity
     context: RunContext
-    config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
+    config: Any
+    """Any configuration dataclass."""
     upstreams: Mapping[str, Upstream]
     work: Callable[[StepRun], None]
     clean_up: Callable[[], None] = lambda: None

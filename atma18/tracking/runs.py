@@ -18,7 +18,8 @@ from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots
 from atma18.bundle import servable
-from atma18.bundle.bundled_models import Member, Model
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.model import Model
 from atma18.bundle.servable import Sensors
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase

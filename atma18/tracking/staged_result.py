@@ -8,6 +8,7 @@ from typing import Self
 
 import mlflow
 
+from atma18.bundle import Bundle
 from atma18.bundle.servable import Sensors
 from atma18.cache import OUTBOX, Cache
 from atma18.tracking import lifecycle, packaging, registry, store
@@ -21,7 +22,7 @@ _SHOWN = "images"  # where MLflow's image grid has its pictures
 
 @dataclass(frozen=True)
 class Address:
-    """Whose result a parcel is, and where it belongs."""
+    """Whose result it is, and where it belongs."""
 
     store: str
     """The tracking URI."""
@@ -59,7 +60,7 @@ class StagedResult:
 
     @classmethod
     def new(cls, folder: Path, address: Address) -> Self:
-        """Make an empty parcel."""
+        """Make an empty one."""
         staged = cls(folder, address)
         staged.files.mkdir(parents=True)
         return staged
@@ -90,7 +91,8 @@ class StagedResult:
         outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
         if client.list_artifacts(run_id, _SHOWN):  # the manifest names the pictures that were shown before too
             client.download_artifacts(run_id, _SHOWN, str(self.files))
-        manifest = Manifest.of(self.files, model_id, model)
+        causal = Bundle.read(self.bundle).members[run_id].causal
+        manifest = Manifest.of(self.files, model_id, model, causal)
         client.log_artifacts(run_id, str(self.files))
         outbox.tags({MANIFEST_TAG: manifest.sha256})
         outbox.flush()
@@ -99,7 +101,7 @@ class StagedResult:
         lifecycle.finish(run_id)
 
     def keep(self, cache: Cache) -> Path:
-        """Keep the parcel in the cache, where nothing makes room at its cost, and return its place."""
+        """Keep the result in the cache, where nothing makes room at its cost, and return its place."""
         (self.folder / _ADDRESS).write_text(json.dumps(asdict(self.address), indent=1))
         return cache.keep(self.folder, OUTBOX, self.address.run_id)
 
