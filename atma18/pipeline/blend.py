@@ -1,5 +1,6 @@
 """blend: runs become one prediction, one servable and one submission."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from atma18.pipeline.step import Result, Step, run_ids
 from atma18.run_context import RunContext
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.tracking import Identity, StepRun, Upstream
+
+_log = logging.getLogger(__name__)
 
 _OURS = "this blend"
 """In the leaderboard: another blend may be one of the inputs."""
@@ -73,7 +76,7 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
 def deliver(result: Result, out: Path) -> None:
     """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
     submission.deliver({out: result.upstream.artifacts / SUBMISSION})
-    print(f"blend: the submission is {out.absolute()}")
+    _log.info(f"blend: the submission is {out.absolute()}")
 
 
 def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
@@ -103,10 +106,10 @@ def _prove(run: StepRun, fitted: Fitted) -> None:
         run.measure({f"optimality/{group}_gap": part.gap, f"optimality/{group}_bound_m": part.bound_m})
         if borrowed:
             few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
-            print(f"blend: {few}: they get the weights of all samples")
+            _log.info(f"blend: {few}: they get the weights of all samples")
             run.note(**{f"few_samples_{group}": str(samples)})
         if not part.proven:
-            print(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
+            _log.info(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
 
 
 def _compare(

@@ -1,5 +1,6 @@
 """embed: what a frozen backbone sees, as tables and as a probe."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from atma18.run_context import RunContext
 from atma18.schema import FRAME_SHAPE
 from atma18.tracking import Identity, StepRun
 
+_log = logging.getLogger(__name__)
+
 
 def embed(context: RunContext, config: EmbedConfig) -> Step:
     """Embed all frames with a frozen backbone; keep SVDs, similarities and a ridge probe."""
@@ -28,7 +31,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
 
     def work(run: StepRun) -> None:
         tell_backbone(run, found)
-        print(f"embed: {measured}")
+        _log.info(f"embed: {measured}")
         run.note(precision=str(measured))
         backbone = backbones.build(config.backbone, seed=config.seed, pixels=config.pixels).to(machine.device).freeze()
         tell_parameters(run, backbone, backbone, frozen=True, copies=1)

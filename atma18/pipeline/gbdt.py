@@ -1,5 +1,6 @@
 """gbdt: boosted trees on everything known of a sample, the nets' OOF predictions included."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun
+
+_log = logging.getLogger(__name__)
 
 STACKED = ("nn1", "nn2")
 
@@ -32,7 +35,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
     upstreams = {name: tracking.resolve(given, context, step=name) for name, given in inputs.items()}
     late = [name for name in STACKED if config.causal and not upstreams[name].causal]
     if late:
-        print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
+        _log.info(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
     upstreams = {name: upstream for name, upstream in upstreams.items() if name not in late}
     stack = [name for name in STACKED if name in upstreams] + [EMBEDDING] * config.probe
 
@@ -58,7 +61,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
                 machine.threads,
                 on_booster=lambda _: bar.update(),
             )
-        print(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
+        _log.info(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)

@@ -1,6 +1,7 @@
 """A step's result as one folder until the store has it: delivered at once, or kept where a later command finds it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.outbox import Outbox
 from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
+
+_log = logging.getLogger(__name__)
 
 _ADDRESS = "parcel.json"
 _SHOWN = "images"  # where MLflow's image grid has its pictures
@@ -87,7 +90,9 @@ class StagedResult:
         model_id = packaging.log_model(self.bundle, self.address.sensors, run_id)
         model = store.model_folder(model_id, cache)
         stored_mb, linked_mb = packaging.link_to_upstreams(model, [upstream.bundle for upstream in upstreams])
-        print(f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
+        _log.info(
+            f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams"
+        )
         outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
         if client.list_artifacts(run_id, _SHOWN):  # the manifest names the pictures that were shown before too
             client.download_artifacts(run_id, _SHOWN, str(self.files))
@@ -131,5 +136,5 @@ def upload(staged: StagedResult, cache: Cache) -> Upstream:
     whole = open_run(run_id, cache)
     registry.register(whole)
     cache.forget(OUTBOX, run_id)
-    print(f"{whole.step}: uploaded run {run_id}, which was kept here")
+    _log.info(f"{whole.step}: uploaded run {run_id}, which was kept here")
     return whole
