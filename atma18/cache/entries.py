@@ -114,7 +114,7 @@ class Cache:
             if _is_whole(place):
                 return place
             if place.exists():
-                _log.info(f"{place}: damaged from outside, made again")
+                _log.warning(f"{place}: damaged from outside, made again")
                 _delete(place)
             with self.scratch(kind) as scratch:
                 make(scratch)

@@ -63,7 +63,7 @@ class Checkpoints:
         if not path.is_file():
             return None
         if not _is_whole(path):
-            _log.info(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
+            _log.warning(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
             return None
         saved: dict[str, Any] = torch.load(path, weights_only=True)
         if saved[_THREADS] != self.threads:

@@ -63,7 +63,7 @@ class Outbox:
                 self._send(words)
                 return
             except store.FAILURES as error:
-                _log.info(
+                _log.warning(
                     f"the store does not take what run {self.run_id} says ({store.told(error)}): kept, sent at the end"
                 )
                 self.away = True
