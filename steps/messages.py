@@ -1,17 +1,29 @@
-"""How steps end where the input is wrong or the disk is full; on its own, for steps that start in a moment."""
+"""What steps say while they work, and how they end where the input is wrong or the disk is full."""
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+_LOG = logging.getLogger("atma18")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Terminal(logging.Handler):
+    """Writes each message as a line to standard error, and leaves standard output to what a command answers."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 @contextmanager
 def clear_messages() -> Iterator[None]:
-    """End with the message alone where the input is wrong, or no file can be written any more."""
+    """Show what is logged; end with the message alone where the input is wrong, or no file can be written any more."""
+    if not any(isinstance(handler, _Terminal) for handler in _LOG.handlers):
+        _LOG.addHandler(_Terminal())
+        _LOG.setLevel(logging.INFO)
     try:
         yield
     except ValueError as error:

@@ -21,6 +21,7 @@ from steps import (
     lineage,
     look,
     main,
+    motion,
     nn1,
     nn2,
     predict,
@@ -33,6 +34,7 @@ from steps.options import Setting
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 STEPS = {"embed": embed, "nn1": nn1, "nn2": nn2, "gbdt": gbdt, "blend": blend}
 OTHERS = {
+    "motion": motion,
     "compare": compare,
     "promote": promote,
     "predict": predict,

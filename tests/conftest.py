@@ -84,7 +84,7 @@ def finished(tiny_folder, tmp_path_factory):
         enter(store, patch)
         done = call(main, f"--data={tiny_folder}", *SHORT, "--out=main.csv")
         ran(done)
-    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.stdout)
+    return SimpleNamespace(store=store, data=f"--data={tiny_folder}", stdout=done.output)
 
 
 @pytest.fixture

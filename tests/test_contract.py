@@ -25,7 +25,7 @@ def as_text(value):
 
 
 def test_the_entry_points_are_the_documented_ones():
-    steps = ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
+    steps = ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"]
     registry = ["promote", "predict", "lineage", "doctor", "upload", "compare"]
     assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "fetch", "cache", "test"]
 
@@ -38,7 +38,7 @@ def test_what_mlproject_declares_has_clicks_name_and_default(name):
     assert declared == {key: as_text(defaults[key]) for key in declared}
 
 
-@pytest.mark.parametrize("name", ["main", "embed", "nn1", "nn2", "gbdt", "blend"])
+@pytest.mark.parametrize("name", ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"])
 def test_a_step_declares_what_has_one_default_for_all_presets_and_passes_the_rest_through(name):
     own = {"main": {"out"}, "gbdt": {"embed", "nn1", "nn2"}, "blend": {"inputs", "out"}}
 

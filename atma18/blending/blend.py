@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from atma18.blending.convex_weights import Weights, check_stack, check_targets, fit_weights
 from atma18.config import BlendConfig
 from atma18.config.groups import Groups, check_groups
-from atma18.schema import FloatArray, IntArray, first_few, repeated
+from atma18.schema import FloatArray, IntArray, Samples, first_few, repeated
 
 FEWEST_SAMPLES = 50
 """A group with fewer gets the weights of all samples: its own would follow chance."""
+
+
+class Stacked(Protocol):
+    """Samples for which upstreams have predicted."""
+
+    def stacked(self, name: str, fold: int) -> FloatArray:
+        """Return (N, 18) metres: what the upstream's model of this fold predicts."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,15 @@ class Blend:
     def causal(self) -> bool:
         """Whether a sample's weights are the same however many samples of its scene are there."""
         return len(self.groups) == 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the upstreams that it reads."""
+        return self.inputs
+
+    @property
+    def count(self) -> None:
+        """None: it is one model for all folds."""
 
     @property
     def labels(self) -> list[str]:
@@ -76,14 +93,21 @@ class Blend:
             blended_m += weight[:, None] * values_m
         return blended_m
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and strings."""
+    def predict(self, fold: int, samples: Samples, inputs: Stacked, device: str) -> FloatArray:
+        """Blend what the upstreams' models of one fold predict: (N, 18) metres, vehicle frame at t."""
+        return self.apply(np.stack([inputs.stacked(name, fold) for name in self.inputs]), samples.scene_sizes)
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: `describe` says all."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the whole blend as plain lists and strings."""
         groups = [list(group) for group in self.groups]
         return {"inputs": list(self.inputs), "groups": groups, "weights": self.weights.tolist()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote.
+        """Read what `describe` returned.
 
         Raises:
             ValueError: If a key is missing or unknown, or a rule is broken.

@@ -2,29 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
-from atma18 import backbones
-from atma18.backbones import BackboneSpec
-from atma18.blending import Blend
-from atma18.bundle.files import Bundle, Entry
-from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
-from atma18.embedding import EmbedModel
+from atma18.bundle.files import Bundle
+from atma18.bundle.model import Model, Stored
+from atma18.bundle.steps import STEPS, StepKind, backbone_of
+from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt.boosting import EngineError
-from atma18.gbdt.stacking import EMBEDDING, GbdtModel
-from atma18.nets.model import NetModel
 from atma18.schema import first_few, one_line, shown
-
-Model: TypeAlias = EmbedModel | NetModel | GbdtModel | Blend
 
 _MOST_CELLS = 2**14
 """Far beyond what any backbone makes of a frame: no file could contradict a bundle that asks for more in time."""
 
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, EngineError)
-"""What reading another thing than a model may end in, by hand of torch and of the boosters' engines."""
+"""What torch and the boosters' engines raise where files hold another thing than a model."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +28,6 @@ class Member:
     model: Model
     inputs: dict[str, str]
     """The run ID of each upstream, under the name by which the model reads it."""
-
-
-def describe(model: Model) -> dict[str, Any]:
-    """Return what a model is, apart from its files."""
-    match model:
-        case EmbedModel() | NetModel():
-            return {"config": asdict(model.config), "backbone": asdict(model.spec)}
-        case GbdtModel():
-            return {"config": asdict(model.config), "stack": model.stack, "cells": model.cells}
-        case Blend():
-            return model.to_json()
 
 
 def read(found: Bundle, device: str) -> dict[str, Member]:
@@ -67,7 +49,7 @@ def backbone_kinds(folder: Path) -> set[str]:
     for run_id, entry in found.members.items():
         if "backbone" in entry.model:
             with _reading(found, run_id):
-                kinds.add(_backbone(entry.model).kind)
+                kinds.add(backbone_of(entry.model).kind)
     return kinds
 
 
@@ -79,9 +61,11 @@ def _member(found: Bundle, run_id: str, device: str) -> Member:
     """
     entry = found.members[run_id]
     with _reading(found, run_id):
-        model = _revive(entry, found.files_of(run_id), found.signals, device)
-        if not isinstance(model, Blend):
-            _check_folds(model, found.folds)
+        _check_cells(entry.model.get("cells"))
+        stored = Stored(entry.step, entry.model, found.files_of(run_id), found.signals, device)
+        model = _kind(entry.step).load(stored)
+        if model.count not in (None, found.folds):
+            raise ValueError(f"expected models of {found.folds} folds, found {model.count}")
     return Member(entry.step, model, entry.inputs)
 
 
@@ -98,54 +82,21 @@ def _reading(found: Bundle, run_id: str) -> Iterator[None]:
         ) from error
 
 
-def _check_folds(model: EmbedModel | NetModel | GbdtModel, folds: int) -> None:
-    count = model.count if isinstance(model, NetModel) else len(model.folds)
-    if count != folds:
-        raise ValueError(f"expected models of {folds} folds, found {count}")
+def _kind(step: str) -> StepKind:
+    if step not in STEPS:
+        raise ValueError(f"expected a step that this version knows, found {shown(step)}")
+    return STEPS[step]
 
 
 def _check_inputs(member: Member, members: Mapping[str, Member]) -> None:
     """Refuse a member that reads what it has no upstream for, or embeddings of a model that makes none."""
-    match member.model:
-        case GbdtModel(stack=names):
-            wanted = {*names, EMBEDDING}
-        case Blend(inputs=names):
-            wanted = set(names)
-        case _:
-            wanted = set()
+    wanted = set(member.model.needs)
     if missing := sorted(wanted - member.inputs.keys()):
         raise ValueError(f"expected an input for each that it reads, found none called {first_few(missing)}")
     if EMBEDDING in wanted and not isinstance(members[member.inputs[EMBEDDING]].model, EmbedModel):
         raise ValueError(f"expected input {EMBEDDING} to be an embedding, found another model")
 
 
-def _revive(entry: Entry, files: Mapping[str, Path], signals: tuple[str, ...], device: str) -> Model:
-    step, described = entry.step, entry.model
-    _check_cells(described.get("cells"))
-    match step:
-        case "embed":
-            embed_config = from_json(EmbedConfig, described["config"])
-            return EmbedModel.load(embed_config, _backbone(described), files, device)
-        case "nn1" | "nn2":
-            net_config = from_json(NetConfig, described["config"])
-            return NetModel.load(step, net_config, _backbone(described), signals, files, device)
-        case "gbdt":
-            config = from_json(GbdtConfig, described["config"])
-            return GbdtModel.load(config, described["stack"], described["cells"], files)
-        case "blend":
-            return Blend.from_json(described)
-        case _:
-            raise ValueError(f"expected a step that this version knows, found {shown(step)}")
-
-
 def _check_cells(cells: object) -> None:
     if isinstance(cells, int) and cells > _MOST_CELLS:
         raise ValueError(f"expected cells of at most {_MOST_CELLS}, found {shown(cells)}")
-
-
-def _backbone(described: Mapping[str, Any]) -> BackboneSpec:
-    """Return what a member's backbone is; bundles from before it was told have one that its name tells."""
-    if "backbone" in described:
-        return from_json(BackboneSpec, described["backbone"])
-    name = described["config"]["backbone"]
-    return replace(backbones.find(f"{name}@none").spec, name=name)

@@ -36,6 +36,8 @@ class Entry:
     """The object that holds each of the files that the model saved."""
     model: dict[str, Any]
     """What the model is, apart from its files."""
+    causal: bool | None = None
+    """Whether no prediction looks at a later sample of the scene; None in bundles from before this was said."""
 
     @classmethod
     def of(cls, plain: object) -> Self:
@@ -45,7 +47,10 @@ class Entry:
             raise ValueError(f"expected the names of runs and files, found {first_few(odd)}")
         if odd := [shown(name) for name in files.values() if not _OBJECT.fullmatch(name)]:
             raise ValueError(f"expected files called <sha256>.<suffix>, found {first_few(odd)}")
-        return cls(step, inputs, files, model)
+        causal = plain.get("causal") if isinstance(plain, dict) else None
+        if causal not in (None, True, False):
+            raise ValueError(f"expected causal of type bool, found {shown(causal)}")
+        return cls(step, inputs, files, model, causal)
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,14 @@ from typing import Any, Self
 import numpy as np
 
 from atma18 import bundle
-from atma18.blending import Blend
 from atma18.bundle import bundled_models
-from atma18.bundle.bundled_models import Member, Model
-from atma18.bundle.files import OBJECTS, Bundle
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.files import OBJECTS, Bundle, Entry
+from atma18.bundle.model import Model
 from atma18.data.predictions import Predictions
-from atma18.embedding import EmbeddingFeatures, EmbedModel
+from atma18.embedding import EMBEDDING, EmbeddingFeatures, EmbedModel
 from atma18.gbdt import boosting
-from atma18.gbdt.inputs import Inputs, StoredInputs
-from atma18.gbdt.stacking import EMBEDDING, GbdtModel
-from atma18.nets.model import NetModel
+from atma18.gbdt.inputs import StoredInputs
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.storage import digests
 
@@ -39,19 +37,6 @@ class Sensors:
         return cls(tuple(samples.signals.columns), samples.gear is not None, samples.lights is not None)
 
 
-def predict_fold(model: Model, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
-    """Predict (N, 18) waypoints in metres with one fold's model: the one way, for OOF, test and serving alike."""
-    match model:
-        case EmbedModel():
-            return model.predict(fold, samples, inputs.embedding(EMBEDDING, fold))
-        case NetModel():
-            return model.predict(fold, samples, device)
-        case GbdtModel():
-            return model.predict(fold, samples, inputs)
-        case Blend():
-            return model.apply(np.stack([inputs.stacked(name, fold) for name in model.inputs]), samples.scene_sizes)
-
-
 def predict_all(
     model: Model,
     train: Samples,
@@ -59,7 +44,7 @@ def predict_all(
     test: Samples,
     inputs: tuple[StoredInputs, StoredInputs],
     device: str,
-    more_splits: Sequence[IntArray] = (),
+    splits: Sequence[tuple[Model, IntArray]] = (),
 ) -> Predictions:
     """Predict each training sample with the models that never saw its scene, and each test sample with all.
 
@@ -70,18 +55,17 @@ def predict_all(
         test: the M test samples.
         inputs: what the model reads of its upstreams, for training and for test samples.
         device: where nets run.
-        more_splits: (N,) the fold of each training sample in the further splits that nets were trained on; its
-            prediction is then the mean over splits, each of the net that never saw its scene.
+        splits: where a model has been trained on several fold splits, the models of each and the (N,) fold of each
+            training sample in it: its prediction is the mean over splits, each of the model that never saw its scene.
     """
     train_inputs, test_inputs = inputs
     oof_m = np.zeros((len(train), len(TARGETS)))
-    splits = [folds, *more_splits]
-    for number, split in enumerate(splits):
-        of_split = model.of_split(number) if isinstance(model, NetModel) else model
+    splits = splits or [(model, folds)]
+    for of_split, split in splits:
         for k in range(int(split.max()) + 1):
             rows = np.flatnonzero(split == k)
-            oof_m[rows] += predict_fold(of_split, k, train.take(rows), train_inputs.take(rows), device) / len(splits)
-    test_m = np.stack([predict_fold(model, k, test, test_inputs, device) for k in range(int(folds.max()) + 1)])
+            oof_m[rows] += of_split.predict(k, train.take(rows), train_inputs.take(rows), device) / len(splits)
+    test_m = np.stack([model.predict(k, test, test_inputs, device) for k in range(int(folds.max()) + 1)])
     return Predictions(train.ids, folds, oof_m, test.ids, test_m)
 
 
@@ -138,7 +122,7 @@ class _Run:
         if (run_id, fold) not in self.predicted:
             member = self.servable.members[run_id]
             inputs = _LiveInputs(self, member.inputs | {EMBEDDING: member.inputs.get(EMBEDDING, run_id)})
-            self.predicted[run_id, fold] = predict_fold(member.model, fold, self.samples, inputs, self.servable.device)
+            self.predicted[run_id, fold] = member.model.predict(fold, self.samples, inputs, self.servable.device)
         return self.predicted[run_id, fold]
 
     def embedding(self, run_id: str, fold: int) -> EmbeddingFeatures:
@@ -184,14 +168,13 @@ def write(
     files = {}
     saved = folder / "saved"
     saved.mkdir()
-    if not isinstance(member.model, Blend):
-        member.model.save(saved)
+    member.model.save(saved)
     for path in sorted(saved.iterdir()):
         files[path.name] = f"{digests.file_sha256(path)}{path.suffix}"
         path.replace(folder / OBJECTS / files[path.name])
     saved.rmdir()
-    described = bundled_models.describe(member.model)
-    entries[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": described}
+    entry = Entry(member.step, member.inputs, files, member.model.describe(), member.model.causal)
+    entries[run_id] = asdict(entry)
     bundle.write(folder, {"root": run_id, "folds": folds, "sensors": asdict(sensors), "members": entries})
 
 

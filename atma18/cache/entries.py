@@ -1,5 +1,6 @@
 """The cache itself: entries that are whole or not there."""
 
+import logging
 import os
 import shutil
 import stat
@@ -14,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from atma18.cache.locks import Holding, holders, is_free, lock_of, locked
 from atma18.cache.settings import PLACE, default_limit_bytes, default_root
+
+_log = logging.getLogger(__name__)
 
 FOLDS = "folds"
 """A kind that never makes room: made again after an upgrade of a library, folds could come out otherwise."""
@@ -111,7 +114,7 @@ class Cache:
             if _is_whole(place):
                 return place
             if place.exists():
-                print(f"{place}: damaged from outside, made again")
+                _log.warning(f"{place}: damaged from outside, made again")
                 _delete(place)
             with self.scratch(kind) as scratch:
                 make(scratch)

@@ -1,5 +1,6 @@
 """Locks that end with their process, by the operating system's word, and lists of what a process holds."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+_log = logging.getLogger(__name__)
 
 PATIENCE_S = 5
 
@@ -25,7 +28,7 @@ def locked(lock: Path, *, timeout_s: float = -1, waiting_for: str = "") -> Itera
     except Timeout:
         if not waiting_for:
             raise
-        print(f"waiting for another process that makes {waiting_for}")
+        _log.info(f"waiting for another process that makes {waiting_for}")
         file_lock.acquire()
     try:
         yield

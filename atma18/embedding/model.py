@@ -1,9 +1,9 @@
 """What `embed` predicts with: a backbone, and each fold's bases and probe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,16 @@ from atma18.geometry.baseline import Baseline
 from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
 
+EMBEDDING = "embed"
+"""The name under which models read the embedding, an embedding its own."""
+
+
+class Embedded(Protocol):
+    """Samples whose embedding is there."""
+
+    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+        """Return the embedding of N samples in this fold's basis."""
+
 
 @dataclass(frozen=True)
 class EmbedModel:
@@ -28,17 +38,24 @@ class EmbedModel:
     backbone: Backbone
     folds: tuple[FoldEmbedding, ...]
     causal: bool = True
+    needs: tuple[str, ...] = ()
+    """It embeds the samples itself."""
+
+    @property
+    def count(self) -> int:
+        """The number of folds."""
+        return len(self.folds)
 
     @property
     def spec(self) -> BackboneSpec:
         """What the backbone is."""
         return self.backbone.spec
 
-    def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
+    def predict(self, fold: int, samples: Samples, inputs: Embedded, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
         probe = self.folds[fold]
         baseline = Baseline(self.config.target, self.config.by_speed, probe.motion)
-        return baseline.metres(samples.signals, probe.probe(features))
+        return baseline.metres(samples.signals, probe.probe(inputs.embedding(EMBEDDING, fold)))
 
     def cells(self, samples: Samples, device: str) -> Float16Array:
         """Return (N, 3, cells, channels) embeddings."""
@@ -46,6 +63,10 @@ class EmbedModel:
         out = np.empty(shape, np.float16)
         embed_cells(samples.frames, self.backbone, self.config, device, out)
         return out
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the model is, apart from its files."""
+        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
 
     def save(self, folder: Path) -> None:
         """Write the backbone and each fold as safetensors."""

@@ -1,16 +1,16 @@
 """What gbdt predicts with: for each fold, one booster per target on the table of all that is known of a sample."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
+from atma18.embedding import EMBEDDING
 from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
 from atma18.gbdt.boosting import Booster
@@ -18,9 +18,7 @@ from atma18.gbdt.inputs import Inputs, StoredInputs
 from atma18.geometry.baseline import Baseline
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
-from atma18.storage import strict_json
 
-EMBEDDING = "embed"
 MOTION_SUFFIX = ".json"
 
 
@@ -43,7 +41,17 @@ class GbdtModel:
         """Whether no prediction looks at a later sample of the scene."""
         return self.config.causal
 
-    def predict(self, fold: int, samples: Samples, inputs: Inputs) -> FloatArray:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the upstreams that it reads."""
+        return tuple(dict.fromkeys((*self.stack, EMBEDDING)))
+
+    @property
+    def count(self) -> int:
+        """The number of folds."""
+        return len(self.folds)
+
+    def predict(self, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
         stacked = {name: inputs.stacked(name, fold) for name in self.stack}
         motion_m = self.motions[fold].waypoints(samples.signals) if self.motions else None
@@ -78,13 +86,17 @@ class GbdtModel:
         gains = [booster.feature_importance() for fold in self.folds for booster in fold]
         return pd.concat(gains, axis=1).fillna(0.0).mean(axis=1).sort_values(ascending=False)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the model is, apart from its files."""
+        return {"config": asdict(self.config), "stack": self.stack, "cells": self.cells}
+
     def save(self, folder: Path) -> None:
         """Write one file per booster, in the engine's own format."""
         for k, boosters in enumerate(self.folds):
             for name, booster in zip(booster_names(self.config), boosters, strict=True):
                 booster.save(folder / f"fold{k}_{name}{booster.suffix}")
         for k, motion in enumerate(self.motions):
-            (folder / _motion_file(k)).write_text(json.dumps(asdict(motion)))
+            motion.write(folder / _motion_file(k))
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
@@ -103,14 +115,7 @@ class GbdtModel:
             name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
         }
         folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
-        return cls(config, tuple(stack), cells, folds, tuple(_read_motion(path) for path in motions))
-
-
-def _read_motion(path: Path) -> MotionModel:
-    numbers = strict_json.loads(path.read_bytes())
-    if not np.isfinite(list(numbers.values())).all():
-        raise ValueError(f"{path}: expected finite numbers, found others")
-    return MotionModel(**numbers)
+        return cls(config, tuple(stack), cells, folds, tuple(map(MotionModel.read, motions)))
 
 
 def _motion_file(fold: int) -> str:

@@ -1,6 +1,8 @@
 """Where the car goes if nobody touches anything, or everybody goes on as cars were seen to."""
 
-from dataclasses import astuple, dataclass
+import json
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 from scipy.optimize import least_squares
 
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray
+from atma18.storage import strict_json
 
 WHEELBASE_M = 2.7
 _SLOW_MPS = 2.0
@@ -135,6 +138,23 @@ class MotionModel:
             model = cls.fit(signals[~inside], targets_m[~inside])
             found_m[inside] = model.waypoints(signals[inside]).reshape(inside.sum(), -1)
         return found_m
+
+    def write(self, path: Path) -> None:
+        """Write the numbers as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: If a number is not finite.
+            TypeError: If one is missing or unknown.
+        """
+        numbers = strict_json.loads(path.read_bytes())
+        if not np.isfinite(list(numbers.values())).all():
+            raise ValueError(f"{path}: expected finite numbers, found others")
+        return cls(**numbers)
 
     @property
     def numbers(self) -> FloatArray:

@@ -1,6 +1,7 @@
 """Checkpoints: how far each fold of a training is, so that whoever was interrupted loses an epoch at most."""
 
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any, Self
 import torch
 
 from atma18.cache import CHECKPOINTS, Cache
+
+_log = logging.getLogger(__name__)
 
 _OWNER = "run.json"
 _THREADS = "threads"
@@ -60,11 +63,11 @@ class Checkpoints:
         if not path.is_file():
             return None
         if not _is_whole(path):
-            print(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
+            _log.warning(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
             return None
         saved: dict[str, Any] = torch.load(path, weights_only=True)
         if saved[_THREADS] != self.threads:
-            print(
+            _log.info(
                 f"fold {fold} starts again: its checkpoint was made with {saved[_THREADS]} threads, not {self.threads}"
             )
             return None

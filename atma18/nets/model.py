@@ -1,9 +1,9 @@
 """What nn1 and nn2 predict with: a net and its scaling for every fold, run the same way for OOF, test and serving."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -190,6 +190,8 @@ class NetModel:
     config: NetConfig
     folds: tuple[FoldNet, ...]
     """Split after split, a net for each fold."""
+    needs: tuple[str, ...] = ()
+    """It reads frames and signals alone."""
 
     @property
     def causal(self) -> bool:
@@ -211,13 +213,17 @@ class NetModel:
         nets = self.folds[split * self.count : (split + 1) * self.count]
         return NetModel(self.step, replace(self.config, fold_repeats=1), nets)
 
-    def predict(self, fold: int, samples: Samples, device: str) -> FloatArray:
+    def predict(self, fold: int, samples: Samples, inputs: object, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres with the nets of this fold of every split, and average.
 
         Only samples that no net was trained on may be asked: those of other splits know scenes of this one's fold.
         """
         predicted_m = [net.predict(samples, self.config, device) for net in self.folds[fold :: self.count]]
         return np.asarray(np.mean(predicted_m, axis=0))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the model is, apart from its files."""
+        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
 
     def save(self, folder: Path) -> None:
         """Write each fold's weights and scaling as safetensors."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
-from atma18.gbdt.stacking import EMBEDDING
+from atma18.embedding import EMBEDDING
 from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.compare import compare
 from atma18.pipeline.embed import embed
+from atma18.pipeline.fitted import fitted
 from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
 from atma18.pipeline.promote import promote, roll_back
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "deliver",
     "embed",
+    "fitted",
     "gbdt",
     "net",
     "promote",

@@ -1,5 +1,6 @@
 """blend: runs become one prediction, one servable and one submission."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from atma18 import blending, metrics, plots, tracking
 from atma18.blending import Blend, Fitted
 from atma18.bundle.servable import predict_all
+from atma18.bundle.steps import STEPS
 from atma18.config import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
@@ -19,6 +21,8 @@ from atma18.pipeline.step import Result, Step, run_ids
 from atma18.run_context import RunContext
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.tracking import Identity, StepRun, Upstream
+
+_log = logging.getLogger(__name__)
 
 _OURS = "this blend"
 """In the leaderboard: another blend may be one of the inputs."""
@@ -61,7 +65,7 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         best = _compare(run, context, cross_fitted_m, inputs_m, upstreams)
         _draw_weights(run, context, model, cross_fitted_m, {best: inputs_m[best]})
         run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
-        run.keep_json("weights", model.to_json())
+        run.keep_json("weights", model.describe())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
 
@@ -71,7 +75,7 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
 def deliver(result: Result, out: Path) -> None:
     """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
     submission.deliver({out: result.upstream.artifacts / SUBMISSION})
-    print(f"blend: the submission is {out.absolute()}")
+    _log.info(f"blend: the submission is {out.absolute()}")
 
 
 def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
@@ -86,7 +90,7 @@ def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str =
     if twice := [f"run {run_id} as {', '.join(names)}" for run_id, names in named_by.items() if names[1:]]:
         raise ValueError(f"{what}: expected each run once, found {first_few(twice)}: name it once")
     named: dict[str, Upstream] = {}
-    for upstream in sorted(upstreams, key=lambda u: (tracking.STEPS.index(u.step), u.started_ms, u.run_id)):
+    for upstream in sorted(upstreams, key=lambda u: (list(STEPS).index(u.step), u.started_ms, u.run_id)):
         same = sum(other.step == upstream.step for other in named.values())
         named[f"{upstream.step}-{same + 1}" if same else upstream.step] = upstream
     return named
@@ -101,10 +105,10 @@ def _prove(run: StepRun, fitted: Fitted) -> None:
         run.measure({f"optimality/{group}_gap": part.gap, f"optimality/{group}_bound_m": part.bound_m})
         if borrowed:
             few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
-            print(f"blend: {few}: they get the weights of all samples")
+            _log.info(f"blend: {few}: they get the weights of all samples")
             run.note(**{f"few_samples_{group}": str(samples)})
         if not part.proven:
-            print(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
+            _log.info(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
 
 
 def _compare(

@@ -1,5 +1,6 @@
 """nn1 and nn2: frames and signals to waypoints."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,8 @@ from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_p
 from atma18.run_context import RunContext, cached_folds
 from atma18.schema import FloatArray, IntArray
 from atma18.tracking import Identity, StepRun, Upstream
+
+_log = logging.getLogger(__name__)
 
 
 def net(step: str, context: RunContext, config: NetConfig, init: str | None = None) -> Step:
@@ -51,16 +54,17 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         folds = context.folds.of(dataset.train.ids)
         note = training.early_stopping(config, dataset.train, folds)
         tell_backbone(run, found)
-        print(f"{step}: early stopping is {note}")
-        print(f"{step}: {measured}")
+        _log.info(f"{step}: early stopping is {note}")
+        _log.info(f"{step}: {measured}")
         run.note(early_stopping=note, precision=str(measured))
         model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
         frozen = config.stage == "first"
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
-            more = _more_splits(context, config)
-            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
+            all_folds = [folds, *_more_splits(context, config)]
+            splits = [(model.of_split(number), split) for number, split in enumerate(all_folds)]
+            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, splits)
         run.keep_predictions(predictions)
         run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
         run.keep_servable(model, {})
@@ -136,9 +140,9 @@ def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | No
         context.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
     ) as checkpoints:
         if checkpoints is None:
-            print(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")
+            _log.info(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")
         elif checkpoints.resumed_from is not None:
-            print(f"{identity.step}: goes on from run {checkpoints.resumed_from}, which was interrupted")
+            _log.info(f"{identity.step}: goes on from run {checkpoints.resumed_from}, which was interrupted")
             run.go_on_from(checkpoints.resumed_from)
         yield checkpoints
 
@@ -147,7 +151,7 @@ def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints
     """Say on an interrupted run what is kept of it."""
     reached = f"after epoch {epochs[-1].index} of fold {epochs[-1].fold}" if epochs else "in the first epoch"
     ahead = "nothing is kept" if checkpoints is None or not epochs else "the same command goes on from there"
-    print(f"{run.identity.step}: interrupted {reached}: {ahead}")
+    _log.info(f"{run.identity.step}: interrupted {reached}: {ahead}")
     run.note(interrupted=f"{reached}: {ahead}")
 
 

@@ -1,16 +1,19 @@
 """A step that is ready to run, and what it leaves."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from atma18 import tracking
 from atma18.backbones import Backbone, Found
-from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from atma18.gbdt.inputs import StoredInputs
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream
+
+_log = logging.getLogger(__name__)
 
 NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
 """Of a model that reads frames and signals alone, for training and for test samples."""
@@ -31,7 +34,8 @@ class Step:
 
     identity: Identity
     context: RunContext
-    config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
+    config: Any
+    """Any configuration dataclass."""
     upstreams: Mapping[str, Upstream]
     work: Callable[[StepRun], None]
     clean_up: Callable[[], None] = lambda: None
@@ -43,19 +47,19 @@ class Step:
             tracking.upload_kept(self.context.cache, self.identity.fingerprint)
         found = tracking.reusable(self.identity, self.context.cache) if reuse else None
         if found is not None:
-            print(f"{self.identity.step}: reused run {found.run_id}")
+            _log.info(f"{self.identity.step}: reused run {found.run_id}")
             return Result(found, reused=True)
         with tracking.step_run(self.identity, self.context, self.config, self.upstreams) as run:
             self.work(run)
         self.clean_up()
         assert run.finished is not None
-        print(f"{self.identity.step}: run {run.run_id} finished")
+        _log.info(f"{self.identity.step}: run {run.run_id} finished")
         return Result(run.finished, reused=False)
 
 
 def tell_backbone(run: StepRun, found: Found) -> None:
     """Say, before the work, which backbone a step starts from and whose weights those are."""
-    print(f"{run.identity.step}: {found}")
+    _log.info(f"{run.identity.step}: {found}")
     run.note(backbone=found.origin)
 
 
@@ -72,7 +76,7 @@ def tell_parameters(run: StepRun, backbone: Backbone, whole: nn.Module, *, froze
     of_backbone, of_all = (sum(p.numel() for p in part.parameters()) for part in (backbone, whole))
     counts = {"backbone": of_backbone, "all": of_all, "trained": of_all - of_backbone * frozen}
     stored_mb = copies * sum(value.nbytes for value in whole.state_dict().values()) / 1e6
-    print(
+    _log.info(
         f"{run.identity.step}: {counts['all']:,} parameters, {counts['backbone']:,} of them the backbone's, "
         f"{counts['trained']:,} trained; {stored_mb:.1f} MB are stored"
     )

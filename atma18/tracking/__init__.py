@@ -47,14 +47,13 @@ from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.store_setup import alone, reading
 from atma18.tracking.tree import as_tree
-from atma18.tracking.upstream import STEPS, Upstream
+from atma18.tracking.upstream import Upstream
 
 __all__ = [
     "CHAMPION",
     "LONGEST_TAG",
     "PREVIOUS",
     "QUIET",
-    "STEPS",
     "TOLERANCE_M",
     "BlendVersion",
     "Examination",

@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.compute.progress import progress
 from atma18.tracking import promotion, registry, staged_result, store, store_setup
@@ -15,7 +16,7 @@ from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
 from atma18.tracking.staged_result import StagedResult
-from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
+from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, Upstream, check_tags, open_run
 
 _DAY_MS = 24 * 3600 * 1000
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -105,7 +106,7 @@ def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> N
     step = tags.get(STEP_TAG)
     if run.info.status == "RUNNING":
         _examine_running(found, run)
-    elif run.info.status == "FINISHED" and step in STEPS:
+    elif run.info.status == "FINISHED" and step is not None and step in STEPS:
         upstream = found.open(run.info.run_id)
         if isinstance(upstream, str):
             remedy = f"delete it (mlflow runs delete --run-id {run.info.run_id}), and run {step} again"

@@ -7,10 +7,11 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.tracking import registry, store
 from atma18.tracking.identity import INPUT, NO_GIT, PREFIX
-from atma18.tracking.upstream import STEPS, open_run
+from atma18.tracking.upstream import open_run
 
 _PAGE = 1000
 SHORT = 12

@@ -23,11 +23,13 @@ class Manifest:
     """SHA-256 of each artifact by its path in the run."""
     model: Mapping[str, str]
     """SHA-256 of each file of the model by its path in the model's folder."""
+    causal: bool | None = None
+    """Whether no prediction looks at a later sample of the scene; None of runs from before this was recorded."""
 
     @classmethod
-    def of(cls, artifacts: Path, model_id: str, model: Path) -> Self:
+    def of(cls, artifacts: Path, model_id: str, model: Path, causal: bool | None) -> Self:
         """Digest everything in the two folders."""
-        return cls(model_id, _digests(artifacts), _digests(model))
+        return cls(model_id, _digests(artifacts), _digests(model), causal)
 
     @property
     def sha256(self) -> str:
@@ -66,7 +68,8 @@ class Manifest:
             raise ValueError(f"expected the files that the manifest names, found {first_few(wrong)}")
 
     def _as_json(self) -> dict[str, object]:
-        return {"model_id": self.model_id, "artifacts": dict(self.artifacts), "model": dict(self.model)}
+        recorded = {} if self.causal is None else {"causal": self.causal}
+        return {"model_id": self.model_id, "artifacts": dict(self.artifacts), "model": dict(self.model), **recorded}
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a run says to the store while it works: at once where the store takes it, else kept in order, for later."""
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from mlflow.entities import Metric, RunTag
 from PIL import Image
 
 from atma18.tracking import store
+
+_log = logging.getLogger(__name__)
 
 _UNSENT = "unsent.jsonl"
 
@@ -60,7 +63,7 @@ class Outbox:
                 self._send(words)
                 return
             except store.FAILURES as error:
-                print(
+                _log.warning(
                     f"the store does not take what run {self.run_id} says ({store.told(error)}): kept, sent at the end"
                 )
                 self.away = True

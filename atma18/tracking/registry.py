@@ -7,6 +7,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext
@@ -14,19 +15,12 @@ from atma18.schema import one_line, shown
 from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
-from atma18.tracking.upstream import STAGE_TAG, STEPS, Upstream, open_run
+from atma18.tracking.upstream import STAGE_TAG, Upstream, open_run
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 FIRST = "first"
 
-_DESCRIPTIONS = {
-    "embed": "What a frozen image backbone sees in the frames, with a linear probe on it.",
-    "nn1": "A net on the three frames and the CAN signals of one sample.",
-    "nn2": "A net on frames and CAN signals of all samples of a scene, with an LSTM over them.",
-    "gbdt": "Boosted trees on CAN signals, scene features, the embedding and the nets' predictions.",
-    "blend": "A convex mean of other runs' predictions, with weights by scene size; `champion` moves by `promote`.",
-}
 _OUTPUT = (
     "It predicts 18 numbers per sample, in metres: x forward, y left, z vertical, 0.5 to 3.0 s ahead, in the vehicle "
     "frame at t. It holds all that it needs from raw frames on."
@@ -237,7 +231,7 @@ def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
     """
     client, figures = store.client(), run.data.metrics
     if not client.get_registered_model(version.name).description:
-        client.update_registered_model(version.name, f"{_DESCRIPTIONS[upstream.step]} {_OUTPUT}")
+        client.update_registered_model(version.name, f"{STEPS[upstream.step].description} {_OUTPUT}")
     scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
     said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
     sentences = [f"Run {upstream.run_id}.", f"{said}."]

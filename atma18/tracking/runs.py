@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots
 from atma18.bundle import servable
-from atma18.bundle.bundled_models import Member, Model
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.model import Model
 from atma18.bundle.servable import Sensors
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
@@ -32,6 +34,8 @@ from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox
 from atma18.tracking.staged_result import Address, StagedResult
 from atma18.tracking.upstream import Upstream, open_run
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -74,7 +78,7 @@ class StepRun:
         with stopwatch.timed(name, samples) as phase:
             yield phase
         self.measure(phase.figures)
-        print(f"{self.identity.step}: {phase}")
+        _log.info(f"{self.identity.step}: {phase}")
 
     def keep_predictions(self, predictions: Predictions) -> None:
         """Keep predictions, what their OOF part scores beside references that cost nothing, and its pictures."""

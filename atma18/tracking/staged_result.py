@@ -1,6 +1,7 @@
 """A step's result as one folder until the store has it: delivered at once, or kept where a later command finds it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Self
 
 import mlflow
 
+from atma18.bundle import Bundle
 from atma18.bundle.servable import Sensors
 from atma18.cache import OUTBOX, Cache
 from atma18.tracking import lifecycle, packaging, registry, store
@@ -15,13 +17,15 @@ from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.outbox import Outbox
 from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
 
+_log = logging.getLogger(__name__)
+
 _ADDRESS = "parcel.json"
 _SHOWN = "images"  # where MLflow's image grid has its pictures
 
 
 @dataclass(frozen=True)
 class Address:
-    """Whose result a parcel is, and where it belongs."""
+    """Whose result it is, and where it belongs."""
 
     store: str
     """The tracking URI."""
@@ -59,7 +63,7 @@ class StagedResult:
 
     @classmethod
     def new(cls, folder: Path, address: Address) -> Self:
-        """Make an empty parcel."""
+        """Make an empty one."""
         staged = cls(folder, address)
         staged.files.mkdir(parents=True)
         return staged
@@ -86,11 +90,14 @@ class StagedResult:
         model_id = packaging.log_model(self.bundle, self.address.sensors, run_id)
         model = store.model_folder(model_id, cache)
         stored_mb, linked_mb = packaging.link_to_upstreams(model, [upstream.bundle for upstream in upstreams])
-        print(f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
+        _log.info(
+            f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams"
+        )
         outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
         if client.list_artifacts(run_id, _SHOWN):  # the manifest names the pictures that were shown before too
             client.download_artifacts(run_id, _SHOWN, str(self.files))
-        manifest = Manifest.of(self.files, model_id, model)
+        causal = Bundle.read(self.bundle).members[run_id].causal
+        manifest = Manifest.of(self.files, model_id, model, causal)
         client.log_artifacts(run_id, str(self.files))
         outbox.tags({MANIFEST_TAG: manifest.sha256})
         outbox.flush()
@@ -99,7 +106,7 @@ class StagedResult:
         lifecycle.finish(run_id)
 
     def keep(self, cache: Cache) -> Path:
-        """Keep the parcel in the cache, where nothing makes room at its cost, and return its place."""
+        """Keep the result in the cache, where nothing makes room at its cost, and return its place."""
         (self.folder / _ADDRESS).write_text(json.dumps(asdict(self.address), indent=1))
         return cache.keep(self.folder, OUTBOX, self.address.run_id)
 
@@ -129,5 +136,5 @@ def upload(staged: StagedResult, cache: Cache) -> Upstream:
     whole = open_run(run_id, cache)
     registry.register(whole)
     cache.forget(OUTBOX, run_id)
-    print(f"{whole.step}: uploaded run {run_id}, which was kept here")
+    _log.info(f"{whole.step}: uploaded run {run_id}, which was kept here")
     return whole

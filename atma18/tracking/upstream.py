@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.predictions import Predictions
 from atma18.run_context import RunContext
@@ -18,7 +19,6 @@ from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.manifest import FILE, Manifest
 
-STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 CONFIG = "config.json"
 MANIFEST_TAG = f"{PREFIX}manifest_sha256"
 STAGE_TAG = f"{PREFIX}stage"
@@ -64,12 +64,12 @@ class Upstream:
 
     @property
     def causal(self) -> bool:
-        """Whether the step was told to look at no later sample of a scene, or never does."""
-        config = self.config["config"]
-        modalities = config.get("modalities", config.get("reads", "all"))  # what it was called once
-        reads_context = config.get("context", False) and modalities == "all"
-        alone = self.step == "embed" or (self.step == "nn1" and not reads_context)
-        return alone or bool(config.get("causal", False))
+        """Whether its model looks at no later sample of a scene.
+
+        A run from before this was recorded counts as causal if it was told to be.
+        """
+        recorded = self.manifest.causal
+        return bool(self.config["config"].get("causal")) if recorded is None else recorded
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -145,12 +145,12 @@ def test_a_blend_is_causal_if_later_samples_of_a_scene_cannot_change_its_weights
 def test_a_blend_survives_json():
     blend = Blend(("nn1", "gbdt"), GROUPS, np.array([[0.1, 0.9], [1 / 3, 2 / 3]]))
 
-    read = Blend.from_json(json.loads(json.dumps(blend.to_json())))
+    read = Blend.from_json(json.loads(json.dumps(blend.describe())))
 
     assert (read.inputs, read.groups) == (blend.inputs, blend.groups)
     np.testing.assert_array_equal(read.weights, blend.weights)
     with pytest.raises(ValueError, match="found groups, inputs, weights, wights"):
-        Blend.from_json({**blend.to_json(), "wights": []})
+        Blend.from_json({**blend.describe(), "wights": []})
 
 
 @pytest.mark.parametrize(

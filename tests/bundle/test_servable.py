@@ -196,14 +196,18 @@ def test_the_mean_over_folds_is_the_prediction(tiny, loaded):
 
 
 def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny, loaded, monkeypatch):
-    asked, predict_fold, embedded, cells = [], servable.predict_fold, [], EmbedModel.cells
-
-    def counted(model, fold, *rest):
-        asked.append((next(step for step, m in members.items() if m is model), fold))
-        return predict_fold(model, fold, *rest)
-
+    asked, embedded, cells = [], [], EmbedModel.cells
     members = {member.step: member.model for member in loaded["blend"].members.values()}
-    monkeypatch.setattr(servable, "predict_fold", counted)
+
+    def counted(predict):
+        def call(model, fold, *rest):
+            asked.append((next(step for step, m in members.items() if m is model), fold))
+            return predict(model, fold, *rest)
+
+        return call
+
+    for kind in {type(model) for model in members.values()}:
+        monkeypatch.setattr(kind, "predict", counted(kind.predict))
     monkeypatch.setattr(EmbedModel, "cells", lambda *given: embedded.append(1) or cells(*given))
     loaded["blend"].predict(tiny.test.take(np.arange(2)))
 
@@ -217,10 +221,11 @@ def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     embed = models["embed"].folds[fold]
     features = embed.features(models["embed"].cells(tiny.test, "cpu"))
     nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
-    embed_m = models["embed"].predict(fold, tiny.test, features)
+    own = StoredInputs({}, {"embed": {fold: features}})
+    embed_m = models["embed"].predict(fold, tiny.test, own, "cpu")
     stacked_m = {"nn1": nn1_m, "nn2": nn2_m, "embed": embed_m}
     inputs = StoredInputs({name: {fold: said_m} for name, said_m in stacked_m.items()}, {"embed": {fold: features}})
-    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs)
+    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs, "cpu")
     weights = np.where(tiny.test.scene_sizes[:, None] <= 2, [0.1, 0.2, 0.7], [0.4, 0.5, 0.1])
     blend_m = weights[:, [0]] * nn1_m + weights[:, [1]] * nn2_m + weights[:, [2]] * gbdt_m
 

@@ -561,7 +561,7 @@ def test_a_run_that_somebody_else_made_is_refused(there):
     run_id = MlflowClient().create_run(first("nn1").info.experiment_id).info.run_id
     MlflowClient().set_terminated(run_id)
 
-    said = [f"run {run_id}: expected a run of embed, nn1, nn2, gbdt, blend, found one of something else"]
+    said = [f"run {run_id}: expected a run of motion, embed, nn1, nn2, gbdt, blend, found one of something else"]
     assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
 
 

@@ -18,7 +18,7 @@ from atma18.cache import Cache
 from atma18.compute import Compute
 from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
-from atma18.embedding import EmbedModel
+from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training
@@ -101,7 +101,7 @@ def of_embed(drives, targets_m, folds):
         for k in range(FOLDS)
     )
     features = {split: tuple(fold.features(cells) for fold in fitted) for split, cells in drives.cells.items()}
-    inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
+    inputs = tuple(StoredInputs({}, {EMBEDDING: features[split]}) for split in ("train", "test"))
     model = EmbedModel(EMBED, backbones.build("small"), fitted)
     return predict_all(model, drives.train, folds, drives.test, inputs, "cpu"), features
 
@@ -114,8 +114,8 @@ def of_net(step, drives, targets_m, folds):
 
 def of_gbdt(drives, targets_m, folds, nets, features, config=GBDT):
     inputs = (
-        StoredInputs.of_train(nets, {stacking.EMBEDDING: features["train"]}),
-        StoredInputs.of_test(nets, {stacking.EMBEDDING: features["test"]}),
+        StoredInputs.of_train(nets, {EMBEDDING: features["train"]}),
+        StoredInputs.of_test(nets, {EMBEDDING: features["test"]}),
     )
     cells = features["train"][0].similarity.shape[1] // 2
     model = stacking.fit(config, drives.train, targets_m, folds, inputs[0], tuple(nets), cells, threads=1)

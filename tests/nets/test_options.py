@@ -63,10 +63,10 @@ def test_a_net_of_frames_alone_knows_no_signal_but_its_targets_origin(drives, st
 
     other = replace(samples, signals=samples.signals + 7)
 
-    np.testing.assert_array_equal(model.predict(0, other, "cpu"), model.predict(0, samples, "cpu"))
+    np.testing.assert_array_equal(model.predict(0, other, None, "cpu"), model.predict(0, samples, None, "cpu"))
     assert model.folds[0].scaling.width == 0
     dark = replace(samples, frames=samples.frames.take(np.zeros(len(samples), np.int64)))
-    assert np.abs(model.predict(0, dark, "cpu") - model.predict(0, samples, "cpu")).max() > 1e-3
+    assert np.abs(model.predict(0, dark, None, "cpu") - model.predict(0, samples, None, "cpu")).max() > 1e-3
 
 
 def test_a_net_of_frames_alone_looks_at_no_neighbour():
@@ -326,7 +326,7 @@ def split_model(step, drives, other_split):
 def test_a_prediction_is_the_mean_over_the_nets_of_a_fold(drives, other_split, step):
     model, samples = split_model(step, drives, other_split), drives[0]
 
-    found_m = model.predict(1, samples, "cpu")
+    found_m = model.predict(1, samples, None, "cpu")
 
     own_m, other_m = (net.predict(samples, model.config, "cpu") for net in (model.folds[1], model.folds[3]))
     np.testing.assert_allclose(found_m, (own_m + other_m) / 2, rtol=0, atol=1e-12)
@@ -344,7 +344,8 @@ def test_the_nets_of_the_first_split_are_those_of_a_training_without_further_one
 def test_nobody_is_predicted_by_a_net_that_saw_its_scene(drives, other_split, tiny):
     model, (samples, _, folds) = split_model("nn1", drives, other_split), drives
 
-    found_m = predict_all(model, samples, folds, tiny.test, NOTHING, "cpu", [other_split]).oof_m
+    splits = [(model.of_split(0), folds), (model.of_split(1), other_split)]
+    found_m = predict_all(model, samples, folds, tiny.test, NOTHING, "cpu", splits).oof_m
 
     for row in range(0, len(samples), 5):
         nets = [model.folds[folds[row]], model.folds[2 + other_split[row]]]
@@ -360,7 +361,7 @@ def test_every_split_is_served_back(drives, other_split, tmp_path):
     loaded = NetModel.load("nn2", model.config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
     assert len(files) == 4
-    np.testing.assert_array_equal(loaded.predict(1, samples, "cpu"), model.predict(1, samples, "cpu"))
+    np.testing.assert_array_equal(loaded.predict(1, samples, None, "cpu"), model.predict(1, samples, None, "cpu"))
 
 
 def test_as_many_splits_are_needed_as_are_configured(drives):
@@ -377,4 +378,4 @@ def test_an_attention_net_trains_and_is_served_back(drives, tmp_path):
     files = {path.name: path for path in tmp_path.iterdir()}
     loaded = NetModel.load("nn2", config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
-    np.testing.assert_array_equal(loaded.predict(0, samples, "cpu"), model.predict(0, samples, "cpu"))
+    np.testing.assert_array_equal(loaded.predict(0, samples, None, "cpu"), model.predict(0, samples, None, "cpu"))

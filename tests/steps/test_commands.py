@@ -12,7 +12,21 @@ from steps.commands import command
 from tests.store import PROJECT
 
 HEAVY = ("torch", "mlflow", "pandas", "sklearn", "matplotlib", "xgboost", "catboost", "transformers")
-STEPS = ("main", "embed", "nn1", "nn2", "gbdt", "blend", "promote", "predict", "lineage", "doctor", "upload", "compare")
+STEPS = (
+    "main",
+    "motion",
+    "embed",
+    "nn1",
+    "nn2",
+    "gbdt",
+    "blend",
+    "promote",
+    "predict",
+    "lineage",
+    "doctor",
+    "upload",
+    "compare",
+)
 OTHERS = ("simulate", "evaluate", "look", "fetch", "cache")
 
 
