@@ -9,7 +9,7 @@ from atma18.config.checking import checked
 from atma18.config.fields import Fixed
 from atma18.config.shared_fields import Causal, Seed
 
-Engine = Literal["xgboost", "catboost", "catboost-multi"]
+Engine = Literal["xgboost", "catboost"]
 BoostedTarget = Literal["absolute", "residual", "motion", "stacked"]
 TURNS: tuple[Engine, ...] = ("xgboost", "catboost")
 _MOST_BAGS = 1000
@@ -25,8 +25,8 @@ class GbdtConfig:
     rounds: int = Field(ge=1)
     """Most rounds of boosting."""
     _: KW_ONLY
-    engine: Literal["xgboost", "catboost", "catboost-multi", "both"] = "xgboost"
-    """What grows the trees; catboost-multi: the same for all targets, both: XGBoost and CatBoost in turns by bag."""
+    engine: Literal["xgboost", "catboost", "both"] = "xgboost"
+    """What grows the trees; with both, XGBoost and CatBoost take turns by bag."""
     early_stopping_rounds: Fixed[int] = Field(default=100, ge=1)
     """Rounds without a better MAE on held-out scenes of the training part before boosting ends."""
     bags: int = Field(default=1, ge=1, le=_MOST_BAGS)
@@ -48,7 +48,7 @@ class GbdtConfig:
     target: BoostedTarget = "absolute"
     """What is boosted: metres, or the difference to constant velocity (residual), to a motion model fitted in the fold
     (motion), or to the mean of the nets' predictions (stacked)."""
-    objective: Literal["squared", "absolute", "huber"] = "squared"
+    objective: Literal["squared", "huber"] = "squared"
     """The loss of a tree's leaves; what ends boosting is always the mean absolute error."""
     motion: bool = False
     """Whether trees read the waypoints of a motion model fitted in the fold."""
@@ -62,8 +62,6 @@ class GbdtConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.engine == "catboost-multi" and self.objective != "squared":
-            raise ValueError(f"expected objective squared with engine catboost-multi, found {self.objective!r}")
         if self.engine == "both" and self.bags < len(TURNS):
             raise ValueError(f"expected at least {len(TURNS)} bags with engine both, found {self.bags}")
 

@@ -32,7 +32,7 @@ class GbdtModel:
     cells: int
     """Cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
-    """Per fold, bag after bag, a booster for each target or one for all."""
+    """Per fold, bag after bag, a booster for each target."""
     motions: tuple[MotionModel, ...] = ()
     """Per fold, fitted to the same rows; none where nothing reads them."""
 
@@ -124,8 +124,7 @@ def _motion_file(fold: int) -> str:
 
 def booster_names(config: GbdtConfig) -> list[str]:
     """Name the boosters of one fold in their order: a bag's, then the next one's."""
-    of_a_bag = ("all",) if config.engine == "catboost-multi" else TARGETS
-    return [f"bag{bag}_{name}" for bag in range(config.bags) for name in of_a_bag]
+    return [f"bag{bag}_{target}" for bag in range(config.bags) for target in TARGETS]
 
 
 def fit(

@@ -25,7 +25,7 @@ NET = NetConfig(first=STAGE, second=replace(STAGE, learning_rate=1e-4))
         pytest.param(lambda: NET.with_given({"num_epochs": -1}), "num_epochs .* found -1", id="given for both stages"),
         pytest.param(
             lambda: GbdtConfig(0.1, 10, engine="lightgbm"),
-            "xgboost, catboost, catboost-multi, both, found 'lightgbm'",
+            "xgboost, catboost, both, found 'lightgbm'",
             id="engine",
         ),
         pytest.param(lambda: GbdtConfig(0.1, 1, bags=0), "bags from 1 to 1000, found 0", id="bags"),

@@ -349,7 +349,7 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
         pytest.param(
             gbdt,
             ["--engine=lightgbm"],
-            ["'lightgbm' is not one of 'xgboost', 'catboost', 'catboost-multi'"],
+            ["'lightgbm' is not one of 'xgboost', 'catboost', 'both'"],
             id="engine",
         ),
         pytest.param(embed, ["--svd_components=0"], ["'--svd_components': 0 is not in", "x>=1"], id="no component"),
