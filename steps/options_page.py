@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
+from atma18.config import PRESETS, varied
 from atma18.config import page as tables
-from atma18.config import varied
-from atma18.config.presets import PRESETS
 from steps import (
     blend,
     cache,

@@ -8,7 +8,7 @@ import pytest
 
 from atma18 import run_context
 from atma18.cache import Cache
-from atma18.config.presets import PRESETS
+from atma18.config import PRESETS
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext, cached_folds
 

@@ -8,7 +8,7 @@ import pytest
 from atma18 import blending
 from atma18.blending import Blend
 from atma18.blending.convex_weights import fit_weights
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 
 CONFIG = BlendConfig()
 GROUPS = CONFIG.groups  # 1 and 2, then 3 and more

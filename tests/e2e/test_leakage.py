@@ -16,7 +16,7 @@ from atma18 import backbones, blending, embedding, metrics, simulate
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt import stacking

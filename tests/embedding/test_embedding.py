@@ -11,7 +11,7 @@ from torch import nn
 from atma18 import backbones, embedding
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.cache import Cache
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.gbdt import boosting, engines
 from atma18.gbdt.boosting import Booster
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise

@@ -10,7 +10,7 @@ from torch import nn
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import make_folds
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import AttentionHead, SceneLayout, sinusoidal_positions, training

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.nets import FrameEncoder, training

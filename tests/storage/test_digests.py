@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import PRESETS
+from atma18.config import PRESETS
 from atma18.schema import CAN_SIGNALS, FRAME_SHAPE, FrameRows, Samples
 from atma18.storage.digests import (
     canonical_json,
