@@ -55,6 +55,8 @@ def told(kind: type, error: ValidationError) -> str:
             return f"expected {place[-1]}, found none"
         case "too_short":
             return f"expected {place[-1]} of at least {first['ctx']['min_length']} number, found {found}"
+        case "dataclass_type" | "dataclass_exact_type":
+            return f"expected {place[-1]} of type {first['ctx']['class_name']}, found {found}"
         case wrong_type if wrong_type.endswith("_type"):
             return f"expected {place[-1]} of type {wrong_type.removesuffix('_type')}, found {found}"
     return f"expected {place[-1]} {_allowed_at(kind, place)}, found {found}"

@@ -51,7 +51,7 @@ NET = NetConfig(first=STAGE, second=replace(STAGE, learning_rate=1e-4))
         pytest.param(lambda: replace(NET, hidden="8"), "hidden of type int, found '8'", id="a number as text"),
         pytest.param(lambda: replace(NET, mirror=1), "mirror of type bool, found 1", id="a truth as a number"),
         pytest.param(lambda: replace(STAGE, num_epochs=2.0), "num_epochs of type int, found 2.0", id="a half number"),
-        pytest.param(lambda: replace(NET, second=7), "second of type dataclass, found 7", id="no stage"),
+        pytest.param(lambda: replace(NET, second=7), "second of type StageConfig, found 7", id="no stage"),
         pytest.param(lambda: StageConfig(8, 1e-3, 0.0), "num_epochs, found none", id="missing"),
         pytest.param(lambda: replace(NET, colour=1), "settings that NetConfig has, found 'colour'", id="unknown"),
         pytest.param(lambda: replace(STAGE, patience=0), "patience of at least 1, found 0", id="patience"),
@@ -95,7 +95,7 @@ def test_values_without_names_are_checked_under_the_names_of_their_fields():
     assert StageConfig(8, 1e-3, 0.0, 2) == STAGE
     with pytest.raises(ValueError, match="expected rounds of at least 1, found 0"):
         GbdtConfig(0.1, 0)
-    with pytest.raises(TypeError, match="GbdtConfig: expected 2 values without names, found 3"):
+    with pytest.raises(TypeError, match="GbdtConfig: expected at most 2 values without names, found 3"):
         GbdtConfig(0.1, 1, "catboost")
 
 
