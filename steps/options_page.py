@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -89,7 +90,7 @@ def _table(options: Sequence[click.Parameter]) -> str:
     return tables.markdown([["option", "values", "default", "what it is"], ["---"] * 4, *rows]) if rows else ""
 
 
-def _values(kind: click.ParamType) -> str:
+def _values(kind: click.ParamType[Any]) -> str:
     if isinstance(kind, click.Choice):
         return ", ".join(f"`{choice}`" for choice in kind.choices)
     return {"boolean": "true, false", "integer": "whole number", "float": "number"}.get(kind.name.split()[0], kind.name)

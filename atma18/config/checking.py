@@ -21,9 +21,9 @@ def checked(kind: type[C]) -> type[C]:
 
     The docstring below a field is its description; rules over several fields stand in `__post_init__`.
     """
-    made = dataclass(frozen=True, config=ConfigDict(**STRICT, use_attribute_docstrings=True))(kind)
+    made: Any = dataclass(frozen=True, config=ConfigDict(**STRICT, use_attribute_docstrings=True))(kind)
     positional = [field.name for field in fields(made) if not field.kw_only]
-    check: Any = made.__init__
+    check = made.__init__
 
     def __init__(self: object, *args: Any, **values: Any) -> None:  # noqa: ANN401, N807 - becomes the class's own
         if len(args) > len(positional):
@@ -36,8 +36,9 @@ def checked(kind: type[C]) -> type[C]:
         except ValidationError as error:
             raise ValueError(told(made, error)) from None
 
-    made.__init__ = __init__  # type: ignore[method-assign, assignment]
-    return made
+    made.__init__ = __init__
+    checked_kind: type[C] = made
+    return checked_kind
 
 
 def told(kind: type, error: ValidationError) -> str:
