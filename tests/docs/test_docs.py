@@ -217,7 +217,7 @@ def imports_of(path):
 def test_a_decision_has_a_date_and_at_most_five_lines():
     _, *sections = re.split(r"^## ", (PROJECT / "docs" / "decisions.md").read_text(), flags=re.MULTILINE)
     dates = [section.splitlines()[0] for section in sections]
-    entries = [entry.strip() for section in sections for entry in section.split("\n\n")[1:]]
+    entries = [entry.strip() for section in sections for entry in section.strip().split("\n\n")[1:]]
 
     assert dates == sorted(dates)
     assert all(re.fullmatch(r"20\d\d-\d\d-\d\d", date) for date in dates)
