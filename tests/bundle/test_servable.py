@@ -178,7 +178,7 @@ one = np.flatnonzero(samples.scenes == samples.scenes[-1])
 np.savez(out, all=loaded.predict_by_fold(samples), one=loaded.predict_by_fold(samples.take(one)), rows=one)
 """
     words = [pipeline.root / "blend", tiny_folder, tiny_cache.root, tmp_path / "out.npz"]
-    project = Path(servable.__file__).parent.parent
+    project = Path(servable.__file__).parents[2]
 
     subprocess.run([sys.executable, "-W", "error", "-c", script, *map(str, words)], cwd=project, check=True)
 
