@@ -10,15 +10,12 @@ import numpy as np
 
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, Preset
+from atma18.config import PRESETS, Preset
 from atma18.data.dataset import DEMO, Dataset
 from atma18.data.folds import Folds, make_folds
 from atma18.geometry.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.metrics import in_fold_median
 from atma18.schema import FloatArray, shown
-
-PRESET = "preset"
-"""The word for an option that is left to the preset."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,8 @@ class RunContext:
     """As given: a folder, or `demo`."""
     dataset: Dataset
     folds: Folds
-    folds_given: str
-    """As given: a count, a run, or `preset`."""
+    folds_given: str | None
+    """As given: a count, or a run; None leaves the count to the preset."""
     fold_seed: int
     preset_name: str
     preset: Preset
@@ -43,7 +40,7 @@ class RunContext:
         cls,
         data: str,
         preset: str,
-        folds: str,
+        folds: str | None,
         fold_seed: int,
         seed: int,
         cache: Cache,
@@ -56,7 +53,7 @@ class RunContext:
         Args:
             data: a dataset folder, or `demo`.
             preset: one of `PRESETS`.
-            folds: `preset`, a count, or a run whose folds are to be used.
+            folds: a count, or a run whose folds are to be used; None leaves the count to the preset.
             fold_seed: of the folds that are made.
             seed: of everything else.
             cache: where decoded frames, folds and embeddings are kept.
@@ -69,8 +66,8 @@ class RunContext:
         if preset not in PRESETS:
             raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {shown(preset)}")
         dataset = Dataset.open(data, cache, verify=verify)
-        if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
-            count = PRESETS[preset].folds if folds == PRESET else int(folds)
+        if folds is None or re.fullmatch(r"\d{1,3}", folds):
+            count = PRESETS[preset].folds if folds is None else int(folds)
             made = cached_folds(dataset, count, fold_seed, cache)
         else:
             made = adopt(folds)
@@ -97,11 +94,11 @@ class RunContext:
         given = {
             "data": (self.data, DEMO),
             "preset": (self.preset_name, "quick"),
-            "folds": (self.folds_given, PRESET),
+            "folds": (self.folds_given, None),
             "fold_seed": (str(self.fold_seed), "0"),
             "seed": (str(self.seed), "0"),
         }
-        return {name: value for name, (value, default) in given.items() if value != default}
+        return {name: value for name, (value, default) in given.items() if value is not None and value != default}
 
 
 def cached_folds(dataset: Dataset, count: int, seed: int, cache: Cache) -> Folds:

@@ -10,6 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atma18.quoting import first_few as first_few
+from atma18.quoting import one_line as one_line
+from atma18.quoting import shown as shown
+
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -43,8 +47,6 @@ LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 LARGEST_SIGNAL = 1e6  # no speed, angle, torque or distance in three seconds is larger in any unit
 
 LONGEST_ID = 200  # it names files
-_LONGEST_QUOTE = 60
-_LONGEST_MESSAGE = 1200
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
 
 
@@ -63,34 +65,6 @@ def split_id(sample_id: str) -> tuple[str, int]:
     if match is None or len(sample_id) > LONGEST_ID:
         raise ValueError(f"expected an ID like <scene>_<decisecond>, for example 0a7d_320, found {shown(sample_id)}")
     return match["scene"], int(match["decisecond"])
-
-
-def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Escape whatever would break a line or move a cursor, and cut what is too long to be read."""
-    head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:longest])
-    return head if len(text) <= longest else f"{head}…"
-
-
-def shown(value: object) -> str:
-    """Quote what somebody gave, for a message: on one line, and no more of it than tells what it is."""
-    if not isinstance(value, str):
-        return one_line(_spelt(value), _LONGEST_QUOTE)
-    length = f"… ({len(value):,} characters)" if len(value) > _LONGEST_QUOTE else ""
-    return repr(value[:_LONGEST_QUOTE]) + length
-
-
-def _spelt(value: object) -> str:
-    try:
-        return repr(value)
-    except (ValueError, RecursionError):  # a number of more digits than Python spells, or lists in lists in lists
-        return f"a strange {type(value).__name__}"
-
-
-def first_few(items: Iterable[object], limit: int = 3) -> str:
-    """Name the first offenders and say how many there are: what an error message needs, and on one line."""
-    found = list(items)
-    rest = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(one_line(str(item), _LONGEST_MESSAGE // limit) for item in found[:limit]) + rest
 
 
 def repeated(ids: Iterable[object]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 
 from atma18.blending import convex_weights
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results

@@ -24,7 +24,7 @@ from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, GbdtConfig, NetConfig
+from atma18.config import PRESETS, GbdtConfig, NetConfig
 from atma18.data.dataset import Dataset
 from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise

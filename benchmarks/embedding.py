@@ -19,7 +19,7 @@ from atma18 import backbones, compute, embedding
 from atma18.backbones import Backbone, precision
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, Samples
 from benchmarks import results
 from benchmarks.features import make_samples

@@ -6,11 +6,11 @@ Writes  gain metrics, comparison.json and figures on its own run
 
 import click
 
-from atma18 import pipeline, tracking
 from steps import options
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
 @click.option(
     "--runs",
@@ -20,6 +20,8 @@ from steps import options
 )
 def main(setting: options.Setting, runs: str) -> None:
     """Print a table of errors in metres with paired gains and their 95 % intervals over scenes; * is beyond chance."""
+    from atma18 import pipeline, tracking
+
     with options.running("compare") as run:
         context = setting.open()
         with context.cache.scratch("runs") as figures:

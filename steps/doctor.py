@@ -6,16 +6,18 @@ Writes  nothing; with repair=true it mends what a machine may decide
 
 import click
 
-from atma18 import tracking
 from atma18.cache import Cache
 from steps import typed
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
+@command
 @typed.flag("repair", False, "Mend what a machine may decide, then examine again.")
 def main(repair: bool) -> None:
     """Say what is whole and what is broken; end with an error if anything is."""
+    from atma18 import tracking
+
     with clear_messages(), tracking.reading():
         cache = Cache.open()
         found = tracking.examine(cache)

@@ -6,14 +6,17 @@ Writes  the cache of the library that it comes from, or the file that the name s
 
 import click
 
-from atma18 import backbones
+from atma18.config import BACKBONES, LITE0
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
-@click.option("--backbone", default="lite0", show_default=True, help=backbones.names())
+@command
+@click.option("--backbone", default=LITE0, show_default=True, help=f"{BACKBONES}.")
 def main(backbone: str) -> None:
     """Download the weights of a backbone, whole or not at all, and say what they are."""
+    from atma18 import backbones
+
     with clear_messages():
         found = backbones.fetch(backbone)
     click.echo(f"fetch: {found}")

@@ -5,19 +5,22 @@ Writes  one picture
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import pandas as pd
 
-from atma18 import plots
 from atma18.cache import Cache
-from atma18.data.dataset import Dataset
-from atma18.schema import LIGHT_BOX, TARGETS, FloatArray, IntArray
+from steps.commands import command
 from steps.messages import clear_messages
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@click.command()
+    from atma18.data.dataset import Dataset
+    from atma18.schema import FloatArray, IntArray
+
+
+@command
 @click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo: simulated drives.")
 @click.option("--samples", default=12, type=click.IntRange(1, 100), show_default=True, help="How many are drawn.")
 @click.option("--seed", default=0, show_default=True, help="Draws other samples.")
@@ -26,6 +29,9 @@ from steps.messages import clear_messages
 )
 def main(data: str, samples: int, seed: int, out: Path) -> None:
     """Draw training samples from the slowest to the fastest: the three frames, the waypoints on them and from above."""
+    from atma18 import plots
+    from atma18.data.dataset import Dataset
+
     with clear_messages():
         dataset = Dataset.open(data, Cache.open())
     rows = _from_slow_to_fast(dataset, samples, seed)
@@ -39,15 +45,23 @@ def main(data: str, samples: int, seed: int, out: Path) -> None:
     click.echo(f"look: {len(rows)} samples are drawn in {out.absolute()}")
 
 
-def _from_slow_to_fast(dataset: Dataset, samples: int, seed: int) -> IntArray:
+def _from_slow_to_fast(dataset: "Dataset", samples: int, seed: int) -> "IntArray":
     """Choose rows at random, and put them in the order of where the car is after three seconds."""
+    import numpy as np
+
+    from atma18.schema import TARGETS
+
     count = min(samples, len(dataset.train))
     rows = np.random.default_rng(seed).choice(len(dataset.train), count, replace=False)
     return np.asarray(rows[np.argsort(dataset.targets_m[rows, TARGETS.index("x_5")])])
 
 
-def _boxes_px(lights: pd.DataFrame | None, sample_id: str) -> FloatArray:
+def _boxes_px(lights: "pd.DataFrame | None", sample_id: str) -> "FloatArray":
     """Return the (B, 4) boxes of the traffic lights of a sample."""
+    import numpy as np
+
+    from atma18.schema import LIGHT_BOX
+
     if lights is None:
         return np.empty((0, 4))
     return lights.loc[lights["ID"] == sample_id, list(LIGHT_BOX)].to_numpy()

@@ -4,17 +4,17 @@ Reads   the dataset
 Writes  OOF and test predictions, a servable; a version of atma18-motion
 """
 
-import click
-
-from atma18 import pipeline
-from atma18.motion import MotionConfig
 from steps import options
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
 def main(setting: options.Setting) -> None:
     """Predict from the signals at t alone: the driver keeps pedals and wheel as they are for a while."""
+    from atma18 import pipeline
+    from atma18.motion import MotionConfig
+
     with options.running("motion"):
         pipeline.fitted("motion", setting.open(), MotionConfig()).run()
 

@@ -6,20 +6,19 @@ Writes  predictions/; a version of atma18-nn1
 
 from typing import Any
 
-import click
-
-from atma18 import pipeline
+from atma18.config import NetConfig
 from steps import options, typed
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
-@options.backbone()
-@options.stages
-@options.net()
-@options.causal
+@options.init
+@options.of(NetConfig, without=("sequence_head",))
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
+    from atma18 import pipeline
+
     with options.running("nn1"):
         varied = typed.given(**given)
         context = setting.open(varied)

@@ -6,21 +6,19 @@ Writes  predictions/; a version of atma18-nn2
 
 from typing import Any
 
-import click
-
-from atma18 import pipeline
+from atma18.config import NetConfig
 from steps import options, typed
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
-@options.backbone()
-@options.stages
-@options.net()
-@options.over_scenes()
-@options.causal
+@options.init
+@options.of(NetConfig)
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""
+    from atma18 import pipeline
+
     with options.running("nn2"):
         varied = typed.given(**given)
         context = setting.open(varied)

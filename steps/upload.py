@@ -6,14 +6,16 @@ Writes  their runs and versions, as if the store had been there
 
 import click
 
-from atma18 import tracking
 from atma18.cache import Cache
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
+@command
 def main() -> None:
     """Deliver every result that was kept because the store was away; what it takes is no longer kept."""
+    from atma18 import tracking
+
     with clear_messages(), tracking.reading():
         uploaded = tracking.upload_kept(Cache.open())
         click.echo(f"{len(uploaded)} results uploaded" if uploaded else "nothing was kept for this store")

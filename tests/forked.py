@@ -14,10 +14,11 @@ import mlflow
 import torch
 from mlflow import MlflowClient
 
-from atma18 import tracking
+from atma18 import pipeline, report, tracking
 from steps import blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
 from tests.store import PROJECT
 
+LIBRARIES = (pipeline, report)
 COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload)
 """Imported here, once, and not in each process."""
 WRITES = (

@@ -14,12 +14,12 @@ import torch
 
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import Backbone, BackboneSpec, inflate
-from atma18.backbones.detector import RSUD20K, DetectorKind
-from atma18.backbones.hub import HF, HubKind
+from atma18.backbones.detector import DetectorKind
+from atma18.backbones.hub import HubKind
 from atma18.backbones.kinds import Found, Kind, MissingWeightsError
 from atma18.backbones.lite0 import Lite0Kind
-from atma18.backbones.vision import TORCHVISION, TorchvisionKind
-from atma18.config.presets import LITE0, Pixels
+from atma18.backbones.vision import TorchvisionKind
+from atma18.config import BACKBONES, HF, LITE0, RSUD20K, TORCHVISION, Pixels
 from atma18.schema import shown
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "build",
     "fetch",
     "find",
-    "names",
     "untrained",
     "weights_sha256",
 ]
@@ -44,14 +43,6 @@ KINDS: dict[str, Kind] = {
     RSUD20K: DetectorKind(),
 }
 """By the word before the colon of a backbone's name."""
-
-
-def names() -> str:
-    """Say in one line which names there are."""
-    return (
-        f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {TORCHVISION}:resnet18 and the like (untrained, or "
-        f"@WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
-    )
 
 
 def find(name: str) -> Found:
@@ -81,7 +72,7 @@ def build(name: str, *, in_frames: int = 1, seed: int = 0, pixels: Pixels = "nor
     """Build a backbone with its weights on the CPU, in training mode; torch's global generator stays as it is.
 
     Args:
-        name: see `names`.
+        name: see `config.BACKBONES`.
         in_frames: number of RGB frames stacked in the channels of one input. Weights made for one frame are spread
             evenly, so that the same frame repeated gives what it gives alone.
         seed: draws the weights that are not pretrained.
@@ -127,7 +118,7 @@ def weights_sha256(name: str, seed: int = 0) -> str:
 def _parse(name: str) -> tuple[Kind, str]:
     kind = re.split("[:@]", name, maxsplit=1)[0]
     if kind not in KINDS:
-        raise ValueError(f"expected a backbone among {names()}; found {shown(name)}")
+        raise ValueError(f"expected a backbone among {BACKBONES}; found {shown(name)}")
     return KINDS[kind], name.removeprefix(kind).removeprefix(":")
 
 

@@ -7,12 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from atma18.config.presets import Pixels
+from atma18.config import STRICT, Pixels
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """All that a backbone is but its weights, as plain data: enough to build it again where its files are not."""
+
+    __pydantic_config__ = STRICT  # for `config.from_json`
 
     name: str
     """As given."""

@@ -9,8 +9,8 @@ from torch import nn
 from atma18.backbones import vision
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.config import RSUD20K
 
-RSUD20K = "rsud20k"
 SOURCE = "https://github.com/hasibzunair/RSUD20K/releases/download/v1/detr.pth"
 _SIZE = "about 170 MB, or 500 MB if it holds the state of the optimiser"  # 41.6 M parameters, once or three times
 _PREFIX = "backbone."

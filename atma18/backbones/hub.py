@@ -14,9 +14,9 @@ from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.families import FAMILIES, HubBackbone
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.config import HF
 from atma18.schema import shown
 
-HF = "hf"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 """Safetensors are taken where there are both."""

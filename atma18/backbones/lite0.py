@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import Found, MissingWeightsError
-from atma18.config.presets import LITE0
+from atma18.config import LITE0
 
 _STAGES = ((3, 1, 16, 1), (3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 192, 4), (3, 1, 320, 1))
 """EfficientNet-Lite0: kernel, stride of the first block, output channels and number of blocks of each stage."""

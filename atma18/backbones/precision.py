@@ -12,7 +12,7 @@ import torch
 from atma18 import backbones, compute
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
-from atma18.config.presets import EmbedConfig, NetConfig
+from atma18.config import EmbedConfig, NetConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from atma18.storage import digests
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.config import TORCHVISION
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, shown
 
-TORCHVISION = "torchvision"
 UNTRAINED = "none"
 _SIZE_PX = 224
 

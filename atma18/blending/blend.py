@@ -8,8 +8,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from atma18.blending.convex_weights import Weights, check_stack, check_targets, fit_weights
+from atma18.config import BlendConfig
 from atma18.config.groups import Groups, check_groups
-from atma18.config.presets import BlendConfig
 from atma18.schema import FloatArray, IntArray, Samples, first_few, repeated
 
 FEWEST_SAMPLES = 50
@@ -153,7 +153,6 @@ def fit(
     scene_sizes: IntArray,
     config: BlendConfig,
     names: Sequence[str],
-    importance: FloatArray | None = None,
 ) -> Fitted:
     """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets those of all rows together.
 
@@ -163,8 +162,6 @@ def fit(
         scene_sizes: (N,) samples in each row's scene.
         config: groups and method.
         names: (M,) of the inputs.
-        importance: (N,) for how much the error of each row counts, at least 0; None for the same. Only shares within
-            a group matter, and a group of rows that count for nothing is fitted as if all counted the same.
 
     Returns:
         The blend. Its error on these same rows is optimistic; `cross_fit` gives an honest one.
@@ -179,10 +176,7 @@ def fit(
     samples = tuple(map(len, rows))
 
     def of_rows(part: IntArray) -> Weights:
-        if importance is None or not importance[part].any():
-            return fit_weights(stack_m[:, part], targets_m[part], config)
-        share = (importance[part] / importance[part].mean())[:, None]  # weighted errors are those of weighted numbers
-        return fit_weights(stack_m[:, part] * share, targets_m[part] * share, config)
+        return fit_weights(stack_m[:, part], targets_m[part], config)
 
     whole = of_rows(np.arange(len(scene_sizes))) if min(samples) < FEWEST_SAMPLES else None
     parts = tuple(whole if whole is not None and len(part) < FEWEST_SAMPLES else of_rows(part) for part in rows)
@@ -196,7 +190,6 @@ def cross_fit(
     folds: IntArray,
     config: BlendConfig,
     names: Sequence[str],
-    importance: FloatArray | None = None,
 ) -> FloatArray:
     """Blend the rows of each fold with weights fitted on the other folds alone.
 
@@ -207,7 +200,6 @@ def cross_fit(
         folds: (N,) fold of each row; a scene is never in two.
         config: groups and method.
         names: (M,) of the inputs.
-        importance: (N,) for how much the error of each row counts, as in `fit`.
 
     Returns:
         (N, 18) metres; no row has seen its own target.
@@ -223,7 +215,6 @@ def cross_fit(
     blended_m = np.empty(targets_m.shape)
     for fold in present:
         inside, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        counts = None if importance is None else importance[others]
-        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names, counts).blend
+        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names).blend
         blended_m[inside] = blend.apply(stack_m[:, inside], scene_sizes[inside])
     return blended_m

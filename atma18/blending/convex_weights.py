@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from scipy.optimize import linprog, minimize, nnls
 
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 from atma18.schema import FloatArray, IntArray
 
 _TOLERANCE = 1e-7

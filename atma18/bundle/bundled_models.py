@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from atma18.bundle.files import Bundle
 from atma18.bundle.model import Model, Stored
@@ -13,8 +12,8 @@ from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt.boosting import EngineError
 from atma18.schema import first_few, one_line, shown
 
-_MOST = {"num_layers": 100, "splits": 100, "bags": 1000, "cells": 2**14, "inference_batch": 2**14, "size_px": 2**11}
-"""What a bundle may ask for that no file of weights would contradict in time: far beyond what any preset does."""
+_MOST_CELLS = 2**14
+"""Far beyond what any backbone makes of a frame: no file could contradict a bundle that asks for more in time."""
 
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, EngineError)
@@ -62,7 +61,7 @@ def _member(found: Bundle, run_id: str, device: str) -> Member:
     """
     entry = found.members[run_id]
     with _reading(found, run_id):
-        _check_sizes(entry.model | entry.model.get("config", {}))
+        _check_cells(entry.model.get("cells"))
         stored = Stored(entry.step, entry.model, found.files_of(run_id), found.signals, device)
         model = _kind(entry.step).load(stored)
         if model.count not in (None, found.folds):
@@ -98,9 +97,6 @@ def _check_inputs(member: Member, members: Mapping[str, Member]) -> None:
         raise ValueError(f"expected input {EMBEDDING} to be an embedding, found another model")
 
 
-def _check_sizes(described: Mapping[str, Any]) -> None:
-    for name, most in _MOST.items():
-        value = described.get(name)
-        sizes = value if isinstance(value, list) else [value]
-        if any(isinstance(size, int) and size > most for size in sizes):
-            raise ValueError(f"expected {name} of at most {most}, found {shown(value)}")
+def _check_cells(cells: object) -> None:
+    if isinstance(cells, int) and cells > _MOST_CELLS:
+        raise ValueError(f"expected cells of at most {_MOST_CELLS}, found {shown(cells)}")

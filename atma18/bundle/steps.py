@@ -8,7 +8,7 @@ from atma18 import backbones, motion
 from atma18.backbones import BackboneSpec
 from atma18.blending import Blend
 from atma18.bundle.model import Model, Stored
-from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, config_from_json
+from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
 from atma18.embedding import EmbedModel
 from atma18.gbdt.stacking import GbdtModel
 from atma18.nets.model import NetModel
@@ -33,18 +33,18 @@ class StepKind:
 
 
 def _embed(stored: Stored) -> Model:
-    config = config_from_json(EmbedConfig, stored.described["config"])
+    config = from_json(EmbedConfig, stored.described["config"])
     return EmbedModel.load(config, backbone_of(stored.described), stored.files, stored.device)
 
 
 def _net(stored: Stored) -> Model:
-    config = config_from_json(NetConfig, stored.described["config"])
+    config = from_json(NetConfig, stored.described["config"])
     spec = backbone_of(stored.described)
     return NetModel.load(stored.step, config, spec, stored.signals, stored.files, stored.device)
 
 
 def _gbdt(stored: Stored) -> Model:
-    config = config_from_json(GbdtConfig, stored.described["config"])
+    config = from_json(GbdtConfig, stored.described["config"])
     return GbdtModel.load(config, stored.described["stack"], stored.described["cells"], stored.files)
 
 
@@ -71,6 +71,6 @@ STEPS: Mapping[str, StepKind] = {
 def backbone_of(described: Mapping[str, Any]) -> BackboneSpec:
     """Return what a model's backbone is; bundles from before it was told have one that its name tells."""
     if "backbone" in described:
-        return config_from_json(BackboneSpec, described["backbone"])
+        return from_json(BackboneSpec, described["backbone"])
     name = described["config"]["backbone"]
     return replace(backbones.find(f"{name}@none").spec, name=name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from atma18.schema import shown
+from atma18.quoting import shown
 
 PLACE = "ATMA18_CACHE"
 LIMIT = "ATMA18_CACHE_LIMIT_GB"

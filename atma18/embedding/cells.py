@@ -9,7 +9,7 @@ from torch import Tensor
 from atma18 import backbones, compute
 from atma18.backbones import Backbone
 from atma18.cache import Cache
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.schema import Float32Array, FrameRows, Samples
 from atma18.storage import digests, memmaps
 

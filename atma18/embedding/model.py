@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from atma18 import backbones
 from atma18.backbones import Backbone, BackboneSpec
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures

@@ -7,7 +7,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold
 
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding.cells import Float16Array, similarity
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.features.standardise import mean_and_scale
@@ -29,23 +29,23 @@ class FoldEmbedding:
     scale: FloatArray
     """(F,) standard deviation of the features; 1 where they are constant."""
     coefficients: FloatArray
-    """(F + W, 18) of what the probe says, per standardised feature, and per wave."""
+    """(F + R, 18) of what the probe says, per standardised feature, and per random feature."""
     intercept: FloatArray
     """(18,) of the same."""
     directions: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
-    """(F, W) of the waves over the standardised features; none in files from before there were waves."""
+    """(F, R) of the random features over the standardised ones; none in files from before there were any."""
     phases: FloatArray = field(default_factory=lambda: np.empty(0))
-    """(W,) rad."""
+    """(R,) rad."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
     """The numbers of the motion model to which the probe says the difference; none otherwise."""
 
     def __post_init__(self) -> None:
         cells, count = self.components.shape[:2] if self.components.ndim == 3 else (0, 0)
-        features, waves = cells * (count + _SIMILARITIES), len(self.phases)
-        expected = [(features,), (features,), (features + waves, len(TARGETS)), (len(TARGETS),), (waves,)]
+        features, random = cells * (count + _SIMILARITIES), len(self.phases)
+        expected = [(features,), (features,), (features + random, len(TARGETS)), (len(TARGETS),), (random,)]
         shapes = [a.shape for a in (self.mean, self.scale, self.coefficients, self.intercept, self.phases)]
-        if shapes != expected or (waves and self.directions.shape != (features, waves)):
-            raise ValueError(f"expected a probe of {features} features and {waves} waves, found {shapes}")
+        if shapes != expected or (random and self.directions.shape != (features, random)):
+            raise ValueError(f"expected a probe of {features} features and {random} random ones, found {shapes}")
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
         """Project (N, 3, cells, channels) onto this fold's bases."""
@@ -54,13 +54,15 @@ class FoldEmbedding:
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
         """Predict from the embedding alone the (N, 18) numbers that were fitted."""
         standard = (features.stacked() - self.mean) / self.scale
-        return np.asarray(_with_waves(standard, self.directions, self.phases) @ self.coefficients + self.intercept)
+        return np.asarray(
+            _with_random_features(standard, self.directions, self.phases) @ self.coefficients + self.intercept
+        )
 
 
 def fit(
     cells: Float16Array, samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig
 ) -> FoldEmbedding:
-    """Fit one fold's SVD per cell, the origin of its probe, and the probe, on these rows alone.
+    """Fit one fold's SVD per cell, the baseline of its probe, and the probe, on these rows alone.
 
     Args:
         cells: (N, 3, cells, channels) of all training samples.
@@ -102,15 +104,15 @@ def fit_fold(
     components = np.stack(bases).astype(np.float32)
     features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
     mean, scale = mean_and_scale(features)
-    directions, phases = _waves(features.shape[1], config.waves, config.seed)
-    read = _with_waves((features - mean) / scale, directions, phases)
+    directions, phases = _random_features(features.shape[1], config.random_features, config.seed)
+    read = _with_random_features((features - mean) / scale, directions, phases)
     counts = None if importance is None else importance[rows]
     ridge = _ridge(read, targets[rows], scenes[rows], config.ridge_alphas, counts)
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_, directions, phases)
 
 
-def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel over the F features.
+def _random_features(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Draw directions (F, R) and phases (R,) of random Fourier features, which stand for a Gaussian kernel.
 
     Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007.
     """
@@ -118,8 +120,8 @@ def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray
     return rng.normal(0, 1 / np.sqrt(features), (features, count)), rng.uniform(0, 2 * np.pi, count)
 
 
-def _with_waves(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
-    """Return (N, F + W): standardised features with their waves beside them."""
+def _with_random_features(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
+    """Return (N, F + R): standardised features with the cosines of their random ones beside them."""
     if len(phases) == 0:
         return standard
     return np.hstack([standard, np.cos(standard @ directions + phases)])

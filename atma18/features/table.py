@@ -49,7 +49,6 @@ def feature_table(
     cells: int,
     causal: bool,
     motion_m: FloatArray | None = None,
-    neighbours: bool = False,
     light_geometry: bool = False,
 ) -> pd.DataFrame:
     """Put everything known about each sample side by side.
@@ -62,7 +61,6 @@ def feature_table(
         cells: number of cells of a frame, row by row.
         causal: leave out what looks at a later sample of the scene.
         motion_m: (N, 6, 3) waypoints of a motion model, metres, vehicle frame at t; None to leave them out.
-        neighbours: add what is predicted for the samples before and after.
         light_geometry: add where the largest light of each colour is.
 
     Returns:
@@ -82,7 +80,6 @@ def feature_table(
         _similarity(similarity, len(samples), cells),
         *([] if motion_m is None else [_motion(motion_m)]),
         *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
-        *(_beside(name, values_m, samples, causal=causal) for name, values_m in stacked.items() if neighbours),
     ]
     return pd.concat([group.astype(np.float32) for group in groups], axis="columns")
 
@@ -214,13 +211,6 @@ def _light_geometry(samples: Samples) -> pd.DataFrame:
 def _motion(waypoints_m: FloatArray) -> pd.DataFrame:
     flat = waypoints_m[..., :2].reshape(len(waypoints_m), -1)
     return _named(flat, len(flat), [f"motion/{name}" for name in TARGETS if not name.startswith("z")])
-
-
-def _beside(model: str, values_m: FloatArray, samples: Samples, *, causal: bool) -> pd.DataFrame:
-    """Return what a model predicts for the samples before and, unless causal, after."""
-    of_scene = pd.DataFrame(values_m, columns=list(TARGETS)).groupby(_scene_codes(samples))
-    shifted = [(name, of_scene.shift(step)) for name, step in _steps_beside(causal=causal)]
-    return pd.concat([table.add_prefix(f"{model}/").add_suffix(f"_{name}") for name, table in shifted], axis=1)
 
 
 def _gear(samples: Samples) -> pd.DataFrame:

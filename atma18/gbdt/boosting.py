@@ -1,4 +1,4 @@
-"""XGBoost and CatBoost behind one face: a small regressor per target, or one for all.
+"""XGBoost and CatBoost behind one face: a small regressor per target.
 
 `table` checks the numbers, `engines` trains, asks and stores what either library makes of them.
 """
@@ -10,7 +10,7 @@ from typing import Self
 
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.gbdt.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
@@ -23,7 +23,7 @@ SUFFIXES = tuple(MODELS)
 
 @dataclass(frozen=True)
 class Booster:
-    """A fitted regressor of one target, or of several."""
+    """A fitted regressor of one target."""
 
     feature_names: tuple[str, ...]
     """(F,) in the order of fitting."""
@@ -46,7 +46,7 @@ class Booster:
             features: (N, F); columns of a frame are found by name, those that were not fitted are ignored.
 
         Returns:
-            (N,) in the target's unit; (N, T) where T targets were fitted at once.
+            (N,) in the target's unit.
 
         Raises:
             ValueError: If a feature is missing or infinite.
@@ -99,15 +99,14 @@ def fit_targets(
     on_booster: Callable[[int], object] = lambda booster: None,
     bag: int = 0,
 ) -> tuple[Booster, ...]:
-    """Fit one regressor per target, or one for all, on the same features.
+    """Fit one regressor per target on the same features.
 
     The loss is the squared error. Rows held out decide nothing but the number of rounds: boosting ends when their MAE
     has not improved for `early_stopping_rounds`, and the best round is the last one kept.
 
     Args:
         config: the engine and its parameters. CatBoost has no equal of `min_child_weight`, `gamma` and `reg_alpha`
-            for symmetric trees and leaves them out; its depth ends at 10. `catboost-multi` fits all targets with the
-            same trees, by the mean squared error of targets of unit variance, and stops early on that.
+            for symmetric trees and leaves them out; its depth ends at 10.
         features: (N, F), missing values are NaN.
         targets: (N, T) in any unit.
         held_out: (N,) True where a row is held out; None runs all rounds.
@@ -117,7 +116,7 @@ def fit_targets(
         bag: which engine's turn it is, where several take turns.
 
     Returns:
-        T regressors in the order of `targets`, or a single one of all of them.
+        T regressors in the order of `targets`.
 
     Raises:
         ValueError: If shapes disagree, a number is infinite, a target is missing, or no row is left on a side.

@@ -1,6 +1,5 @@
 """XGBoost and CatBoost: how each is trained, asked and stored."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ import catboost
 import numpy as np
 import xgboost
 
-from atma18.config.presets import Engine, GbdtConfig
+from atma18.config import Engine, GbdtConfig
 from atma18.gbdt import ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
@@ -23,10 +22,9 @@ _HISTOGRAMS_BYTES = 2**28
 """XGBoost keeps at most so many bytes of histograms for later: the default, without a limit in practice, took 2.5 GB
 for trees of depth 11 on 43,371 x 400 numbers, and twice the time, for the same trees."""
 _CATBOOST_GB = 4
-_XGBOOST_LOSSES = {"squared": "reg:squarederror", "absolute": "reg:absoluteerror", "huber": "reg:pseudohubererror"}
-_CATBOOST_LOSSES = {"squared": "RMSE", "absolute": "MAE", "huber": "Huber:delta=1.0"}
+_XGBOOST_LOSSES = {"squared": "reg:squarederror", "huber": "reg:pseudohubererror"}
+_CATBOOST_LOSSES = {"squared": "RMSE", "huber": "Huber:delta=1.0"}
 """Huber's loss turns from square to size at an error of a metre in both."""
-_SCALE = "atma18.scale"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class XgboostModel:
 
 @dataclass(frozen=True)
 class CatboostModel:
-    """The trees of one target, or of several at once."""
+    """One target's trees."""
 
     suffix: ClassVar[str] = ".cbm"
     regressor: Any
@@ -75,10 +73,8 @@ class CatboostModel:
         return int(self.regressor.tree_count_)
 
     def predict(self, features: Float32Array) -> FloatArray:
-        """Predict (N,), or (N, T) where T targets were fitted at once."""
-        predicted = np.asarray(self.regressor.predict(features), dtype=np.float64)
-        scale = self.regressor.get_metadata().get(_SCALE)
-        return predicted if scale is None else predicted * np.array(json.loads(scale))
+        """Predict (N,)."""
+        return np.asarray(self.regressor.predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
         """Return how far each feature moves the prediction, (F,)."""
@@ -184,27 +180,16 @@ def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Itera
 
 def _catboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
     for target in table.targets.T:
-        losses = (_CATBOOST_LOSSES[config.objective], "MAE")
-        yield CatboostModel(_fit_catboost(config, table, target, losses, seed, threads))
-
-
-def _catboost_multi(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
-    """Fit all targets with the same trees, each divided by its standard deviation so that none drowns the others."""
-    spread = table.targets[table.fitted].std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    regressor = _fit_catboost(config, table, table.targets / scale, ("MultiRMSE", "MultiRMSE"), seed, threads)
-    regressor.get_metadata()[_SCALE] = json.dumps(scale.tolist())
-    yield CatboostModel(regressor)
+        yield CatboostModel(_fit_catboost(config, table, target, seed, threads))
 
 
 def _fit_catboost(
-    config: GbdtConfig, table: Table, targets: FloatArray, losses: tuple[str, str], seed: int, threads: int
+    config: GbdtConfig, table: Table, target: FloatArray, seed: int, threads: int
 ) -> catboost.CatBoostRegressor:
-    """Fit (N,) or (N, T) targets by the first loss; the second one is watched."""
-    loss, watched_loss = losses
+    """Fit one target, (N,)."""
     regressor = catboost.CatBoostRegressor(
-        loss_function=loss,
-        eval_metric=watched_loss,
+        loss_function=_CATBOOST_LOSSES[config.objective],
+        eval_metric="MAE",
         iterations=config.rounds,
         learning_rate=config.learning_rate,
         depth=min(config.max_depth, CATBOOST_MAX_DEPTH),
@@ -221,7 +206,7 @@ def _fit_catboost(
     )
 
     def pool(rows: BoolArray) -> catboost.Pool:
-        return catboost.Pool(table.features[rows], targets[rows], feature_names=list(table.names))
+        return catboost.Pool(table.features[rows], target[rows], feature_names=list(table.names))
 
     if table.held_out is None:
         return regressor.fit(pool(table.fitted))
@@ -236,6 +221,5 @@ def _fit_catboost(
 TRAINERS: dict[Engine, Callable[[GbdtConfig, Table, int, int], Iterator[Model]]] = {
     "xgboost": _xgboost,
     "catboost": _catboost,
-    "catboost-multi": _catboost_multi,
 }
-"""Each yields its models in the order of the targets: one for each target, or one for all."""
+"""Each yields a model for each target, in their order."""

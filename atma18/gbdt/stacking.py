@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.embedding import EMBEDDING
 from atma18.features import feature_table, stacking_noise
@@ -32,7 +32,7 @@ class GbdtModel:
     cells: int
     """Cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
-    """Per fold, bag after bag, a booster for each target or one for all."""
+    """Per fold, bag after bag, a booster for each target."""
     motions: tuple[MotionModel, ...] = ()
     """Per fold, fitted to the same rows; none where nothing reads them."""
 
@@ -78,7 +78,6 @@ class GbdtModel:
             cells=self.cells,
             causal=self.config.causal,
             motion_m=motion_m if self.config.motion else None,
-            neighbours=self.config.neighbours,
             light_geometry=self.config.light_geometry,
         )
 
@@ -125,8 +124,7 @@ def _motion_file(fold: int) -> str:
 
 def booster_names(config: GbdtConfig) -> list[str]:
     """Name the boosters of one fold in their order: a bag's, then the next one's."""
-    of_a_bag = ("all",) if config.engine == "catboost-multi" else TARGETS
-    return [f"bag{bag}_{name}" for bag in range(config.bags) for name in of_a_bag]
+    return [f"bag{bag}_{target}" for bag in range(config.bags) for target in TARGETS]
 
 
 def fit(

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18.config.presets import Target
+from atma18.config import Target
 from atma18.geometry import kinematics
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray

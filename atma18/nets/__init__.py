@@ -10,7 +10,6 @@ from atma18.nets.architecture import (
     SceneHead,
     SceneLayout,
     SceneNet,
-    frame_differences,
     scene_lengths,
     sinusoidal_positions,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "SceneHead",
     "SceneLayout",
     "SceneNet",
-    "frame_differences",
     "scene_lengths",
     "sinusoidal_positions",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atma18 import backbones, compute
 from atma18.backbones import BackboneSpec
-from atma18.config.presets import ATTENTION_HEADS, NetConfig
+from atma18.config import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
 _IN_FRAMES = 3
@@ -69,7 +69,7 @@ class FrameEncoder(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.signals = nn.Linear(signals, _SIGNAL_WIDTH) if signals else None
         self.width = self.backbone.channels + (_SIGNAL_WIDTH if signals else 0)
-        self.autocast, self.differences = config.autocast, config.differences
+        self.autocast = config.autocast
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
@@ -78,25 +78,12 @@ class FrameEncoder(nn.Module):
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
         with compute.autocast(frames.device.type, self.autocast):
-            maps: Tensor = self.backbone(frame_differences(frames) if self.differences else frames)
+            maps: Tensor = self.backbone(frames)
         return maps.float().mean(dim=(2, 3))
 
     def fuse(self, seen: Tensor, signals: Tensor) -> Tensor:
-        """Put (B, channels) of `look` and (B, signals) standardised values together as (B, width) float32."""
+        """Put (B, channels) of `encode_frames` and (B, signals) standardised values together as (B, width) float32."""
         return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
-
-
-def frame_differences(frames: Tensor) -> Tensor:
-    """Return the frame at t, and how much lighter each frame is than the one before it.
-
-    Args:
-        frames: (B, 9, H, W) RGB in [0, 1] of t, t-0.5 s and t-1.0 s.
-
-    Returns:
-        (B, 9, H, W) in [0, 1]; where nothing changes the last six channels are 0.5.
-    """
-    now, before, earlier = frames.chunk(_IN_FRAMES, dim=1)
-    return torch.cat([now, (1 + now - before) / 2, (1 + before - earlier) / 2], dim=1)
 
 
 class FrameHead(nn.Sequential):
@@ -198,7 +185,7 @@ class SceneNet(nn.Module):
     def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
         self.encoder = FrameEncoder(config, signals, spec=spec)
-        head = AttentionHead if config.mixer == "attention" else SceneHead
+        head = AttentionHead if config.sequence_head == "attention" else SceneHead
         self.head = head(config, self.encoder.width)
 
     def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atma18 import compute
 from atma18.backbones import BackboneSpec
-from atma18.config.presets import NetConfig, Reads, Target
+from atma18.config import Modalities, NetConfig, Target
 from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry import mirror
@@ -28,7 +28,7 @@ class Scaling:
 
     signals: tuple[str, ...]
     """Those that there are."""
-    reads: Reads
+    modalities: Modalities
     """Whether they are read, or only the frames."""
     context: bool
     """Whether what the other samples of a scene say is read too."""
@@ -53,7 +53,7 @@ class Scaling:
         shapes = [self.signal_mean.shape, self.signal_scale.shape, self.target_mean_m.shape, self.target_scale_m.shape]
         if shapes != [inputs, inputs, targets, targets]:
             raise ValueError(f"expected scales of shape {inputs} and {targets}, each with a mean, found {shapes}")
-        if self.reads == "all" and not self.context and inputs not in ((0,), (len(self.signals),)):
+        if self.modalities == "all" and not self.context and inputs not in ((0,), (len(self.signals),)):
             raise ValueError(f"expected {len(self.signals)} inputs, found {inputs[0]}")
 
     @classmethod
@@ -62,7 +62,7 @@ class Scaling:
         baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
         unscaled = cls(
             signals=tuple(samples.signals.columns),
-            reads=config.reads,
+            modalities=config.modalities,
             context=config.context,
             causal=config.causal,
             target=config.target,
@@ -106,7 +106,7 @@ class Scaling:
 
     def _read(self, samples: Samples) -> FloatArray:
         """Return (N, inputs) values as they are."""
-        if self.reads == "frames":
+        if self.modalities == "frames":
             return np.empty((len(samples), 0))
         read = replace(samples, signals=samples.signals[list(self.signals)])
         values: FloatArray = read.signals.to_numpy(np.float64)
@@ -206,12 +206,12 @@ class NetModel:
     @property
     def count(self) -> int:
         """The number of folds of a split."""
-        return len(self.folds) // self.config.splits
+        return len(self.folds) // self.config.fold_repeats
 
     def of_split(self, split: int) -> "NetModel":
         """Return the nets of one split alone."""
         nets = self.folds[split * self.count : (split + 1) * self.count]
-        return NetModel(self.step, replace(self.config, splits=1), nets)
+        return NetModel(self.step, replace(self.config, fold_repeats=1), nets)
 
     def predict(self, fold: int, samples: Samples, inputs: object, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres with the nets of this fold of every split, and average.
@@ -258,7 +258,9 @@ def _load_fold(
 ) -> FoldNet:
     found = tensors.read(file)
     arrays = {name: value.numpy() for name, value in found.items() if not name.startswith("net.")}
-    scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, config.by_speed, **arrays)
+    scaling = Scaling(
+        signals, config.modalities, config.context, config.causal, config.target, config.by_speed, **arrays
+    )
     state = {name[4:]: value for name, value in found.items() if name.startswith("net.")}
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
         with torch.device("meta"):  # no memory is taken for what does not fit

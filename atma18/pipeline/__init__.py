@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
 from atma18.embedding import EMBEDDING
 from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.compare import compare
@@ -12,12 +12,11 @@ from atma18.pipeline.embed import embed
 from atma18.pipeline.fitted import fitted
 from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
-from atma18.pipeline.promote import RECORDED, promote, roll_back
+from atma18.pipeline.promote import promote, roll_back
 from atma18.pipeline.step import Result, Step
 from atma18.run_context import RunContext
 
 __all__ = [
-    "RECORDED",
     "Configs",
     "Result",
     "Step",

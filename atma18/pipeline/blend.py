@@ -11,7 +11,7 @@ from atma18 import blending, metrics, plots, tracking
 from atma18.blending import Blend, Fitted
 from atma18.bundle.servable import predict_all
 from atma18.bundle.steps import STEPS
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
 from atma18.gbdt.inputs import StoredInputs
@@ -50,10 +50,9 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         predictions = {name: upstream.predictions(context) for name, upstream in upstreams.items()}
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
-        mix = metrics.size_mix(sizes, dataset.test.scene_sizes).weights(sizes) if config.mix == "test" else None
         with run.phase("fit", len(dataset.train)):
-            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names, mix)
-            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names, mix)
+            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
+            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
         model = fitted.blend
         run.note(weights=str(model))
         _prove(run, fitted)

@@ -12,7 +12,7 @@ from atma18 import backbones, plots, tracking
 from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
-from atma18.config.presets import NetConfig
+from atma18.config import NetConfig
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
@@ -112,7 +112,7 @@ def _train(
 def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
     """Return the (N,) folds of the splits beyond the experiment's own, each drawn from a seed of its own."""
     count, ids = context.folds.count, context.dataset.train.ids
-    seeds = [training.fold_seed(config.seed, split) for split in range(1, config.splits)]
+    seeds = [training.fold_seed(config.seed, split) for split in range(1, config.fold_repeats)]
     return [cached_folds(context.dataset, count, seed, context.cache).of(ids) for seed in seeds]
 
 
@@ -172,9 +172,9 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         "target",
         "by_speed",
         "context",
-        "reads",
-        "mixer",
-        "splits",
+        "modalities",
+        "sequence_head",
+        "fold_repeats",
     ):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:

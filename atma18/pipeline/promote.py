@@ -7,19 +7,16 @@ from atma18.metrics.scores import TESTMIX, training_parts
 from atma18.metrics.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
 from atma18.tracking import BlendVersion
 
-RECORDED = "recorded"
-"""The word for drives that lie where they lay when the run was made."""
-
 
 def promote(
-    run_id: str, candidate: str, data: str, min_gain_m: float, *, force: bool, note: str | None, cache: Cache
+    run_id: str, candidate: str, data: str | None, min_gain_m: float, *, force: bool, note: str | None, cache: Cache
 ) -> Verdict:
     """Judge a registered blend, and make it champion if nothing speaks against it.
 
     Args:
         run_id: the run that keeps the record.
         candidate: a version of atma18-blend, or the ID of its run.
-        data: the dataset folder that it predicted, or `recorded`.
+        data: the dataset folder that it predicted; None for where it lay when the run was made.
         min_gain_m: by how much its test-mix MAE must be lower than the champion's, metres.
         force: pass over what is a matter of judgement; the version says so for ever.
         note: a person's words for the record.
@@ -40,7 +37,7 @@ def promote(
         tracking.refuse(run_id, version, verdict, note)
         return verdict
     ours = tracking.open_blend(version, cache)
-    dataset = Dataset.open(ours.upstream.config["data"] if data == RECORDED else data, cache)
+    dataset = Dataset.open(ours.upstream.config["data"] if data is None else data, cache)
     checks = [
         Check("lineage", True, f"{len(lineage.runs)} runs, every file as its manifest says"),
         code_is_known({run.name: run.git for run in lineage.runs}),

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from atma18.blending import convex_weights
 from atma18.blending.convex_weights import Weights
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 
 
 def targets(n=30, seed=0):

@@ -19,7 +19,7 @@ from atma18.blending import Blend
 from atma18.bundle import servable
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.servable import Sensors, Servable, predict_all
-from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking

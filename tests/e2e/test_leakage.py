@@ -16,7 +16,7 @@ from atma18 import backbones, blending, embedding, metrics, simulate
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt import stacking
@@ -33,7 +33,7 @@ STAGE = StageConfig(batch_size=16, learning_rate=1e-2, weight_decay=0.0, num_epo
 SCENES = replace(STAGE, batch_size=4)
 BEST_NET = {"target": "motion", "context": True, "mirror": True}
 NET = NetConfig(STAGE, STAGE, backbone="small", hidden=16, num_layers=1, **BEST_NET)
-EMBED = EmbedConfig(svd_components=4, waves=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
+EMBED = EmbedConfig(svd_components=4, random_features=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
 GBDT = GbdtConfig(
     learning_rate=0.3,
     rounds=10,
@@ -45,7 +45,6 @@ GBDT = GbdtConfig(
     objective="huber",
     target="stacked",
     motion=True,
-    neighbours=True,
     light_geometry=True,
 )
 ALONE = replace(GBDT, target="motion", engine="xgboost", bags=1)

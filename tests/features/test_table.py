@@ -71,19 +71,6 @@ def test_the_largest_light_of_each_colour_is_measured():
     np.testing.assert_array_equal(table[columns], expected)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_what_is_predicted_for_the_samples_beside_is_read(causal):
-    samples = make_samples([1, 3])
-    said_m = np.arange(4.0)[:, None] + np.arange(18) / 100
-
-    table = feature_table(samples, None, None, {"nn1": said_m}, cells=CELLS, causal=causal, neighbours=True)
-
-    np.testing.assert_allclose(table["nn1/x_5_prev"], [np.nan, np.nan, 1.15, 2.15], rtol=1e-6)
-    assert ("nn1/x_5_next" in table) != causal
-    if not causal:
-        np.testing.assert_allclose(table["nn1/z_0_next"], [np.nan, 2.02, 3.02, np.nan], rtol=1e-6)
-
-
 def test_where_the_motion_model_goes_is_read_on_the_ground():
     samples = make_samples([2])
     waypoints_m = np.arange(36.0).reshape(2, 6, 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise
@@ -23,7 +23,7 @@ CELLS, FOLDS = 2, 3
 CONFIG = GbdtConfig(
     learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0
 )
-ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost", "catboost-multi"])
+ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
 
 
 @pytest.fixture(scope="module")
@@ -326,8 +326,7 @@ def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
         found_m, expected_m = (m.predict(k, samples, inputs, "cpu") for m in (read, model))
         np.testing.assert_array_equal(found_m, expected_m)
     suffix = ".ubj" if engine == "xgboost" else ".cbm"
-    of_a_fold = ["all"] if engine == "catboost-multi" else TARGETS
-    names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in of_a_fold}
+    names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in TARGETS}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.nets import FrameEncoder, FrameHead, FrameNet, SceneHead, SceneLayout, SceneNet, scene_lengths
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,7 @@ import torch
 
 from atma18.cache import CHECKPOINTS, Cache
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.training.trainer import Trainer

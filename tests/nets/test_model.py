@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from atma18 import compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.geometry import mirror
 from atma18.nets import NETS, SceneLayout
 from atma18.nets.model import FoldNet, NetModel, Scaling, unit_lengths

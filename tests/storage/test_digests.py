@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import PRESETS
+from atma18.config import PRESETS
 from atma18.schema import CAN_SIGNALS, FRAME_SHAPE, FrameRows, Samples
 from atma18.storage.digests import (
     canonical_json,
@@ -79,10 +79,10 @@ def changed(value):
     if isinstance(value, str):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
         words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
-        words |= {"lstm": "attention", "train": "test", "normalised": "unit"}
+        words |= {"lstm": "attention", "normalised": "unit"}
         return words.get(value, "x")
     if isinstance(value, tuple):
-        return ((1, None),) if isinstance(value[0], tuple) else value[:-1]
+        return ((1, None),) if isinstance(value[0], tuple) else value[::-1]
     return replace(value, num_epochs=value.num_epochs + 1)
 
 

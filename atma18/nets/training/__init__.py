@@ -11,7 +11,7 @@ import torch
 
 from atma18.compute import Compute
 from atma18.compute.progress import progress
-from atma18.config.presets import NetConfig
+from atma18.config import NetConfig
 from atma18.data.folds import held_out_scenes
 from atma18.nets import NETS
 from atma18.nets.checkpoints import Checkpoints
@@ -50,15 +50,15 @@ def train(
         on_epoch: called after every epoch, and first for those that were done before an interruption.
         checkpoints: where each epoch is saved, and from where an interrupted training goes on, to the same bits.
         watch: called after every epoch that is trained, with the net as it is by then; it may predict with it.
-        more_splits: (N,) the fold of each sample in each of the `config.splits` beyond the first. Their folds count
-            on, and so draw from other seeds.
+        more_splits: (N,) the fold of each sample in each of the `config.fold_repeats` splits beyond the first. Their
+            folds count on, and so draw from other seeds.
 
     Raises:
         FloatingPointError: If a loss is not finite.
         ValueError: If there are not as many splits as configured.
     """
-    if len(more_splits) != config.splits - 1:
-        raise ValueError(f"expected the folds of {config.splits} splits, found those of {1 + len(more_splits)}")
+    if len(more_splits) != config.fold_repeats - 1:
+        raise ValueError(f"expected the folds of {config.fold_repeats} splits, found those of {1 + len(more_splits)}")
     parts = [np.flatnonzero(split != k) for split in (folds, *more_splits) for k in range(int(split.max()) + 1)]
     epochs = len(parts) * sum(stage.num_epochs for stage, _ in stages(config))
     trained = []

@@ -81,12 +81,12 @@ class Changes:
     """(B, 1, 1, 1) what a value in [0, 1] is multiplied by."""
     brightness: Tensor
     """(B, 1, 1, 1) what is added then."""
-    distortion: Augmentation | None = None
+    augmentation: Augmentation | None = None
     """What else is changed."""
 
     @classmethod
     def draw(
-        cls, count: int, probability: float, strength: float, generator: torch.Generator, distort: bool = False
+        cls, count: int, probability: float, strength: float, generator: torch.Generator, augment: bool = False
     ) -> Self:
         """Draw changes.
 
@@ -95,12 +95,12 @@ class Changes:
             probability: chance that a sample is changed.
             strength: contrast is multiplied by 1 ± strength, then brightness moves by ± strength of full scale.
             generator: draws on the CPU.
-            distort: whether frames are blurred, disturbed, shifted and covered too.
+            augment: whether frames are blurred, disturbed, shifted and covered too.
         """
         draws = torch.rand(3, count, 1, 1, 1, generator=generator)
         changed = (draws[0] < probability).float()
-        distortion = Augmentation.draw(count, probability, generator) if distort else None
-        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), distortion)
+        further = Augmentation.draw(count, probability, generator) if augment else None
+        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), further)
 
 
 class Feed:
@@ -148,8 +148,8 @@ class Feed:
             pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
         found = self.memory[: len(frames)]
-        if changes.distortion is not None:
-            changes.distortion.apply(found)
+        if changes.augmentation is not None:
+            changes.augmentation.apply(found)
         if mirrored is not None:
             found[mirrored] = found[mirrored].flip(2)
         return found.permute(0, 3, 1, 2)

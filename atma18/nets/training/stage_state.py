@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 
 LAST_LEARNING_RATE = 1e-7
 
@@ -35,7 +35,7 @@ def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
 class StageState(Generic[N]):
     """How far a stage is: its optimiser, its schedule, the moving average of its weights, its best epoch."""
 
-    def __init__(self, stage: StageConfig, net: N, batches: int, average: float = 0.0) -> None:
+    def __init__(self, stage: StageConfig, net: N, batches: int, ema_decay: float = 0.0) -> None:
         self.num_epochs, self.batches, self.epochs = stage.num_epochs, batches, 0
         weights = [p for p in net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(weights, stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
@@ -47,10 +47,10 @@ class StageState(Generic[N]):
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
         self.trained = net
-        self.average = None
-        if average:
-            decay = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
+        self.averaged = None
+        if ema_decay:
+            decay = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
         self.best = Best(stage.patience or stage.num_epochs)
 
     @property
@@ -61,7 +61,7 @@ class StageState(Generic[N]):
     @property
     def net(self) -> N:
         """The net as it stands: with averaged weights, where they are averaged."""
-        return self.trained if self.average is None else cast(N, self.average.module)
+        return self.trained if self.averaged is None else cast(N, self.averaged.module)
 
     def step(self, loss: Tensor) -> None:
         """Change the weights against a loss."""
@@ -69,8 +69,8 @@ class StageState(Generic[N]):
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
-        if self.average is not None:
-            self.average.update_parameters(self.trained)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.trained)
 
     def note(self, held_out_mae_m: float | None) -> None:
         """Take note of an epoch."""
@@ -80,7 +80,7 @@ class StageState(Generic[N]):
 
     def settle(self) -> None:
         """Give the net the weights that the stage ends with."""
-        if self.average is not None:
+        if self.averaged is not None:
             self.trained.load_state_dict(self.net.state_dict())
         self.best.restore(self.trained)
 
@@ -91,7 +91,7 @@ class StageState(Generic[N]):
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "best": self.best.state(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -100,8 +100,8 @@ class StageState(Generic[N]):
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.best = Best(**saved["best"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from atma18 import metrics
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.nets.architecture import Net, SceneLayout
@@ -96,7 +96,7 @@ class Trainer:
         held_out = None if stage.patience is None else held_out_scenes(self.samples.scenes[self.rows], self.config.seed)
         rows = self.rows if held_out is None else self.rows[~held_out]
         units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
-        state = StageState(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.average)
+        state = StageState(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.ema_decay)
         if saved is not None:
             state.restore(saved)
         views = self._views(units, stage.num_epochs) if frozen and not state.is_over else None
@@ -177,7 +177,7 @@ class Trainer:
     def _look(self, frames: FrameRows | Tensor, noise: torch.Generator, mirrored: Tensor | None) -> Tensor:
         """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
-        changes = Changes.draw(len(frames), probability, strength, noise, self.config.distort)
+        changes = Changes.draw(len(frames), probability, strength, noise, self.config.augment)
         return self.net.encoder.encode_frames(self.feed.batch(frames, changes, mirrored))
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
@@ -191,7 +191,7 @@ class Trainer:
         """Look at several views of each row with the frozen backbone, once."""
         rows = units.rows
         changed = self.config.augment_probability > 0 or self.config.mirror
-        count = min(self.config.views, epochs) if changed else 1
+        count = min(self.config.cached_views, epochs) if changed else 1
         noise = torch.Generator().manual_seed(fold_seed(self.config.seed, self.fold))
         self.net.eval()
         seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
@@ -204,7 +204,7 @@ class Trainer:
                     mirrored = torch.from_numpy(self._is_mirrored(np.full(len(rows[part]), view)))
                     seen[view, part] = self._look(next(frames), noise, mirrored)
         first = np.random.default_rng([self.config.seed, self.fold, 1])
-        return Views.of_each(seen, units, self.config.view_noise, first)
+        return Views.of_each(seen, units, self.config.feature_noise, first)
 
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[FoldNet], float]:
         """Return what measures a net's MAE of rows that are held out; a frozen backbone looks at them once."""
