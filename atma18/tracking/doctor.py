@@ -1,4 +1,4 @@
-"""The health of a store: every run, version, alias and file, and what is wrong with it; repairs only when told to."""
+"""Check every run, version, alias and file of a store; repair only on request."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +24,14 @@ _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is broken."""
+    """A problem in the store."""
 
     where: str
     problem: str
     repair: Callable[[], object] | None = None
-    """What `repair=true` does about it, if a machine may decide that."""
+    """Repairs it, with `repair=true`; None where a person must decide."""
     remedy: str = ""
-    """What that is, or what a person can do."""
+    """What the repair does, or what a person can do."""
 
     def __str__(self) -> str:
         told = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
@@ -40,19 +40,19 @@ class Finding:
 
 @dataclass
 class Examination:
-    """What was found in one walk through the store."""
+    """The results of one check of the store."""
 
     cache: Cache
     whole: dict[str, int] = field(default_factory=dict)
-    """How many things of each kind are as they should be."""
+    """The number of intact items of each kind."""
     findings: list[Finding] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    """What cannot be judged from this machine."""
+    """Items that this machine cannot check."""
     opened: dict[str, Upstream | str] = field(default_factory=dict)
-    """Per run ID what was proven whole, or why it was not: each file is read once."""
+    """By run ID: the verified run, or the reason why it is not intact. Each file is read once."""
 
     def open(self, run_id: str) -> Upstream | str:
-        """Prove a run whole, or return what is wrong."""
+        """Verify a run, or return the reason why it is not intact."""
         if run_id not in self.opened:
             try:
                 self.opened[run_id] = open_run(run_id, self.cache)
@@ -61,13 +61,13 @@ class Examination:
         return self.opened[run_id]
 
     def passed(self, kind: str) -> None:
-        """Count one that is whole."""
+        """Count one intact item."""
         self.whole[kind] = self.whole.get(kind, 0) + 1
 
 
 def examine(cache: Cache) -> Examination:
-    """Walk through all runs of ours, all versions and all aliases, and read every file."""
-    with cache.scratch("doctor") as folder:  # of a store elsewhere, nothing that was fetched before is believed
+    """Check all runs, versions and aliases of this project, and read every file."""
+    with cache.scratch("doctor") as folder:  # copies of a remote store's files are fetched again
         folder.mkdir()
         return _examine(Examination(Cache(folder)), staged_result.kept(cache), cache)
 
@@ -94,7 +94,7 @@ def _examine(found: Examination, waiting: Sequence[StagedResult], cache: Cache) 
 
 
 def _examine_kept(found: Examination, kept: StagedResult, cache: Cache) -> None:
-    """Tell of a result that the store did not take when it was made."""
+    """Report a result that is not in the store because an upload failed."""
     name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
     found.findings.append(
         Finding(name, problem, lambda: staged_result.upload(kept, cache), "upload it, as -e upload does")
@@ -127,14 +127,14 @@ def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> N
 
 
 def _examine_running(found: Examination, run: Run) -> None:
-    """Tell a run that works from one whose process is gone."""
+    """Report a RUNNING run whose process has ended."""
     name, client = f"run {run.info.run_id}", store.client()
     process = run.data.tags.get(PROCESS_TAG)
 
     def close() -> None:
         client.set_terminated(run.info.run_id, "KILLED")
 
-    if process is None:  # opened by `mlflow run`, whose command never began
+    if process is None:  # `mlflow run` opened it, and its command never began
         hours = (time.time() * 1000 - run.info.start_time) / _DAY_MS * 24
         if _ENTRY_POINT_TAG in run.data.tags and hours > 24:
             problem = f"RUNNING for {hours:.0f} h, but its command never began"
@@ -151,7 +151,7 @@ def _examine_running(found: Examination, run: Run) -> None:
 
 
 def _examine_version(found: Examination, version: ModelVersion) -> bool:
-    """Return whether a version is whole."""
+    """Return whether a version is intact."""
     name = f"models:/{version.name}/{version.version}"
     delete = "restore the run if it was deleted, else delete the version in the UI"
     try:
@@ -200,12 +200,12 @@ def _examine_alias(
 
 
 def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
-    """Return the numbers of the versions that may be a candidate."""
+    """Return the numbers of the versions that may have the alias `candidate`."""
     return [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
 
 
 def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
-    """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
+    """Compare the champion with the record of promotions; a move by other means has no record."""
 
     def settle() -> None:
         with store_setup.alone():
@@ -232,18 +232,18 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
 
 
 def _models() -> list[RegisteredModel]:
-    """Return our registered models, each with its aliases."""
+    """Return the registered models of this project, each with its aliases."""
     found = []
     for step in STEPS:
         try:
             found.append(store.client().get_registered_model(registered_name(step)))
         except MlflowException:
-            continue  # nothing was registered yet
+            continue  # no version is registered yet
     return found
 
 
 def _runs() -> Iterator[Run]:
-    """Yield the runs of ours, and those that `mlflow run` opened for us."""
+    """Yield the runs of this project, those that `mlflow run` opened included."""
     experiments = [e.experiment_id for e in store.client().search_experiments()]
     token = None
     while experiments:
