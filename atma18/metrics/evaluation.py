@@ -1,4 +1,4 @@
-"""Test scores: predictions against targets that were withheld, joined on ID."""
+"""Test scores: predictions against withheld targets, joined on ID."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +13,12 @@ TEST_TABLE = "test_features.csv"
 
 
 def score_test(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray) -> list[Score]:
-    """Score predictions of test samples as a whole, by axis, by horizon and by scene size.
+    """Score predictions of test samples over all samples, by axis, by horizon and by scene size.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
         truth_m: (N, 18) metres, vehicle frame at t.
-        ids: (N,) of the samples; scenes and their sizes follow from them.
+        ids: (N,) sample IDs, which contain the scenes.
     """
     scenes = np.array([split_id(i)[0] for i in ids.tolist()])
     _, inverse, counts = np.unique(scenes, return_inverse=True, return_counts=True)
@@ -26,7 +26,7 @@ def score_test(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray) -> l
 
 
 def table(found: Iterable[Score]) -> pd.DataFrame:
-    """Return scores as a table, a row each."""
+    """Return a table with one row per score."""
     return pd.DataFrame(
         {
             "by": score.part.by,
@@ -53,11 +53,11 @@ def read_targets(path: Path) -> tuple[StrArray, FloatArray]:
 
 
 def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
-    """Read predictions: a table with IDs, or a submission, whose rows stand in the order of `test_features.csv`.
+    """Read predictions: a table with IDs, or a submission with rows in the order of `test_features.csv`.
 
     Args:
         path: a .parquet or .csv file.
-        targets: the file of the targets; a submission's order is that of `test_features.csv` beside it.
+        targets: the file of the targets; `test_features.csv` in its folder gives the order of a submission.
 
     Returns:
         (N,) IDs and (N, 18) metres.
