@@ -1,4 +1,4 @@
-"""Pictures of errors: by horizon, axis, scene size and speed, and beside other predictions."""
+"""Figures of errors: by horizon, axis, scene size and speed, and compared with other predictions."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def mae_by_horizon(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
-    """Draw how the error of each axis grows with the horizon.
+    """Draw the error of each axis over the horizon.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
@@ -69,10 +69,10 @@ def oof_against_target(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
 
 
 def mae_by_part(scores: Sequence[Score]) -> Figure:
-    """Draw the error of scenes of each size and of each band of speed, with the 95 % interval over scenes.
+    """Draw the error by scene size and by speed band, with the 95 % interval over scenes.
 
     Args:
-        scores: those whose parts are by size or speed are drawn.
+        scores: scores; those of parts by size or speed are drawn.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     kinds = {"size": "scene size (samples)", "speed": "speed (m/s)"}
@@ -91,7 +91,7 @@ def mae_by_part(scores: Sequence[Score]) -> Figure:
 
 
 def residuals(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
-    """Draw what is predicted less what is true, by horizon: the median, half of the samples and 90 % of them.
+    """Draw the residuals (predicted less true) by horizon: the median, and the ranges of 50 % and 90 % of the samples.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
@@ -114,10 +114,10 @@ def residuals(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
 
 
 def leaderboard(board: pd.DataFrame) -> Figure:
-    """Draw what `scores.beside` found: the errors of all, and by how much the first is better than each other.
+    """Draw the table of `scores.beside`: the errors of all models, and the gain of the first over each other.
 
     Args:
-        board: a row per model and part; the first model is the one that is compared.
+        board: a row per model and part; the first model is compared with the others.
     """
     models, parts = (
         list(dict.fromkeys(board["model"])),
@@ -150,13 +150,13 @@ def leaderboard(board: pd.DataFrame) -> Figure:
 
 
 def scene_by_scene(ours_m: FloatArray, other_m: FloatArray, scenes: StrArray, names: tuple[str, str]) -> Figure:
-    """Draw each scene's error under two models: above the diagonal, the first one is better.
+    """Draw each scene's error under two models: above the diagonal, the first model is better.
 
     Args:
         ours_m: (N,) mean absolute error of each sample, metres.
-        other_m: (N,) the other model's.
+        other_m: (N,) the same for the other model.
         scenes: (N,) the scene of each sample.
-        names: of the two.
+        names: names of the two models.
     """
     table = pd.DataFrame({"ours": ours_m, "other": other_m}).groupby(np.asarray(scenes)).mean()
     better = float((table["ours"] < table["other"]).mean())
