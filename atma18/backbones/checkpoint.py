@@ -123,9 +123,9 @@ def refuse(source: str, expected: int, complaints: Mapping[str, list[str]]) -> N
     Raises:
         ValueError: If there is a problem; the message has the number and the first names of the weights.
     """
-    found = [f"{len(names)} {what} ({_first(names)})" for what, names in complaints.items() if names]
-    if found:
-        raise ValueError(f"{source}: expected {expected} weights, found {'; '.join(found)}: is it for another net?")
+    described = [f"{len(names)} {what} ({_first(names)})" for what, names in complaints.items() if names]
+    if described:
+        raise ValueError(f"{source}: expected {expected} weights, found {'; '.join(described)}: is it for another net?")
 
 
 def _first(names: list[str]) -> str:

@@ -56,8 +56,8 @@ class TorchvisionKind:
         if _is_path(given):
             return found_in(spec, Path(given).expanduser(), "")
         weights = _named(model_name, given)
-        seen = weights.transforms()
-        mean, std, [size_px] = tuple(seen.mean), tuple(seen.std), set(seen.crop_size)
+        transforms = weights.transforms()
+        mean, std, [size_px] = tuple(transforms.mean), tuple(transforms.std), set(transforms.crop_size)
         spec = replace(spec, mean_rgb=mean, std_rgb=std, size_px=size_px)
         if not _place(weights).is_file():
             raise MissingWeightsError(str(_missing(reference, weights)))

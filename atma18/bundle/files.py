@@ -93,9 +93,9 @@ class Bundle:
     @classmethod
     def _parse(cls, folder: Path, content: bytes) -> Self:
         plain = strict_json.loads(content)
-        (found,) = _values(plain, {"format": int})
-        if found != FORMAT:
-            raise ValueError(f"expected a bundle of format {FORMAT}, found {found}")
+        (version,) = _values(plain, {"format": int})
+        if version != FORMAT:
+            raise ValueError(f"expected a bundle of format {FORMAT}, found {version}")
         root, folds, sensors, members = _values(plain, {"root": str, "folds": int, "sensors": dict, "members": dict})
         if not 1 <= folds <= _MOST_FOLDS:
             raise ValueError(f"expected 1 to {_MOST_FOLDS} folds, found {folds}")
@@ -116,13 +116,13 @@ class Bundle:
         objects = self.folder / OBJECTS
         try:
             reading.stat_inside(objects, root)
-            found = {path.name for path in objects.iterdir()}
+            present = {path.name for path in objects.iterdir()}
         except OSError as error:
             raise ValueError(f"{objects}: expected the files of a bundle, found no folder: copy it again") from error
-        if missing := sorted(self.objects - found):
+        if missing := sorted(self.objects - present):
             raise ValueError(f"{objects / missing[0]}: expected a file with this SHA-256, found none: copy it again")
         others = {path.name for path in self.folder.iterdir()} - {FILE, OBJECTS}
-        if extra := sorted(others) + [f"{OBJECTS}/{name}" for name in sorted(found - self.objects)]:
+        if extra := sorted(others) + [f"{OBJECTS}/{name}" for name in sorted(present - self.objects)]:
             raise ValueError(f"{self.folder}: expected what {FILE} names, found {first_few(extra)} too: remove it")
         for name in self.objects:
             reading.check_plain(objects / name, reading.stat_inside(objects / name, root))
@@ -145,7 +145,7 @@ class Bundle:
 
     def files_of(self, run_id: str) -> dict[str, Path]:
         """Return the paths of the files that a member's model saved, by name."""
-        return {name: self.folder / OBJECTS / found for name, found in self.members[run_id].files.items()}
+        return {name: self.folder / OBJECTS / object_name for name, object_name in self.members[run_id].files.items()}
 
 
 def write(folder: Path, plain: Mapping[str, Any]) -> None:

@@ -91,10 +91,10 @@ class Servable:
         Raises:
             ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
         """
-        found = Sensors.of(samples)
-        missing = [name for name in self.sensors.signals if name not in found.signals]
-        missing += ["gearShifter"] * (self.sensors.gear > found.gear)
-        missing += ["traffic_lights"] * (self.sensors.lights > found.lights)
+        available = Sensors.of(samples)
+        missing = [name for name in self.sensors.signals if name not in available.signals]
+        missing += ["gearShifter"] * (self.sensors.gear > available.gear)
+        missing += ["traffic_lights"] * (self.sensors.lights > available.lights)
         if missing:
             raise ValueError(f"expected the sensors that the models were trained with, missing: {', '.join(missing)}")
         run = _Run(self, samples)
@@ -162,7 +162,7 @@ def write(
     (folder / OBJECTS).mkdir(parents=True)
     entries: dict[str, Any] = {}
     for upstream in map(Bundle.read, upstreams.values()):
-        entries |= {found: asdict(entry) for found, entry in upstream.members.items()}
+        entries |= {member_id: asdict(entry) for member_id, entry in upstream.members.items()}
         for name in upstream.objects:
             link_or_copy(upstream.folder / OBJECTS / name, folder / OBJECTS / name)
     files = {}
@@ -202,15 +202,15 @@ def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
         ValueError: If the folder is not a bundle, or another one; if a file is missing, changed or superfluous; or if a
             model cannot be built.
     """
-    found = Bundle.read(folder)
-    if sha256 is not None and found.sha256 != sha256:
+    bundled = Bundle.read(folder)
+    if sha256 is not None and bundled.sha256 != sha256:
         raise ValueError(
             f"{folder / bundle.FILE}: expected the file that the model was logged with, of SHA-256 {one_line(sha256)}, "
-            f"found {found.sha256}: fetch the model again"
+            f"found {bundled.sha256}: fetch the model again"
         )
-    found.check_content()
+    bundled.check_content()
     if sha256 is None:
-        boosting.check_readable(found.folder / OBJECTS / name for name in sorted(found.objects))
-    sensors = Sensors(found.signals, found.gear, found.lights)
-    made = bundled_models.read(found, device)
-    return Servable(found.root, made, found.folds, sensors, device)
+        boosting.check_readable(bundled.folder / OBJECTS / name for name in sorted(bundled.objects))
+    sensors = Sensors(bundled.signals, bundled.gear, bundled.lights)
+    models = bundled_models.read(bundled, device)
+    return Servable(bundled.root, models, bundled.folds, sensors, device)

@@ -170,7 +170,7 @@ class Cache:
     def entries(self) -> list[Entry]:
         """Return every complete entry, least recently used first."""
         held_by = holders(self.root / _HELD)
-        found = [
+        whole = [
             Entry(
                 kind=path.parent.name,
                 key=path.name,
@@ -180,7 +180,7 @@ class Cache:
             )
             for path in self.root.glob("[!.]*/[!.]*")
         ]
-        return sorted(found, key=lambda entry: entry.used_s)
+        return sorted(whole, key=lambda entry: entry.used_s)
 
     def leftovers(self, kind: str = "*") -> list[Path]:
         """Return the unfinished files of processes that have ended."""
@@ -234,7 +234,7 @@ class Cache:
 
 def _make(folder: Path) -> None:
     """Make a folder and its missing parents, private to the user."""
-    for missing in reversed([found for found in (folder, *folder.parents) if not found.is_dir()]):
+    for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.is_dir()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 
 

@@ -67,12 +67,12 @@ class Holding:
 
 def holders(folder: Path) -> dict[str, int]:
     """Return the ID of a process that uses each name; delete the lists of processes that have ended."""
-    found: dict[str, int] = {}
+    process_ids: dict[str, int] = {}
     for lock in folder.glob("*.lock"):
         names = lock.with_suffix(".txt")
         if is_free(lock):
             names.unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
         elif names.exists():
-            found |= dict.fromkeys(names.read_text().splitlines(), int(lock.name.split("-")[0]))
-    return found
+            process_ids |= dict.fromkeys(names.read_text().splitlines(), int(lock.name.split("-")[0]))
+    return process_ids

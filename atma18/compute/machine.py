@@ -84,11 +84,11 @@ def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
         return frames
     planes = _packed(frames, frame_dim=1).flatten(0, 1).permute(0, 3, 1, 2)
     if frames.device.type == "cpu":  # torch interpolates bytes directly, several times as fast
-        found = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
+        scaled = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
     else:
         floats = F.interpolate(planes.float(), size_px, mode="bicubic", antialias=True)
-        found = floats.round_().clamp_(0, 255).to(torch.uint8)
-    return found.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
+        scaled = floats.round_().clamp_(0, 255).to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
 
 
 def _packed(values: Tensor, frame_dim: int) -> Tensor:

@@ -247,9 +247,11 @@ def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
     values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
-        found = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
+        bad_values = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
         expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{LARGEST_SIGNAL:.0e}"
-        raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}: mend or drop these rows")
+        raise ValueError(
+            f"{path}: expected {expected} in {name}, found {first_few(bad_values)}: mend or drop these rows"
+        )
     return values
 
 

@@ -90,17 +90,17 @@ def open_store(
             the message names the first ones.
     """
     source = _Source(images, ids, images.resolve() if root is None else root)
-    seen = "frames-seen", source.stat_key()
+    status_key = "frames-seen", source.stat_key()
     if verify:
-        cache.forget(*seen)
+        cache.forget(*status_key)
 
     def decode_and_note(path: Path) -> None:
-        path.write_text(_decode_and_keep(source, seen[1], cache, replace=verify))
+        path.write_text(_decode_and_keep(source, status_key[1], cache, replace=verify))
 
-    content_key = cache.get(*seen, decode_and_note).read_text()
+    content_key = cache.get(*status_key, decode_and_note).read_text()
 
     def decode_again(path: Path) -> None:
-        if _decode_all(source, seen[1], path) != content_key:
+        if _decode_all(source, status_key[1], path) != content_key:
             raise ValueError(
                 f"{images}: expected the frames of the last time, for no file has another size, time or inode, "
                 "found others: read them all with verify=true"
@@ -129,12 +129,14 @@ class _Source:
             reading.check_link(folder, self.root)
             for name in FRAME_FILES:
                 try:
-                    found = reading.stat_inside(f"{folder}/{name}", self.root)
+                    file_status = reading.stat_inside(f"{folder}/{name}", self.root)
                 except OSError:
                     missing.append(f"{sample_id}/{name}")
                     continue
-                reading.check_plain(f"{folder}/{name}", found)
-                digest.update(f"{sample_id}/{name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}\n".encode())
+                reading.check_plain(f"{folder}/{name}", file_status)
+                digest.update(
+                    f"{sample_id}/{name}:{file_status.st_size}:{file_status.st_mtime_ns}:{file_status.st_ino}\n".encode()
+                )
         if missing:
             raise ValueError(
                 f"{self.images}: expected {len(self.ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}: "
@@ -190,8 +192,8 @@ def _decode_all(source: _Source, stat_key: str, folder: Path) -> str:
         progress(total=len(ids), desc="decode frames", unit="sample") as bar,
     ):
         refused = []
-        for start, found in zip(starts, pool.map(decode_rows, starts), strict=True):
-            refused += found
+        for start, errors in zip(starts, pool.map(decode_rows, starts), strict=True):
+            refused += errors
             bar.update(min(_SAMPLES_PER_TASK, len(ids) - start))
     source.check_unchanged(stat_key)
     if refused:

@@ -47,7 +47,7 @@ def _boxes(text: str | bytes) -> list[Detection]:
         KeyError: If a class or a box is missing.
         OverflowError: If an edge is too large for a float.
     """
-    found: list[Detection] = []
+    detections: list[Detection] = []
     lights = strict_json.loads(text)
     if not isinstance(lights, list):
         raise TypeError("expected a list")
@@ -55,8 +55,8 @@ def _boxes(text: str | bytes) -> list[Detection]:
         name, (x1, y1, x2, y2) = light["class"], light["bbox"]
         if not isinstance(name, str) or not all(type(edge) in (int, float) for edge in (x1, y1, x2, y2)):
             raise TypeError("expected a text and four numbers")
-        found.append((name, (float(x1), float(y1), float(x2), float(y2))))
-    return found
+        detections.append((name, (float(x1), float(y1), float(x2), float(y2))))
+    return detections
 
 
 def _start_of(text: str | bytes) -> str:
@@ -105,8 +105,8 @@ def light_table(lights: Mapping[str, Sequence[Detection]]) -> pd.DataFrame:
     """
     rows = [
         (sample_id, name if name in LIGHT_CLASSES else "other", *box)
-        for sample_id, found in lights.items()
-        for name, box in found
+        for sample_id, boxes in lights.items()
+        for name, box in boxes
     ]
     table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
     return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))

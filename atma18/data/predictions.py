@@ -92,7 +92,7 @@ class Predictions:
             raise ValueError(f"{folder}: expected the folds 0 … K-1 in oof and test_by_fold, found {labels}")
         parts = [by_fold[by_fold["fold"] == k] for k in labels]
         rows = [rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}") for k, part in enumerate(parts)]
-        stacked = [_values(part)[found] for part, found in zip(parts, rows, strict=True)]
+        stacked = [_values(part)[order] for part, order in zip(parts, rows, strict=True)]
         read = cls(_ids(oof), oof["fold"].to_numpy(np.int64), _values(oof), test_ids, np.stack(stacked))
         if not np.allclose(read.test_m, _values(test), rtol=0, atol=1e-9):
             raise ValueError(f"{folder / 'test.parquet'} is not the mean over folds of test_by_fold.parquet")

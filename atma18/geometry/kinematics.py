@@ -105,7 +105,7 @@ class MotionModel:
         def errors(numbers: FloatArray) -> FloatArray:
             return (cls.of(numbers).waypoints(chosen) - truth_m).ravel()
 
-        found = least_squares(
+        solution = least_squares(
             errors,
             cls().numbers,
             bounds=_BOUNDS.T,
@@ -113,7 +113,7 @@ class MotionModel:
             loss="soft_l1",
             f_scale=_SMALL_M,
         )
-        return cls.of(found.x)
+        return cls.of(solution.x)
 
     @classmethod
     def of(cls, numbers: FloatArray) -> Self:
@@ -170,7 +170,7 @@ class MotionModel:
         angle_rad = np.deg2rad(wheel_deg) / self.steering_ratio
         bend_per_m = np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M
         x_m, y_m, heading_rad = np.zeros((3, len(signals)))
-        found = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
+        waypoints_m = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
         for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
             middle_s = (step + 0.5) * _STEP_S
             pedal_mps2 = self.gain * acceleration_mps2 * np.exp(-middle_s / self.pedal_fade_s)
@@ -185,7 +185,7 @@ class MotionModel:
             at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
             if len(at):
                 late_m = self.delay_s * speed_mps
-                found[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
-                found[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
-        found[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
-        return found
+                waypoints_m[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
+                waypoints_m[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
+        waypoints_m[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
+        return waypoints_m

@@ -19,8 +19,8 @@ _LIGHTS = {"left": "right", "right": "left"}
 def signals(table: pd.DataFrame) -> pd.DataFrame:
     """Mirror (N, signals); a signal whose counterpart is absent stays."""
     both = {name: other for name, other in EXCHANGED.items() if name in table and other in table}
-    found = table.assign(**{name: table[other] for name, other in both.items()})
-    return found.assign(**{name: -table[name] for name in NEGATED if name in table})
+    exchanged = table.assign(**{name: table[other] for name, other in both.items()})
+    return exchanged.assign(**{name: -table[name] for name in NEGATED if name in table})
 
 
 def waypoints(values_m: FloatArray) -> FloatArray:

@@ -68,8 +68,8 @@ class SizeMix:
         """Return the (N,) weights of training samples, which sum to 1; equal weights if there are no shares."""
         classes = size_class(scene_sizes)
         share = np.array([self.shares.get(name, 0.0) for name in SIZE_CLASSES])
-        found = share[classes] / np.bincount(classes, minlength=len(SIZE_CLASSES))[classes]
-        return found if self.shares else np.full(len(scene_sizes), 1.0 / len(scene_sizes))
+        class_weights = share[classes] / np.bincount(classes, minlength=len(SIZE_CLASSES))[classes]
+        return class_weights if self.shares else np.full(len(scene_sizes), 1.0 / len(scene_sizes))
 
 
 def size_mix(scene_sizes_train: IntArray, scene_sizes_test: IntArray) -> SizeMix:
@@ -150,7 +150,7 @@ def scene_bootstrap(
         rows[:] = np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
     low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
     whole = np.average(values, axis=1, weights=weights)
-    return [Estimate(*map(float, found)) for found in zip(whole, low, high, strict=True)]
+    return [Estimate(*map(float, estimate)) for estimate in zip(whole, low, high, strict=True)]
 
 
 def in_fold_median(truth_m: FloatArray, folds: IntArray) -> FloatArray:

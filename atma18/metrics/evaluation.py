@@ -46,10 +46,10 @@ def read_targets(path: Path) -> tuple[StrArray, FloatArray]:
     Raises:
         ValueError: If the file is missing, has other columns, or holds a number that is not finite.
     """
-    found = _read(path)
-    if "ID" not in found:
-        raise ValueError(f"{path}: expected a column ID, found {first_few(found.columns)}")
-    return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+    rows = _read(path)
+    if "ID" not in rows:
+        raise ValueError(f"{path}: expected a column ID, found {first_few(rows.columns)}")
+    return rows["ID"].to_numpy(dtype=np.str_), _finite(path, rows)
 
 
 def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
@@ -65,16 +65,16 @@ def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
     Raises:
         ValueError: If a file is missing or does not fit.
     """
-    found = _read(path)
-    if "ID" in found:
-        return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+    predicted = _read(path)
+    if "ID" in predicted:
+        return predicted["ID"].to_numpy(dtype=np.str_), _finite(path, predicted)
     order = targets.parent / TEST_TABLE
     if not order.is_file():
         raise ValueError(f"{path}: expected a column ID, or {order} for the order of the rows, found neither")
     ids = pd.read_csv(order, usecols=["ID"], dtype=str)["ID"].to_numpy(dtype=np.str_)
-    if len(ids) != len(found):
-        raise ValueError(f"{path}: expected {len(ids)} rows as in {order}, found {len(found)}")
-    return ids, _finite(path, found)
+    if len(ids) != len(predicted):
+        raise ValueError(f"{path}: expected {len(ids)} rows as in {order}, found {len(predicted)}")
+    return ids, _finite(path, predicted)
 
 
 def aligned(ids: StrArray, predicted_ids: StrArray, predicted_m: FloatArray) -> FloatArray:
@@ -89,16 +89,16 @@ def aligned(ids: StrArray, predicted_ids: StrArray, predicted_m: FloatArray) -> 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: expected a table, found no file")
-    found = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"ID": str})
-    if missing := [name for name in TARGETS if name not in found]:
+    rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"ID": str})
+    if missing := [name for name in TARGETS if name not in rows]:
         raise ValueError(f"{path}: expected the 18 targets, missing: {first_few(missing)}")
-    return found
+    return rows
 
 
-def _finite(path: Path, found: pd.DataFrame) -> FloatArray:
-    values: FloatArray = found[list(TARGETS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+def _finite(path: Path, rows: pd.DataFrame) -> FloatArray:
+    values: FloatArray = rows[list(TARGETS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
-        named = found["ID"].iloc[bad] if "ID" in found else bad + 1
+        named = rows["ID"].iloc[bad] if "ID" in rows else bad + 1
         raise ValueError(f"{path}: expected finite numbers, found others at {first_few(named)}")
     return values

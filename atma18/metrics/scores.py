@@ -62,17 +62,17 @@ def parts(scene_sizes: IntArray, speed_mps: FloatArray | None = None, test_sizes
         classes["speed"] = (SPEED_BANDS, metrics.speed_band(speed_mps))
     return [
         Part("", ALL, everything, targets),
-        *(Part("", TESTMIX, found.weights(scene_sizes), targets) for found in mix),
+        *(Part("", TESTMIX, size_mix.weights(scene_sizes), targets) for size_mix in mix),
         *(Part("axis", axis, everything, targets[a :: len(AXES)]) for a, axis in enumerate(AXES)),
         *(
             Part("horizon", f"{t:.1f}s", everything, targets[h * len(AXES) :][: len(AXES)])
             for h, t in enumerate(WAYPOINT_TIMES_S)
         ),
         *(
-            Part(by, name, (found == c).astype(np.float64), targets)
-            for by, (names, found) in classes.items()
+            Part(by, name, (classes_of == c).astype(np.float64), targets)
+            for by, (names, classes_of) in classes.items()
             for c, name in enumerate(names)
-            if (found == c).any()
+            if (classes_of == c).any()
         ),
     ]
 
@@ -95,8 +95,8 @@ def scores(
         seed: seed of the bootstrap.
     """
     errors_m = metrics.absolute_errors_m(predicted_m, truth_m)
-    found = metrics.scene_bootstrap(_of_parts(errors_m, parts), scenes, weights=_weights(parts), seed=seed)
-    return [Score(part, e.mean, e.low, e.high) for part, e in zip(parts, found, strict=True)]
+    estimates = metrics.scene_bootstrap(_of_parts(errors_m, parts), scenes, weights=_weights(parts), seed=seed)
+    return [Score(part, e.mean, e.low, e.high) for part, e in zip(parts, estimates, strict=True)]
 
 
 def beside(
@@ -129,8 +129,8 @@ def beside(
     gains = [_of_parts(errors - errors_m[ours], parts) for errors in errors_m.values()]
     columns = np.concatenate(values + gains)  # (2 models x parts, N)
     weights = np.broadcast_to(_weights(parts), (2 * len(everyone), len(parts), len(truth_m))).reshape(columns.shape)
-    found = metrics.scene_bootstrap(columns, scenes, weights=weights, seed=seed)
-    maes, gained = found[: len(found) // 2], found[len(found) // 2 :]
+    estimates = metrics.scene_bootstrap(columns, scenes, weights=weights, seed=seed)
+    maes, gained = estimates[: len(estimates) // 2], estimates[len(estimates) // 2 :]
     rows = [(name, part) for name in everyone for part in parts]
     return pd.DataFrame(
         {

@@ -77,15 +77,17 @@ def mae_by_part(scores: Sequence[Score]) -> Figure:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     kinds = {"size": "scene size (samples)", "speed": "speed (m/s)"}
     for axes, (kind, label), colour in zip(figure.subplots(1, 2), kinds.items(), COLOURS, strict=False):
-        found = [score for score in scores if score.part.by == kind]
-        mae_m, low_m, high_m = (np.array([getattr(s, name) for s in found]) for name in ("mae_m", "low_m", "high_m"))
-        places = np.arange(len(found))
+        of_kind = [score for score in scores if score.part.by == kind]
+        mae_m, low_m, high_m = (np.array([getattr(s, name) for s in of_kind]) for name in ("mae_m", "low_m", "high_m"))
+        places = np.arange(len(of_kind))
         axes.vlines(places, low_m, high_m, color=colour, linewidth=2)
         axes.plot(places, mae_m, color=colour, marker="o", linestyle="none")
-        for place, score in zip(places.tolist(), found, strict=True):
+        for place, score in zip(places.tolist(), of_kind, strict=True):
             axes.annotate(f"{score.mae_m:.3f}", (place, score.mae_m), (7, -3), textcoords="offset points", fontsize=8)
-        axes.set_xticks(places, [f"{short(score.part.name)}\n{score.part.samples:,}" for score in found])
-        axes.set(title="MAE, 95 % over scenes; samples below", xlabel=label, ylabel="MAE (m)", xlim=(-0.5, len(found)))
+        axes.set_xticks(places, [f"{short(score.part.name)}\n{score.part.samples:,}" for score in of_kind])
+        axes.set(
+            title="MAE, 95 % over scenes; samples below", xlabel=label, ylabel="MAE (m)", xlim=(-0.5, len(of_kind))
+        )
         logarithmic(axes, MAE_RANGE_M, np.concatenate([low_m, high_m]))
     return figure
 

@@ -124,11 +124,11 @@ def error_correlation(errors_m: FloatArray, names: Sequence[str]) -> Figure:
     scale_m = errors_m.std(axis=(0, 1))
     unit = np.divide(errors_m, scale_m, out=np.zeros_like(errors_m), where=scale_m > 0).reshape(len(names), -1)
     with np.errstate(invalid="ignore"):  # an input without errors has no correlation
-        found = np.atleast_2d(np.corrcoef(unit))
+        matrix = np.atleast_2d(np.corrcoef(unit))
     figure = Figure(figsize=(1.6 + 1.1 * len(names), 1.4 + 1.0 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(found, vmin=0, vmax=1, cmap="cividis")
-    for (row, column), value in np.ndenumerate(found):
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="cividis")
+    for (row, column), value in np.ndenumerate(matrix):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
     axes.set_xticks(range(len(names)), list(names))
     axes.set_yticks(range(len(names)), list(names))

@@ -55,8 +55,10 @@ def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequ
         """Return pixels in the frame, None where a waypoint is not in front of the camera, and metres from above."""
         waypoints_m = targets_m.reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
         pixels = dataset.camera.project(waypoints_m) * per_frame
-        seen = [[None if np.isnan(p).any() else [round(float(v), 1) for v in p] for p in chain] for chain in pixels]
-        return list(seen), waypoints_m[..., :2].round(2).tolist()
+        chains_px = [
+            [None if np.isnan(p).any() else [round(float(v), 1) for v in p] for p in chain] for chain in pixels
+        ]
+        return list(chains_px), waypoints_m[..., :2].round(2).tolist()
 
     truth_m = dataset.targets_m[rows]
     truth_px, truth_above_m = drawn(truth_m)

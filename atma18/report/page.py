@@ -41,9 +41,9 @@ def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Ma
         f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
         f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
     ]
-    said = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
+    text = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
     page = gallery.page(context.dataset, oof_m, [board.text, lineage], f"main on {context.data}")
-    tracking.finish_parent(parent, board.table, runs, said, page)
+    tracking.finish_parent(parent, board.table, runs, text, page)
     return board
 
 
@@ -69,11 +69,11 @@ def description(
     table = board.markdown
     for run_id, link in links.items():
         table = table.replace(run_id, f"[{run_id[:8]}]({link})")
-    said = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
+    command_list = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
     sections = [
         "\n".join(f"- {answer}" for answer in answers),
         f"### Leaderboard\n\n{table}",
-        f"### Commands\n\n{said}",
+        f"### Commands\n\n{command_list}",
         f"### What the blend was made from, when this run ended\n\n```\n{lineage}\n```",
     ]
     while len("\n\n".join(sections)) > longest:
@@ -110,23 +110,23 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatAr
 
 def gain(blend: Mapping[str, float]) -> str:
     """Return a sentence on a blend's significant gains over its inputs, over all horizons."""
-    found = sorted(
+    others = sorted(
         name.removeprefix(_GAIN_OVER).removesuffix("/mean_m")
         for name in blend
         if name.startswith(_GAIN_OVER) and name.endswith("/mean_m")
     )
-    if not found:
+    if not others:
         return "**The blend has a single input.**"
     mean_m, low_m, high_m = (
-        {name: blend[f"{_GAIN_OVER}{name}/{what}_m"] for name in found} for what in ("mean", "low", "high")
+        {name: blend[f"{_GAIN_OVER}{name}/{what}_m"] for name in others} for what in ("mean", "low", "high")
     )
     groups = {
-        "beats {} beyond chance": [name for name in found if low_m[name] > 0],
-        "may be no better than {}": [name for name in found if low_m[name] <= 0 <= high_m[name]],
-        "is worse than {}": [name for name in found if high_m[name] < 0],
+        "beats {} beyond chance": [name for name in others if low_m[name] > 0],
+        "may be no better than {}": [name for name in others if low_m[name] <= 0 <= high_m[name]],
+        "is worse than {}": [name for name in others if high_m[name] < 0],
     }
     verdicts = [verdict.format(" and ".join(names)) for verdict, names in groups.items() if names]
-    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in found]
+    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in others]
     return f"**The blend {', '.join(verdicts)}**: {', '.join(figures)}, over all horizons."
 
 

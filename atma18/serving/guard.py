@@ -131,8 +131,8 @@ class _Answer:
         if self._refused_with is None:
             return
         message, code = _reason(self._text)
-        said = {"error_code": code or _CODES.get(self._refused_with, "BAD_REQUEST"), "message": one_line(message)}
-        content = json.dumps(said).encode()
+        reply = {"error_code": code or _CODES.get(self._refused_with, "BAD_REQUEST"), "message": one_line(message)}
+        content = json.dumps(reply).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await self._send({"type": "http.response.start", "status": self._refused_with, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
@@ -141,16 +141,16 @@ class _Answer:
 def _reason(text: bytes) -> tuple[str, str]:
     """Return the message and the code of an error of MLflow or FastAPI."""
     try:
-        said = json.loads(text)
-        return str(said.get("message") or said["detail"]), str(said.get("error_code", ""))
+        answer = json.loads(text)
+        return str(answer.get("message") or answer["detail"]), str(answer.get("error_code", ""))
     except (ValueError, KeyError, AttributeError):
         return text.decode(errors="replace"), ""
 
 
 def one_line(message: str) -> str:
     """Return MLflow's message without the request that it repeats."""
-    said = message.split("\nInput:")[0].split("IMPORTANT: The MLflow Model scoring protocol")[0]
-    if said.startswith("Failed to predict data"):
-        said = said.rpartition("Error: ")[2]
-    line = " ".join(said.split())
+    text = message.split("\nInput:")[0].split("IMPORTANT: The MLflow Model scoring protocol")[0]
+    if text.startswith("Failed to predict data"):
+        text = text.rpartition("Error: ")[2]
+    line = " ".join(text.split())
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]} …"

@@ -114,13 +114,13 @@ def drive(
     """
     way = _Way(route)
     car = Car(0.0, start_mps, left_m=float(driver.aims_m[0]), wheel_rad=wheel_rad)
-    nobody = (np.nan, np.nan, np.nan)
+    no_lead = (np.nan, np.nan, np.nan)
     ahead = Car(lead[1] + FRONT_M + REAR_M, start_mps) if lead else None
     rows = []
     for step in range(STEPS):
         time_s = START_S + step * STEP_S
         now = (car.along_m, car.left_m, car.heading_rad, car.speed_mps, car.accel_mps2, car.demand_mps2, car.wheel_rad)
-        rows.append(now + ((ahead.along_m, ahead.speed_mps, ahead.demand_mps2) if ahead else nobody))
+        rows.append(now + ((ahead.along_m, ahead.speed_mps, ahead.demand_mps2) if ahead else no_lead))
         wanted_mps2 = way.wanted_mps2(car, driver.wishes[step], time_s)
         if lead and ahead:
             wanted_mps2 = min(wanted_mps2, follow_mps2(car, ahead, driver.gap_s))

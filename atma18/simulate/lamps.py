@@ -54,7 +54,7 @@ class Head:
 
 def heads(route: Route, view: View, step: int) -> list[Head]:
     """Return the heads in the image that are near enough to be visible, from far to near."""
-    found = []
+    in_view = []
     for light in reversed(route.lights):
         if not -40 < light.stop_m - view.along_m < FARTHEST_M:
             continue
@@ -62,8 +62,8 @@ def heads(route: Route, view: View, step: int) -> list[Head]:
         x_m, y_m, heights_m = np.array(light.heads).reshape(-1, 3).T
         world = np.stack([x_m, y_m], axis=-1)
         boxes = view.boxes(world, HEAD_WIDTH_M, heights_m - HEAD_HEIGHT_M / 2, heights_m + HEAD_HEIGHT_M / 2)
-        found += [Head(tuple(box), colour, arrows) for box in boxes[_legible(boxes)].tolist()]
-    return found
+        in_view += [Head(tuple(box), colour, arrows) for box in boxes[_legible(boxes)].tolist()]
+    return in_view
 
 
 def _legible(boxes_px: FloatArray) -> BoolArray:
@@ -75,15 +75,15 @@ def _legible(boxes_px: FloatArray) -> BoolArray:
 def detections(scene: Scene, step: int) -> list[Detection]:
     """Return the detections of a frame: some heads missed, some misread, boxes with noise, each arrow on its own."""
     rng = np.random.default_rng(np.random.SeedSequence(scene.noise.entropy, spawn_key=(*scene.noise.spawn_key, step)))
-    found: list[Detection] = []
+    detected: list[Detection] = []
     for head in heads(scene.drive.route, View.of(scene, step), step):
         width_px = head.box[2] - head.box[0]
         if rng.random() > width_px / SURE_PX:
             continue
         edges_px = np.array(head.box) + rng.normal(0, BLUR * width_px, 4)
         left, top, right, bottom = np.clip(edges_px, -OUTSIDE_PX, np.array(_SIZE_PX * 2) + 2 * OUTSIDE_PX).tolist()
-        found += [(name, (left, top, right, bottom)) for name in _read(head, rng)]
-    return found
+        detected += [(name, (left, top, right, bottom)) for name in _read(head, rng)]
+    return detected
 
 
 def _read(head: Head, rng: np.random.Generator) -> list[str]:

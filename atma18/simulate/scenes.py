@@ -186,9 +186,9 @@ def _take_samples(
     for decisecond in _deciseconds(size, rng):
         step = step_of(decisecond / 10)
         turning = turn_blinker(driven.route.junctions, driven.along_m[step], driven.speed_mps[step])
-        told = signals(driven, step, int(changing[step]) or turning, trim_deg, rng)
+        can_signals = signals(driven, step, int(changing[step]) or turning, trim_deg, rng)
         targets_m = _measured(waypoints(driven, step, pitch_rad[step], rng.normal(LATENCY_S, LATENCY_STD_S)), rng)
-        samples.append(Sample(f"{scene_id}_{decisecond}", step, told, targets_m.ravel()))
+        samples.append(Sample(f"{scene_id}_{decisecond}", step, can_signals, targets_m.ravel()))
     return tuple(samples)
 
 

@@ -68,8 +68,8 @@ class View:
         points_m = np.stack([np.broadcast_to(forward_m, left_m.shape), left_m], axis=-1).astype(np.float32)
         sections_m = self.along_m + _SECTIONS_M
         sections = self.local(self.line.poses(sections_m))
-        found = road_coordinates(points_m.reshape(-1, 2), sections.astype(np.float32), sections_m)
-        along_m, beside_m = (_every_column(column.reshape(left_m.shape)) for column in found)
+        road_m = road_coordinates(points_m.reshape(-1, 2), sections.astype(np.float32), sections_m)
+        along_m, beside_m = (_every_column(column.reshape(left_m.shape)) for column in road_m)
         return np.stack([_every_column(points_m[..., axis]) for axis in range(2)], axis=-1), along_m, beside_m
 
     def local(self, poses: FloatArray) -> FloatArray:

@@ -90,8 +90,8 @@ def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
     unfinished = out.with_name(f".{out.name}.partial")
     with _alone(unfinished):
         if out.exists():
-            found = "folder" if out.is_dir() else "file"
-            raise ValueError(f"{out}: expected nothing there, found a {found}: name another")
+            existing = "folder" if out.is_dir() else "file"
+            raise ValueError(f"{out}: expected nothing there, found a {existing}: name another")
         _start_or_resume(unfinished, plan)
         write_folder(unfinished, plan, workers)
         (unfinished / _PLAN).unlink()
@@ -110,8 +110,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _start_or_resume(folder: Path, plan: Plan) -> None:
     wanted = json.dumps(asdict(plan) | {"source_sha256": source_sha256()})
-    found = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
-    if found != wanted:
+    existing = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
+    if existing != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / _PLAN).write_text(wanted)

@@ -34,8 +34,8 @@ class Finding:
     """What the repair does, or what a person can do."""
 
     def __str__(self) -> str:
-        told = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
-        return f"{self.where}: {self.problem}{told}"
+        remedy = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
+        return f"{self.where}: {self.problem}{remedy}"
 
 
 @dataclass
@@ -72,49 +72,53 @@ def examine(cache: Cache) -> Examination:
         return _examine(Examination(Cache(folder)), staged_result.kept(cache), cache)
 
 
-def _examine(found: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
+def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
     models = _models()
     versions = {model.name: registry.versions_of(model.name) for model in models}
     registered = {version.run_id for of_model in versions.values() for version in of_model}
     for kept in waiting:
-        _examine_kept(found, kept, cache)
+        _examine_kept(examination, kept, cache)
     cut_off = promotion.cut_off()
     closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in cut_off}
     for run in progress(_runs(), desc="examine runs", unit="run"):
         if run.info.run_id not in closed_otherwise:
-            _examine_run(found, run, registered)
+            _examine_run(examination, run, registered)
     for model in models:
-        broken = {int(version.version) for version in versions[model.name] if not _examine_version(found, version)}
+        broken = {
+            int(version.version) for version in versions[model.name] if not _examine_version(examination, version)
+        }
         if CANDIDATE not in model.aliases:
-            _examine_alias(found, model.name, CANDIDATE, None, versions[model.name], broken)
+            _examine_alias(examination, model.name, CANDIDATE, None, versions[model.name], broken)
         for alias, number in sorted(model.aliases.items()):
-            _examine_alias(found, model.name, alias, int(number), versions[model.name], broken)
-    _examine_record(found, cut_off)
-    return found
+            _examine_alias(examination, model.name, alias, int(number), versions[model.name], broken)
+    _examine_record(examination, cut_off)
+    return examination
 
 
-def _examine_kept(found: Examination, kept: StagedResult, cache: Cache) -> None:
+def _examine_kept(examination: Examination, kept: StagedResult, cache: Cache) -> None:
     """Report a result that is not in the store because an upload failed."""
     name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
-    found.findings.append(
+    examination.findings.append(
         Finding(name, problem, lambda: staged_result.upload(kept, cache), "upload it, as -e upload does")
     )
 
 
-def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> None:
+def _examine_run(examination: Examination, run: Run, registered: set[str | None]) -> None:
     name, tags = f"run {run.info.run_id}", run.data.tags
     step = tags.get(STEP_TAG)
     if run.info.status == "RUNNING":
-        _examine_running(found, run)
+        _examine_running(examination, run)
     elif run.info.status == "FINISHED" and step is not None and step in STEPS:
-        upstream = found.open(run.info.run_id)
+        upstream = examination.open(run.info.run_id)
         if isinstance(upstream, str):
             remedy = f"delete it (mlflow runs delete --run-id {run.info.run_id}), and run {step} again"
-            found.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
+            examination.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
             return
         for tag, input_id in tags.items():
-            if tag.startswith(INPUT) and isinstance(reason := found.open(input_id), str):
-                found.findings.append(Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}"))
+            if tag.startswith(INPUT) and isinstance(reason := examination.open(input_id), str):
+                examination.findings.append(
+                    Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}")
+                )
         if run.info.run_id not in registered:
             whole = upstream
 
@@ -122,11 +126,11 @@ def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> N
                 registry.register(whole)
 
             problem = f"finished and whole, but without a version of {registered_name(step)}"
-            found.findings.append(Finding(name, problem, register, "register it"))
-        found.passed("runs")
+            examination.findings.append(Finding(name, problem, register, "register it"))
+        examination.passed("runs")
 
 
-def _examine_running(found: Examination, run: Run) -> None:
+def _examine_running(examination: Examination, run: Run) -> None:
     """Report a RUNNING run whose process has ended."""
     name, client = f"run {run.info.run_id}", store.client()
     process = run.data.tags.get(PROCESS_TAG)
@@ -138,24 +142,26 @@ def _examine_running(found: Examination, run: Run) -> None:
         hours = (time.time() * 1000 - run.info.start_time) / _DAY_MS * 24
         if _ENTRY_POINT_TAG in run.data.tags and hours > 24:
             problem = f"RUNNING for {hours:.0f} h, but its command never began"
-            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+            examination.findings.append(Finding(name, problem, close, "set it to KILLED"))
         return
     match Process.parse(process).gone:
         case True:
             problem = "RUNNING, but its process is gone"
-            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+            examination.findings.append(Finding(name, problem, close, "set it to KILLED"))
         case False:
-            found.passed("running")
+            examination.passed("running")
         case None:
-            found.unseen.append(f"{name}: RUNNING on {Process.parse(process).host}, which cannot be seen from here")
+            examination.unseen.append(
+                f"{name}: RUNNING on {Process.parse(process).host}, which cannot be seen from here"
+            )
 
 
-def _examine_version(found: Examination, version: ModelVersion) -> bool:
+def _examine_version(examination: Examination, version: ModelVersion) -> bool:
     """Return whether a version is intact."""
     name = f"models:/{version.name}/{version.version}"
     delete = "restore the run if it was deleted, else delete the version in the UI"
     try:
-        upstream = found.open(version.run_id) if version.run_id else "it was made by no run"
+        upstream = examination.open(version.run_id) if version.run_id else "it was made by no run"
         if isinstance(upstream, str):
             raise ValueError(upstream)
         registry.check_source(version, upstream)
@@ -163,27 +169,27 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
         if not version.description:
             whole = upstream
             problem = "half registered: whoever did it was cut off"
-            found.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
+            examination.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
     except ValueError as error:
-        found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
+        examination.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
         return False
-    found.passed("versions")
+    examination.passed("versions")
     return True
 
 
 def _examine_alias(
-    found: Examination, model: str, alias: str, number: int | None, versions: list[ModelVersion], broken: set[int]
+    examination: Examination, model: str, alias: str, number: int | None, versions: list[ModelVersion], broken: set[int]
 ) -> None:
     name = f"models:/{model}@{alias}"
     numbers = {int(version.version) for version in versions}
     if number in numbers - broken:
-        found.passed("aliases")
+        examination.passed("aliases")
         return
-    found_there = "broken" if number in numbers else "not there"
-    problem = f"points at version {number}, which is {found_there}" if number else "points at no version"
+    condition = "broken" if number in numbers else "not there"
+    problem = f"points at version {number}, which is {condition}" if number else "points at no version"
     if alias != CANDIDATE:
         rollback = "rollback with -e promote -P rollback=true, or promote another"
-        found.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
+        examination.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
         return
     client, usable = store.client(), _usable(versions, broken)
     if number is None and not usable:
@@ -196,7 +202,7 @@ def _examine_alias(
             client.delete_registered_model_alias(model, alias)
 
     remedy = f"point it at version {max(usable)}, the newest whole one" if usable else "remove it: no version is whole"
-    found.findings.append(Finding(name, problem, repoint, remedy))
+    examination.findings.append(Finding(name, problem, repoint, remedy))
 
 
 def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
@@ -204,7 +210,7 @@ def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
     return [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
 
 
-def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
+def _examine_record(examination: Examination, cut_off: Sequence[Run]) -> None:
     """Compare the champion with the record of promotions; a move by other means has no record."""
 
     def settle() -> None:
@@ -213,7 +219,7 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
 
     for run in cut_off:
         problem = "a promotion that was recorded and cut off before the aliases had moved"
-        found.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
+        examination.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
     if cut_off:
         return
     champion = promotion.holder(CHAMPION)
@@ -226,20 +232,20 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
     actual = "none" if champion is None else str(champion.version)
     if expected != actual:
         problem = f"expected version {expected} by the record of promotions, found {actual}: moved by other means"
-        found.findings.append(
+        examination.findings.append(
             Finding(f"models:/{registered_name('blend')}@{CHAMPION}", problem, remedy="promote the right one")
         )
 
 
 def _models() -> list[RegisteredModel]:
     """Return the registered models of this project, each with its aliases."""
-    found = []
+    known = []
     for step in STEPS:
         try:
-            found.append(store.client().get_registered_model(registered_name(step)))
+            known.append(store.client().get_registered_model(registered_name(step)))
         except MlflowException:
             continue  # no version is registered yet
-    return found
+    return known
 
 
 def _runs() -> Iterator[Run]:

@@ -80,8 +80,8 @@ class Identity:
         }
         optional = {"stage": self.stage, "weights_sha256": self.weights_sha256}
         inputs = {f"input.{name}": run_id for name, run_id in self.inputs.items()}
-        found = plain | {name: value for name, value in optional.items() if value is not None} | inputs
-        return {PREFIX + name: value for name, value in found.items()}
+        by_name = plain | {name: value for name, value in optional.items() if value is not None} | inputs
+        return {PREFIX + name: value for name, value in by_name.items()}
 
 
 @cache

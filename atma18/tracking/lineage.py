@@ -63,14 +63,14 @@ class Node:
 
     def walk(self) -> Iterator["Node"]:
         """Yield this run and all linked runs, each once."""
-        found = {self.run_id: self}
+        nodes = {self.run_id: self}
         waiting = [self]
         while waiting:
             node = waiting.pop(0)
             yield node
             for _, linked in node.links:
-                if linked.run_id not in found:
-                    found[linked.run_id] = linked
+                if linked.run_id not in nodes:
+                    nodes[linked.run_id] = linked
                     waiting.append(linked)
 
 
@@ -105,8 +105,8 @@ def trace(given: str | ModelVersion, cache: Cache) -> Lineage:
         ValueError: If no run has this name; every other problem is part of the result.
     """
     run_id = _run_id_of(given)
-    seen = _Seen.now(cache)
-    return Lineage(origin=_origin(run_id, seen, {}, ()), users=_users(run_id, seen, {}, ()))
+    records = _Seen.now(cache)
+    return Lineage(origin=_origin(run_id, records, {}, ()), users=_users(run_id, records, {}, ()))
 
 
 def _run_id_of(given: str | ModelVersion) -> str:
@@ -135,20 +135,20 @@ class _Seen:
         client = store.client()
         experiments = [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
         ours = {"filter_string": f"tags.`{PREFIX}step` LIKE '%'", "run_view_type": ViewType.ALL}
-        seen = cls(cache, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
+        records = cls(cache, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
         for version in _pages(client.search_model_versions):
-            seen.versions.setdefault(version.run_id, []).append(version)
+            records.versions.setdefault(version.run_id, []).append(version)
         for model in _pages(client.search_registered_models):
             for alias, number in sorted(model.aliases.items()):
                 key = model.name, int(number)
-                seen.aliases[key] = (*seen.aliases.get(key, ()), alias)
-        return seen
+                records.aliases[key] = (*records.aliases.get(key, ()), alias)
+        return records
 
     def node(self, run_id: str) -> Node:
         """Return a run without links."""
         run = self.runs.get(run_id)
-        found = sorted(self.versions.get(run_id, []), key=lambda v: (v.name, int(v.version)))
-        versions = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in found]
+        registered = sorted(self.versions.get(run_id, []), key=lambda v: (v.name, int(v.version)))
+        versions = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in registered]
         tags = run.data.tags if run else {}
         return Node(
             run_id=run_id,
@@ -205,15 +205,15 @@ def _status(run: Run | None) -> str:
     return str(run.info.status) + (", deleted" if run.info.lifecycle_stage == "deleted" else "")
 
 
-def _origin(run_id: str, seen: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
+def _origin(run_id: str, records: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
     """Return a verified run linked to its inputs; `path` holds the runs from the first one down to this one."""
     if run_id not in done:
-        node, path = seen.node(run_id), (*path, run_id)
+        node, path = records.node(run_id), (*path, run_id)
         links = tuple(
-            (name, seen.node(used) if used in path else _origin(used, seen, done, path))
-            for name, used in seen.inputs(run_id)
+            (name, records.node(used) if used in path else _origin(used, records, done, path))
+            for name, used in records.inputs(run_id)
         )
-        done[run_id] = replace(node, links=links, broken=seen.problems(node) + _strangers(node, links, path))
+        done[run_id] = replace(node, links=links, broken=records.problems(node) + _strangers(node, links, path))
     return done[run_id]
 
 
@@ -221,21 +221,21 @@ def _strangers(node: Node, links: tuple[tuple[str, Node], ...], path: tuple[str,
     """Report impossible inputs: those made from the run itself, and steps with other data or folds."""
     problems = []
     for name, used in links:
-        found = f"found {name} (run {used.run_id})"
+        description = f"found {name} (run {used.run_id})"
         if used.run_id in path:
-            problems.append(f"run {node.run_id}: expected older inputs, {found}, which was made from it")
+            problems.append(f"run {node.run_id}: expected older inputs, {description}, which was made from it")
         digests = {"data": (node.data_sha256, used.data_sha256), "folds": (node.folds_sha256, used.folds_sha256)}
         for what, (ours, theirs) in digests.items() if node.step in STEPS else ():
             if theirs not in (None, ours):
-                problems.append(f"run {node.run_id}: expected inputs of the same {what}, {found} of {theirs}")
+                problems.append(f"run {node.run_id}: expected inputs of the same {what}, {description} of {theirs}")
     return tuple(problems)
 
 
-def _users(run_id: str, seen: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
+def _users(run_id: str, records: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
     """Return a run linked to its users."""
     if run_id in path:
-        return seen.node(run_id)
+        return records.node(run_id)
     if run_id not in done:
-        links = tuple((name, _users(user, seen, done, (*path, run_id))) for name, user in seen.users(run_id))
-        done[run_id] = replace(seen.node(run_id), links=links)
+        links = tuple((name, _users(user, records, done, (*path, run_id))) for name, user in records.users(run_id))
+        done[run_id] = replace(records.node(run_id), links=links)
     return done[run_id]

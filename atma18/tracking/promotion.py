@@ -58,12 +58,12 @@ def blend_version(given: str) -> ModelVersion:
         ValueError: If there is none, or it is not a version of a blend.
     """
     if is_run_id(given):
-        found = [v for v in versions_of(_BLEND) if v.run_id == given]
-        if not found:
+        registered = [v for v in versions_of(_BLEND) if v.run_id == given]
+        if not registered:
             raise ValueError(
                 f"run {given}: expected a run with a version of {_BLEND}, found none: only blends are promoted"
             )
-        return max(found, key=lambda v: int(v.version))
+        return max(registered, key=lambda v: int(v.version))
     version = named_version(given)
     if version.name != _BLEND:
         raise ValueError(
@@ -81,8 +81,8 @@ def version_link(given: str) -> str:
 def standing(run_id: str) -> str:
     """Return the standing of a registered blend, found by the ID of its run, for the description of `main`."""
     champion = holder(CHAMPION)
-    found = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
-    return f"{STANDING} {found}"
+    state = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
+    return f"{STANDING} {state}"
 
 
 def _link(number: int) -> str:

@@ -42,10 +42,10 @@ def delivered() -> dict[str, str]:
     Raises:
         ValueError: If there is none.
     """
-    found = store.search(f"tags.`{STEP_TAG}` = 'main' AND attributes.status = 'FINISHED'")
-    if not found:
+    mains = store.search(f"tags.`{STEP_TAG}` = 'main' AND attributes.status = 'FINISHED'")
+    if not mains:
         raise ValueError("expected a finished run of main, found none")
-    tags = found[-1].data.tags
+    tags = mains[-1].data.tags
     return {tag.removeprefix(INPUT): run_id for tag, run_id in tags.items() if tag.startswith(INPUT)}
 
 
@@ -75,8 +75,8 @@ def record_comparison(
     for name, upstream in runs.items():
         store.client().set_tag(run_id, f"{INPUT}{name}", upstream.run_id)
     links = ", ".join(f"{name} {store.link_to(upstream.run_id)}" for name, upstream in runs.items())
-    said = [f"- {verdict}." for verdict in verdicts]
-    described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *said])
+    sentences = [f"- {verdict}." for verdict in verdicts]
+    described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *sentences])
     store.client().set_tag(run_id, DESCRIPTION, described[:LONGEST_TAG])
 
 

@@ -233,8 +233,8 @@ def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
     if not client.get_registered_model(version.name).description:
         client.update_registered_model(version.name, f"{STEPS[upstream.step].description} {_OUTPUT}")
     scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
-    said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
-    sentences = [f"Run {upstream.run_id}.", f"{said}."]
+    scores_text = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
+    sentences = [f"Run {upstream.run_id}.", f"{scores_text}."]
     if best := run.data.tags.get(f"{PREFIX}best_input"):
         mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
         sentences.append(f"Weights by scene size: {run.data.tags.get(f'{PREFIX}weights', 'in weights.json')}.")
@@ -248,9 +248,9 @@ def _made_from(upstream: Upstream) -> str:
     """Return Markdown links to the inputs of a run, with the names of their own inputs."""
     if not upstream.inputs:
         return ""
-    said = []
+    sources = []
     for name, run_id in upstream.inputs.items():
         tags = store.client().get_run(run_id).data.tags
         read = ", ".join(sorted(tag.removeprefix(INPUT) for tag in tags if tag.startswith(INPUT)))
-        said.append(f"{name} {store.link_to(run_id)}{f' (which read {read})' if read else ''}")
-    return f"Made from {', '.join(said)}."
+        sources.append(f"{name} {store.link_to(run_id)}{f' (which read {read})' if read else ''}")
+    return f"Made from {', '.join(sources)}."

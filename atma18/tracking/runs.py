@@ -85,18 +85,18 @@ class StepRun:
         dataset = self.context.dataset
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
-        found = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
-        for score in found:
+        oof_scores = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
+        for score in oof_scores:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             self.measure({name: score.mae_m} | interval)
         references = self.context.references_m
         self.measure(
-            {f"reference/{name}_m": metrics.mae_m(said_m, dataset.targets_m) for name, said_m in references.items()}
+            {f"reference/{name}_m": metrics.mae_m(values_m, dataset.targets_m) for name, values_m in references.items()}
         )
         if dropped := metrics.size_mix(dataset.train.scene_sizes, dataset.test.scene_sizes).dropped:
             self.note(testmix_dropped=",".join(dropped))
-        for name, figure in plots.of_predictions(dataset, predictions.oof_m, found).items():
+        for name, figure in plots.of_predictions(dataset, predictions.oof_m, oof_scores).items():
             self.keep_figure(name, figure)
 
     def keep_table(self, name: str, table: pd.DataFrame) -> None:
@@ -150,8 +150,8 @@ class StepRun:
         self.keep_json("config", resolved | {"tags": tags})  # a user can change a tag; the manifest protects this file
         self.context.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
-        said = [RunTag(name, value) for name, value in tags.items()]
-        store.client().log_batch(self.run_id, params=parameters, tags=said)
+        run_tags = [RunTag(name, value) for name, value in tags.items()]
+        store.client().log_batch(self.run_id, params=parameters, tags=run_tags)
         log_datasets(self.context)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
         if models:
@@ -237,8 +237,8 @@ def note_of(run_id: str, name: str) -> str:
 def setting_tags(context: RunContext) -> dict[str, str]:
     """Return the tags that describe a run context."""
     absent = ",".join(context.dataset.absent) or "none"
-    found = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
-    return {PREFIX + name: value for name, value in found.items()}
+    described = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
+    return {PREFIX + name: value for name, value in described.items()}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

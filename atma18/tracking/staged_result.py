@@ -113,14 +113,16 @@ class StagedResult:
 
 def kept(cache: Cache) -> list[StagedResult]:
     """Return the results that wait for an upload to this store, the oldest first."""
-    found = [StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX]
-    return [staged for staged in found if staged.address.store == mlflow.get_tracking_uri()]
+    waiting = [
+        StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX
+    ]
+    return [staged for staged in waiting if staged.address.store == mlflow.get_tracking_uri()]
 
 
 def upload_kept(cache: Cache, fingerprint: str | None = None) -> list[Upstream]:
     """Upload the results that wait for this store, or only those with the given fingerprint."""
-    found = [staged for staged in kept(cache) if fingerprint in (None, staged.address.fingerprint)]
-    return [upload(staged, cache) for staged in found]
+    waiting = [staged for staged in kept(cache) if fingerprint in (None, staged.address.fingerprint)]
+    return [upload(staged, cache) for staged in waiting]
 
 
 def upload(staged: StagedResult, cache: Cache) -> Upstream:

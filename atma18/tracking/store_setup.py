@@ -145,14 +145,14 @@ def _parents() -> Iterator[tuple[list[str], str | None]]:
 def _check_schema() -> None:
     """Refuse a database of another MLflow version: opening an older one would migrate it and lock out its owner."""
     expected: str = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
-    found = _schema()
-    while found not in (None, expected):
+    actual = _schema()
+    while actual not in (None, expected):
         time.sleep(_MIGRATION_S)  # another `mlflow run` may be creating it
-        before, found = found, _schema()
-        if found == before:
+        before, actual = actual, _schema()
+        if actual == before:
             raise ValueError(
                 f"{_database()}: expected a store of MLflow {mlflow.__version__} (schema {expected}), found schema "
-                f"{found}: use the MLflow that made it, name another store, or back it up and change it for good with "
+                f"{actual}: use the MLflow that made it, name another store, or back it up and change it for good with "
                 f"mlflow db upgrade {mlflow.get_tracking_uri()}"
             )
 

@@ -55,12 +55,15 @@ def _details(node: Node) -> list[str]:
     """Return the details of a run: result, origin and problems."""
     mae = [] if node.mae_m is None else [f"OOF MAE {node.mae_m:.4f} m"]
     result = [*(str(version) for version in node.versions), *mae]
-    made = []
+    origins = []
     if node.started_ms is not None:
-        made = [time.strftime("started %Y-%m-%d %H:%M:%S UTC", time.gmtime(node.started_ms / 1000)), f"git {node.git}"]
+        origins = [
+            time.strftime("started %Y-%m-%d %H:%M:%S UTC", time.gmtime(node.started_ms / 1000)),
+            f"git {node.git}",
+        ]
     if node.code_sha256 is not None:
-        made.append(f"code {node.code_sha256[:SHORT]}")
-    return [", ".join(side) for side in (result, made) if side] + [f"BROKEN: {words}" for words in node.broken]
+        origins.append(f"code {node.code_sha256[:SHORT]}")
+    return [", ".join(side) for side in (result, origins) if side] + [f"BROKEN: {words}" for words in node.broken]
 
 
 def _data(node: Node) -> list[str]:
