@@ -1,4 +1,4 @@
-"""What holds for all IDs, predictions, folds and digests, looked for by hypothesis instead of by hand."""
+"""Properties of all IDs, predictions, folds and digests, tested with hypothesis."""
 
 import json
 import random

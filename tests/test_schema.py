@@ -1,4 +1,4 @@
-"""IDs name one sample and nothing else, and everything that crosses a step's border is joined on them."""
+"""An ID names exactly one sample, and all data that steps exchange are joined on it."""
 
 from dataclasses import replace
 
