@@ -1,4 +1,4 @@
-"""What all steps of one run share: data, folds, preset, seeds, machine and cache."""
+"""The run context, which all steps of one run share: data, folds, preset, seeds, machine and cache."""
 
 import re
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from atma18.schema import FloatArray, shown
 
 @dataclass(frozen=True)
 class RunContext:
-    """The setting of a step."""
+    """The data, folds, preset, seeds, machine and cache of a step."""
 
     data: str
-    """As given: a folder, or `demo`."""
+    """The data as the user gave it: a folder, or `demo`."""
     dataset: Dataset
     folds: Folds
     folds_given: str | None
@@ -48,7 +48,7 @@ class RunContext:
         *,
         verify: bool = False,
     ) -> Self:
-        """Read the data and make, or adopt, the folds.
+        """Read the data, and make the folds or take those of a run.
 
         Args:
             data: a dataset folder, or `demo`.
@@ -61,7 +61,7 @@ class RunContext:
             verify: read every frame again even if its file looks unchanged.
 
         Raises:
-            ValueError: If the data break the contract or the folds do not fit them.
+            ValueError: If the data break the contract or the folds do not fit the data.
         """
         if preset not in PRESETS:
             raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {shown(preset)}")
@@ -78,7 +78,7 @@ class RunContext:
 
     @cached_property
     def references_m(self) -> dict[str, FloatArray]:
-        """What costs nothing, as (N, 18) metres in the order of the training samples; nobody is fitted to himself."""
+        """Simple baselines, out-of-fold, as (N, 18) metres in the order of the training samples."""
         train, targets_m = self.dataset.train, self.dataset.targets_m
         folds = self.folds.of(train.ids)
         straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64))
@@ -90,7 +90,7 @@ class RunContext:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters that make another step belong to this context, where they differ from their defaults."""
+        """The parameters that give another step this context, where they differ from their defaults."""
         given = {
             "data": (self.data, DEMO),
             "preset": (self.preset_name, "quick"),
@@ -102,7 +102,7 @@ class RunContext:
 
 
 def cached_folds(dataset: Dataset, count: int, seed: int, cache: Cache) -> Folds:
-    """Return the folds of these data: made once, then read, so that a library upgrade never reshuffles them."""
+    """Return the folds of a dataset; they are made once, then read, so that a library upgrade does not change them."""
     train = dataset.train
 
     def fold_of_all() -> Folds:

@@ -1,4 +1,4 @@
-"""Small drives for all tests, and a wall between the tests and the caller's store and cache."""
+"""Fixtures for all tests: small drives, and a store and a cache separate from the user's."""
 
 import os
 from pathlib import Path
@@ -18,14 +18,14 @@ TRAIN_SCENES, TEST_SCENES = 12, 5
 
 
 def forget_caller(patch):
-    """Remove what `mlflow run` hands down; only what keeps MLflow quiet stays."""
+    """Remove the environment variables of `mlflow run`, except those that silence MLflow."""
     for name in list(os.environ):
         if name.startswith("MLFLOW_") and name not in tracking.QUIET:
             patch.delenv(name)
 
 
 def enter(store, patch):
-    """Make a folder the place of the store, the cache and what steps write."""
+    """Put the store, the cache and the working directory into a folder."""
     patch.setenv("MLFLOW_TRACKING_URI", store_uri(store))
     patch.setenv("ATMA18_CACHE", f"{store}/cache")
     patch.chdir(store)
@@ -33,14 +33,14 @@ def enter(store, patch):
 
 @pytest.fixture(autouse=True)
 def no_caller(monkeypatch, tmp_path):
-    """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
+    """Hide the user's MLflow store and cache, which `mlflow run` passes on."""
     forget_caller(monkeypatch)
     monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Leave the other cores alone where nets are small."""
+    """Use one thread, because the nets are small."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -49,7 +49,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def small_backbone():
-    """Know one more kind of backbone, `small`: a convolution with batch-norm, which trains in no time."""
+    """Add the kind of backbone `small`: a convolution with batch-norm, which trains fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(backbones.KINDS, "small", SmallKind())
         yield
@@ -57,7 +57,7 @@ def small_backbone():
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """A dataset folder of a few simulated drives; read-only for tests: copy it to change it."""
+    """A dataset folder of a few simulated drives; tests must not change it, but may copy it."""
     folder = tmp_path_factory.mktemp("drives") / "tiny"
     simulate.write_drives(folder, simulate.Plan(TRAIN_SCENES, TEST_SCENES, seed=1))
     return folder
@@ -65,19 +65,19 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_cache(tmp_path_factory) -> Cache:
-    """A cache that tests share."""
+    """A cache that all tests share."""
     return Cache.open(tmp_path_factory.mktemp("shared-cache"))
 
 
 @pytest.fixture(scope="session")
 def tiny(tiny_folder, tiny_cache) -> Dataset:
-    """The same drives, read."""
+    """The dataset in `tiny_folder`."""
     return Dataset.open(str(tiny_folder), tiny_cache)
 
 
 @pytest.fixture(scope="session")
 def finished(tiny_folder, tmp_path_factory):
-    """One `main` on the tiny drives in a store of its own."""
+    """A store with one finished `main` on the tiny drives."""
     store = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
@@ -89,14 +89,14 @@ def finished(tiny_folder, tmp_path_factory):
 
 @pytest.fixture
 def there(finished, no_caller, monkeypatch):
-    """The finished `main`, and this test inside its store; tests may add runs but not harm what is there."""
+    """The store of the finished `main`, in use for this test; a test may add runs, but not damage existing ones."""
     enter(finished.store, monkeypatch)
     return finished
 
 
 @pytest.fixture(scope="module")
 def module_patch(finished):
-    """The finished `main`'s store, for fixtures that a module makes once."""
+    """The store of the finished `main`, for fixtures with module scope."""
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
         enter(finished.store, patch)

@@ -1,4 +1,4 @@
-"""Steps in processes of their own that begin at once: each is forked from a server that has imported everything."""
+"""Steps in processes of their own that start fast: each is forked from a server that has imported everything."""
 
 import importlib
 import multiprocessing
@@ -20,7 +20,7 @@ from tests.store import PROJECT
 
 LIBRARIES = (pipeline, report)
 COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload)
-"""Imported here, once, and not in each process."""
+"""The steps, imported once here and not in each process."""
 WRITES = (
     "_create_logged_model",
     "_create_model_version",
@@ -46,13 +46,14 @@ _context.set_forkserver_preload(["tests.forked"])
 
 
 class Forked:
-    """A step at work."""
+    """A running step."""
 
     def __init__(self, step, words, folder, environment=None, *, die_at=None, fill_at=None, logs=None):
-        """Start `step` with the store, the cache and, unless `logs` is another, the log in a folder.
+        """Start `step` with the store, the cache and, unless `logs` is another folder, the log in a folder.
 
-        `die_at` is the write to the store that it dies before: how many after the first call of a method, or after the
-        first of all (None). `fill_at` is the method at whose first call a disk gets full, and the folder of that disk.
+        `die_at` is the write to the store before which the process dies: how many writes after the first call of a
+        method, or after the first write (None). `fill_at` is the method at whose first call a disk becomes full, and
+        the folder of that disk.
         """
         self.log = Path(logs or folder) / f"{step}-{os.urandom(4).hex()}.log"
         given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at, fill_at)
@@ -69,13 +70,13 @@ class Forked:
             os.kill(self.process.pid, number)
 
     def wait(self, seconds=300):
-        """Wait for the end and return the exit code: 0, or what went wrong, or minus the signal."""
+        """Wait for the end and return the exit code: 0, an error code, or minus the signal."""
         self.process.join(seconds)
         assert not self.process.is_alive(), f"still at work after {seconds} s:\n{self.said}"
         return self.process.exitcode
 
     def wait_for(self, words, seconds=300):
-        """Wait until the step has said something."""
+        """Wait until the step has logged some words."""
         for _ in range(seconds * 20):
             if words in self.said:
                 return
@@ -126,7 +127,7 @@ def _die(name):
 
 
 def _before_writes(name, count, act):
-    """Do something right before a write to the store, once."""
+    """Call a function once, right before a write to the store."""
     made = []
 
     def counted(method):

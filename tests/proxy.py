@@ -1,4 +1,4 @@
-"""A proxy before a server, that fails on demand: slow, answering 500, or as if nobody were there."""
+"""A proxy before a server that fails on demand: slow, with status 500, or unreachable."""
 
 import time
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _OF_ONE_LINK = {"connection", "transfer-encoding", "keep-alive", "content-length
 
 
 class Proxy(ThreadingHTTPServer):
-    """Hands requests on to a server, or fails as `mode` says."""
+    """Forwards requests to a server, or fails according to `mode`."""
 
     daemon_threads = True
 
@@ -23,14 +23,14 @@ class Proxy(ThreadingHTTPServer):
         self.asked = []
         """The mode and the path of each request."""
         self.unanswered = 0
-        """How many requests found no server."""
+        """The number of requests without an answer from the server."""
 
     @property
     def uri(self):
         return f"http://127.0.0.1:{self.server_port}"
 
     def wait_for(self, path, count=1, seconds=120):
-        """Wait until somebody has asked for a path so many times."""
+        """Wait until a path has been requested `count` times."""
         for _ in range(seconds * 50):
             if sum(path in asked for _, asked in self.asked) >= count:
                 return
@@ -38,7 +38,7 @@ class Proxy(ThreadingHTTPServer):
         raise AssertionError(f"nobody asked for {path} {count} times in {seconds} s: {self.asked[-5:]}")
 
     def handle_error(self, request, client_address):
-        """Say nothing of clients that hang up."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body, dict(self.headers.items()))
             response = connection.getresponse()
             content = response.read()
-        except OSError:  # the server itself is away
+        except OSError:  # the server itself is unreachable
             proxy.unanswered += 1
             self.close_connection = True
             self.connection.close()
@@ -95,12 +95,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *words):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def before(uri):
-    """A proxy before a server."""
+    """A running proxy before a server."""
     with Proxy(uri) as proxy:
         thread = Thread(target=proxy.serve_forever, daemon=True)
         thread.start()

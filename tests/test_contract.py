@@ -1,4 +1,4 @@
-"""MLproject, click and the environment say the same, and the code keeps the project's rules."""
+"""MLproject, click and the environment agree, and the code follows the project's rules."""
 
 import ast
 import importlib

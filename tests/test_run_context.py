@@ -1,4 +1,4 @@
-"""A run context settles its folds once: made and kept, or adopted, and never dealt anew."""
+"""A run context determines its folds once: they are made and cached, or taken from a run, and never made again."""
 
 import re
 from dataclasses import replace

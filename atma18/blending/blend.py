@@ -1,4 +1,4 @@
-"""Convex weights per scene-size group: what each input counts for in small and in large scenes."""
+"""A blend: one set of convex weights per group of scene sizes, scored by cross-fitting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from atma18.config.groups import Groups, check_groups
 from atma18.schema import FloatArray, IntArray, Samples, first_few, repeated
 
 FEWEST_SAMPLES = 50
-"""A group with fewer gets the weights of all samples: its own would follow chance."""
+"""A group with fewer samples gets the weights of all samples, because its own would be unreliable."""
 
 
 class Stacked(Protocol):
-    """Samples for which upstreams have predicted."""
+    """Upstream predictions of some samples."""
 
     def stacked(self, name: str, fold: int) -> FloatArray:
-        """Return (N, 18) metres: what the upstream's model of this fold predicts."""
+        """Return the (N, 18) predictions of the upstream's model of this fold, metres."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Blend:
     inputs: tuple[str, ...]
     """(M,) names, in the order of a stack."""
     groups: Groups
-    """(G,) ascending, without gaps, from 1 to no bound."""
+    """(G,) ranges of scene sizes, ascending, without gaps, from 1 to no bound."""
     weights: FloatArray
     """(G, M) at least 0, each row summing to 1."""
 
@@ -46,21 +46,21 @@ class Blend:
 
     @property
     def causal(self) -> bool:
-        """Whether a sample's weights are the same however many samples of its scene are there."""
+        """Whether a sample's weights do not depend on the number of samples in its scene."""
         return len(self.groups) == 1
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The names of the upstreams that it reads."""
+        """The names of the upstreams that the blend reads."""
         return self.inputs
 
     @property
     def count(self) -> None:
-        """None: it is one model for all folds."""
+        """None: one model serves all folds."""
 
     @property
     def labels(self) -> list[str]:
-        """(G,) the scene sizes of each group in words: `1`, `1–2`, `3+`."""
+        """(G,) the scene sizes of each group as text: `1`, `1–2`, `3+`."""
         return [
             f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}"
             for first, last in self.groups
@@ -87,18 +87,18 @@ class Blend:
         """
         check_stack(stack_m, n_inputs=len(self.inputs), n_rows=len(scene_sizes))
         weights = self.weights[group_of(scene_sizes, self.groups)]  # (N, M)
-        # Input by input, in one order: a row is the same to the bit whatever rows stand next to it.
+        # Inputs are added in a fixed order, so that a row's result is bit-identical with any other rows beside it.
         blended_m = np.zeros(stack_m.shape[1:])
         for weight, values_m in zip(weights.T, stack_m, strict=True):
             blended_m += weight[:, None] * values_m
         return blended_m
 
     def predict(self, fold: int, samples: Samples, inputs: Stacked, device: str) -> FloatArray:
-        """Blend what the upstreams' models of one fold predict: (N, 18) metres, vehicle frame at t."""
+        """Blend the predictions of the upstreams' models of one fold: (N, 18) metres, vehicle frame at t."""
         return self.apply(np.stack([inputs.stacked(name, fold) for name in self.inputs]), samples.scene_sizes)
 
     def save(self, folder: Path) -> None:
-        """Write nothing: `describe` says all."""
+        """Write nothing: `describe` returns the whole blend."""
 
     def describe(self) -> dict[str, Any]:
         """Return the whole blend as plain lists and strings."""
@@ -107,7 +107,7 @@ class Blend:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `describe` returned.
+        """Build a blend from the result of `describe`.
 
         Raises:
             ValueError: If a key is missing or unknown, or a rule is broken.
@@ -119,7 +119,7 @@ class Blend:
 
 
 def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
-    """Return the (N,) index of the group that each of (N,) scene sizes belongs to.
+    """Return the (N,) index of the group of each scene size.
 
     Raises:
         ValueError: If the groups are not ascending and gapless from 1 to no bound, or a size is below 1.
@@ -133,17 +133,17 @@ def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A blend and how good it is proven to be on the rows that it was fitted on."""
+    """A blend, with the error of each group on its training rows and the proven bound."""
 
     blend: Blend
     parts: tuple[Weights, ...]
-    """(G,) what each group's weights reach on the rows they were fitted on."""
+    """(G,) each group's weights, with their error on the rows that they were fitted to."""
     samples: tuple[int, ...]
-    """(G,) rows of each group."""
+    """(G,) number of rows of each group."""
 
     @property
     def borrowed(self) -> tuple[bool, ...]:
-        """(G,) whether a group has too few rows and got the weights of all."""
+        """(G,) whether a group has too few rows and got the weights of all rows."""
         return tuple(count < FEWEST_SAMPLES for count in self.samples)
 
 
@@ -154,7 +154,7 @@ def fit(
     config: BlendConfig,
     names: Sequence[str],
 ) -> Fitted:
-    """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets those of all rows together.
+    """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets the weights of all rows.
 
     Args:
         stack_m: (M, N, 18) metres, out-of-fold predictions of the inputs.
@@ -164,7 +164,7 @@ def fit(
         names: (M,) of the inputs.
 
     Returns:
-        The blend. Its error on these same rows is optimistic; `cross_fit` gives an honest one.
+        The blend. Its error on these rows is optimistic; that of `cross_fit` is not.
 
     Raises:
         ValueError: If there are no rows, shapes disagree, or a number is not finite.
@@ -191,21 +191,21 @@ def cross_fit(
     config: BlendConfig,
     names: Sequence[str],
 ) -> FloatArray:
-    """Blend the rows of each fold with weights fitted on the other folds alone.
+    """Blend the rows of each fold with weights fitted only on the other folds.
 
     Args:
         stack_m: (M, N, 18) metres, out-of-fold predictions of the inputs.
         targets_m: (N, 18) metres.
         scene_sizes: (N,) samples in each row's scene.
-        folds: (N,) fold of each row; a scene is never in two.
+        folds: (N,) fold of each row; a scene is never in two folds.
         config: groups and method.
         names: (M,) of the inputs.
 
     Returns:
-        (N, 18) metres; no row has seen its own target.
+        (N, 18) metres; the weights of a row never depend on its own target.
 
     Raises:
-        ValueError: If there is only one fold, or as in `fit`.
+        ValueError: If there is only one fold, and in the cases of `fit`.
     """
     if folds.shape != scene_sizes.shape:
         raise ValueError(f"expected a fold for each of {len(scene_sizes)} rows, found {folds.shape}")

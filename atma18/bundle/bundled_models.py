@@ -1,4 +1,4 @@
-"""The members of a bundle: what is said of each model, and each model made of what is said."""
+"""The models of a bundle: build each one from its description and files."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from atma18.gbdt.boosting import EngineError
 from atma18.schema import first_few, one_line, shown
 
 _MOST_CELLS = 2**14
-"""Far beyond what any backbone makes of a frame: no file could contradict a bundle that asks for more in time."""
+"""Upper limit of the number of cells in a bundle, which files of weights do not check; far above any backbone."""
 
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, EngineError)
-"""What torch and the boosters' engines raise where files hold another thing than a model."""
+"""The errors that torch and the boosting engines raise for files that are not a model."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Member:
     step: str
     model: Model
     inputs: dict[str, str]
-    """The run ID of each upstream, under the name by which the model reads it."""
+    """The run ID of each upstream, by the name of the model's input."""
 
 
 def read(found: Bundle, device: str) -> dict[str, Member]:
-    """Make every member's model; nets will run on `device`.
+    """Build the model of every member; nets will run on `device`.
 
     Raises:
-        ValueError: If a model cannot be made of what is said and of what its files hold.
+        ValueError: If a model cannot be built from its description and files.
     """
     made = {run_id: _member(found, run_id, device) for run_id in found.members}
     for run_id, member in made.items():
@@ -44,7 +44,7 @@ def read(found: Bundle, device: str) -> dict[str, Member]:
 
 
 def backbone_kinds(folder: Path) -> set[str]:
-    """Return the kinds of backbones in a bundle: what must be installed where it is loaded."""
+    """Return the kinds of backbones in a bundle, which decide the packages needed to load it."""
     found, kinds = Bundle.read(folder), set()
     for run_id, entry in found.members.items():
         if "backbone" in entry.model:
@@ -54,10 +54,10 @@ def backbone_kinds(folder: Path) -> set[str]:
 
 
 def _member(found: Bundle, run_id: str, device: str) -> Member:
-    """Make a member's model of what the bundle says of it.
+    """Build the model of a member.
 
     Raises:
-        ValueError: If none can be made of it, or it has not a part for each fold.
+        ValueError: If it cannot be built, or has no part for some fold.
     """
     entry = found.members[run_id]
     with _reading(found, run_id):
@@ -71,7 +71,7 @@ def _member(found: Bundle, run_id: str, device: str) -> Member:
 
 @contextmanager
 def _reading(found: Bundle, run_id: str) -> Iterator[None]:
-    """Let whatever fails inside end in a ValueError that names the member."""
+    """Convert errors inside to a ValueError that names the member."""
     try:
         yield
     except _UNREADABLE as error:
@@ -89,7 +89,7 @@ def _kind(step: str) -> StepKind:
 
 
 def _check_inputs(member: Member, members: Mapping[str, Member]) -> None:
-    """Refuse a member that reads what it has no upstream for, or embeddings of a model that makes none."""
+    """Refuse a member without an upstream for an input, or with embeddings from a model that makes none."""
     wanted = set(member.model.needs)
     if missing := sorted(wanted - member.inputs.keys()):
         raise ValueError(f"expected an input for each that it reads, found none called {first_few(missing)}")

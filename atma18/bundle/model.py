@@ -1,4 +1,4 @@
-"""What every step predicts with, and what is stored of it."""
+"""The protocol of the models of all steps, and a model as it is stored in a bundle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,50 +10,50 @@ from atma18.schema import FloatArray, Samples
 
 
 class Model(Protocol):
-    """What a step predicts with: one model for each fold."""
+    """The model of a step: one model for each fold, or one for all."""
 
     @property
     def causal(self) -> bool:
-        """Whether no prediction looks at a later sample of the scene."""
+        """Whether no prediction uses a later sample of the scene."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The names of the upstreams that it reads."""
+        """The names of the upstreams that the model reads."""
 
     @property
     def count(self) -> int | None:
-        """The number of folds; None if the same model serves all."""
+        """The number of folds; None if one model serves all folds."""
 
     def predict(self, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
         """Predict with the model of one fold.
 
         Args:
-            fold: from 0.
+            fold: number of the fold, from 0.
             samples: N samples.
-            inputs: what the upstreams in `needs` say of the same samples.
-            device: where nets run.
+            inputs: predictions or embeddings of the upstreams in `needs` for the same samples.
+            device: device of nets.
 
         Returns:
             (N, 18) waypoints in metres, vehicle frame at t.
         """
 
     def describe(self) -> dict[str, Any]:
-        """Return what the model is, apart from its files, as JSON takes it."""
+        """Return the description of the model, without its files, as JSON values."""
 
     def save(self, folder: Path) -> None:
-        """Write its files."""
+        """Write the files of the model."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a bundle holds of a model."""
+    """A model as it is stored in a bundle."""
 
     step: str
     described: Mapping[str, Any]
-    """What `describe` returned."""
+    """The result of `describe`."""
     files: Mapping[str, Path]
-    """What `save` wrote, by name."""
+    """The files of `save`, by name."""
     signals: tuple[str, ...]
-    """The CAN signals of the drives that it was trained on."""
+    """The CAN signals of the training data."""
     device: str
-    """Where nets will run."""
+    """Device of nets."""

@@ -1,4 +1,4 @@
-"""The steps: what each one's models are, and how they are read from a bundle."""
+"""The steps: the description of each step's model, and the functions that load or fit it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,19 +17,19 @@ from atma18.schema import FloatArray, IntArray, Samples
 
 @dataclass(frozen=True)
 class StepKind:
-    """What a step is."""
+    """A step."""
 
     description: str
-    """What its registered model says of itself."""
+    """The description of the step's registered model."""
     load: Callable[[Stored], Model]
-    """Makes its model of what a bundle holds.
+    """Builds the model from a bundle.
 
     Raises:
-        Exception: Any, if the bundle holds something else; see `bundled_models.read`.
+        Exception: Any, if the bundle has other content; see `bundled_models.read`.
     """
     fit: Callable[[Samples, FloatArray, IntArray], Model] | None = None
-    """Makes its model of training samples, their (N, 18) targets in metres and their (N,) folds; None where a step
-    needs more than that."""
+    """Fits the model to training samples, their (N, 18) targets in metres and their (N,) folds; None for a step that
+    needs more arguments."""
 
 
 def _embed(stored: Stored) -> Model:
@@ -65,11 +65,11 @@ STEPS: Mapping[str, StepKind] = {
         lambda stored: Blend.from_json(stored.described),
     ),
 }
-"""Every step by name, in the order in which they run."""
+"""Steps by name, in the order in which they run."""
 
 
 def backbone_of(described: Mapping[str, Any]) -> BackboneSpec:
-    """Return what a model's backbone is; bundles from before it was told have one that its name tells."""
+    """Return the backbone of a model; an old bundle without its description has the backbone's name."""
     if "backbone" in described:
         return from_json(BackboneSpec, described["backbone"])
     name = described["config"]["backbone"]

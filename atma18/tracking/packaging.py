@@ -1,4 +1,4 @@
-"""Turning a bundle into a model that MLflow stores, loads and serves."""
+"""Log a bundle as a model that MLflow stores, loads and serves."""
 
 import re
 import warnings
@@ -24,10 +24,10 @@ _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
 def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
-    """Log a bundle as a model of a run and return the model's ID. Nothing in it is a pickle."""
+    """Log a bundle as a model of a run and return the model's ID. The model contains no pickle."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
-        info = Model.log(  # what mlflow.pyfunc.log_model calls, which takes no run
+        info = Model.log(  # mlflow.pyfunc.log_model calls this, but takes no run ID
             artifact_path=None,
             name="model",
             flavor=mlflow.pyfunc,
@@ -46,10 +46,10 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
 
 
 def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[float, float]:
-    """Replace a stored model's files by links to the same files of its upstreams, where the store is a local folder.
+    """Replace files of a stored model by hard links to the same files of its upstreams, in a local store.
 
     Returns:
-        The size of the model, and how much of that is linked, in MB.
+        The size of the model and the size of its linked files, in MB.
     """
     stored = linked = 0
     known = {path.name: path for bundle in upstream_bundles for path in (bundle / OBJECTS).iterdir()}
@@ -62,7 +62,7 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
 
 
 def _signature(sensors: Sensors) -> ModelSignature:
-    """Describe a request, one row per sample: ID, CAN signals, PNG bytes and traffic lights as JSON text."""
+    """Return the signature of a request, one row per sample: ID, CAN signals, PNG bytes, traffic lights as JSON."""
     columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in request_rows.columns(sensors)]
     answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "ID"),
