@@ -1,4 +1,4 @@
-"""What nn1 and nn2 share as steps."""
+"""The code that the entry points nn1 and nn2 share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from steps import options, typed
 
 
 def train(step: str, setting: options.Setting, init: str | None, given: Mapping[str, Any]) -> None:
-    """Train a net by its preset and what was given."""
+    """Train a net with its preset and the given options."""
     from atma18 import pipeline
 
     with options.running(step):

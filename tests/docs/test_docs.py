@@ -1,4 +1,4 @@
-"""The README and docs/: every link leads somewhere, and every command line is one that click takes."""
+"""The README and docs/: every link has a target, and click accepts every command line."""
 
 import ast
 import importlib
