@@ -1,4 +1,4 @@
-"""Steps in separate processes that start fast: each is forked from a server that has imported everything."""
+"""Steps in processes of their own that begin at once: each is forked from a server that has imported everything."""
 
 import importlib
 import multiprocessing
@@ -11,16 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import mlflow
-import torch
+import sqlalchemy
 from mlflow import MlflowClient
 
-from atma18 import pipeline, report, tracking
+from atma18 import tracking
+from atma18.nets.checkpoints import Checkpoints
 from steps import blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
+from tests.figures import undrawn
+from tests.small import know_small
 from tests.store import PROJECT
 
-LIBRARIES = (pipeline, report)
 COMMANDS = (blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload)
-"""The steps, imported once here and not in each process."""
+"""Imported here, once, and not in each process."""
 WRITES = (
     "_create_logged_model",
     "_create_model_version",
@@ -46,17 +48,21 @@ _context.set_forkserver_preload(["tests.forked"])
 
 
 class Forked:
-    """A running step."""
+    """A step at work."""
 
-    def __init__(self, step, words, folder, environment=None, *, die_at=None, fill_at=None, logs=None):
-        """Start `step` with the store, the cache and, unless `logs` is another folder, the log in a folder.
+    def __init__(self, step, words, folder, environment=None, *, logs=None, **faults):
+        """Start `step` with the store, the cache and, unless `logs` is another, the log in a folder.
 
-        `die_at` is the write to the store before which the process dies: how many writes after the first call of a
-        method, or after the first write (None). `fill_at` is the method at whose first call a disk becomes full, and
-        the folder of that disk.
+        Args:
+            step: its name.
+            words: its options.
+            folder: where it works.
+            environment: what it gets beside this process's environment.
+            logs: the folder of its log.
+            faults: as in `_fail`.
         """
         self.log = Path(logs or folder) / f"{step}-{os.urandom(4).hex()}.log"
-        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, die_at, fill_at)
+        given = (step, [str(word) for word in words], str(folder), str(self.log), environment or {}, faults)
         self.process = _context.Process(target=_run, args=given)
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = str(PROJECT)  # the server that forks must find this file
@@ -70,13 +76,13 @@ class Forked:
             os.kill(self.process.pid, number)
 
     def wait(self, seconds=300):
-        """Wait for the end and return the exit code: 0, an error code, or minus the signal."""
+        """Wait for the end and return the exit code: 0, or what went wrong, or minus the signal."""
         self.process.join(seconds)
         assert not self.process.is_alive(), f"still at work after {seconds} s:\n{self.said}"
         return self.process.exitcode
 
     def wait_for(self, words, seconds=300):
-        """Wait until the step has logged some words."""
+        """Wait until the step has said something."""
         for _ in range(seconds * 20):
             if words in self.said:
                 return
@@ -93,10 +99,11 @@ class Forked:
         return self.said
 
 
-def _run(step, words, folder, log, environment, die_at, fill_at):
+def _run(step, words, folder, log, environment, faults):
     with Path(log).open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("MLFLOW_") and name not in tracking.QUIET]:
         os.environ.pop(name)
@@ -104,14 +111,35 @@ def _run(step, words, folder, log, environment, die_at, fill_at):
     os.environ["ATMA18_CACHE"] = f"{folder}/cache"
     os.environ.update(environment)
     os.chdir(folder)
-    torch.set_num_threads(1)
+    know_small()
     mlflow.set_tracking_uri(None)
+    _fail(**faults)
+    sys.argv = [step]
+    with undrawn():
+        importlib.import_module(f"steps.{step}").main(words)
+
+
+def _fail(die_at=None, fill_at=None, locked_s=None, epoch_s=None):
+    """Prepare what goes wrong.
+
+    Args:
+        die_at: the write to the store that the step dies before: how many after the first call of a method, or after
+            the first of all (None).
+        fill_at: the method at whose first call a disk gets full, and the folder of that disk.
+        locked_s: how many seconds MLflow waits for a database that is locked, instead of 20.
+        epoch_s: how many seconds each epoch takes longer, so that somebody can come in between.
+    """
     if die_at is not None:
         _before_writes(*die_at, _die)
     if fill_at is not None:
         _before_writes(fill_at[0], 0, lambda name: fill(fill_at[1]))
-    sys.argv = [step]
-    importlib.import_module(f"steps.{step}").main(words)
+    if locked_s is not None:
+        text = sqlalchemy.sql.text
+        shorter = f"busy_timeout = {locked_s * 1000};"
+        sqlalchemy.sql.text = lambda words: text(words.replace("busy_timeout = 20000;", shorter))
+    if epoch_s is not None:
+        save = Checkpoints.save
+        Checkpoints.save = lambda self, fold, state: time.sleep(epoch_s) or save(self, fold, state)
 
 
 def fill(folder, leave_bytes=0):
@@ -127,7 +155,7 @@ def _die(name):
 
 
 def _before_writes(name, count, act):
-    """Call a function once, right before a write to the store."""
+    """Do something right before a write to the store, once."""
     made = []
 
     def counted(method):

@@ -1,4 +1,4 @@
-"""A proxy before a server that fails on demand: slow, with status 500, or unreachable."""
+"""A proxy before a server, that fails on demand: slow, answering 500, or as if nobody were there."""
 
 import time
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _OF_ONE_LINK = {"connection", "transfer-encoding", "keep-alive", "content-length
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards requests to a server, or fails according to `mode`."""
+    """Hands requests on to a server, or fails as `mode` says."""
 
     daemon_threads = True
 
@@ -23,22 +23,29 @@ class Proxy(ThreadingHTTPServer):
         self.asked = []
         """The mode and the path of each request."""
         self.unanswered = 0
-        """The number of requests without an answer from the server."""
+        """How many requests found no server."""
 
     @property
     def uri(self):
         return f"http://127.0.0.1:{self.server_port}"
 
-    def wait_for(self, path, count=1, seconds=120):
-        """Wait until a path has been requested `count` times."""
+    def wait_for(self, path, count=1, mode="pass"):
+        """Wait until somebody has asked for a path so many times in a mode."""
+        self._wait(lambda: sum(path in asked for how, asked in self.asked if how == mode) >= count)
+
+    def wait_for_nobody(self, count):
+        """Wait until so many requests have found no server."""
+        self._wait(lambda: self.unanswered >= count)
+
+    def _wait(self, until, seconds=120):
         for _ in range(seconds * 50):
-            if sum(path in asked for _, asked in self.asked) >= count:
+            if until():
                 return
             time.sleep(0.02)
-        raise AssertionError(f"nobody asked for {path} {count} times in {seconds} s: {self.asked[-5:]}")
+        raise AssertionError(f"waited {seconds} s for another request than these: {self.asked[-5:]}")
 
     def handle_error(self, request, client_address):
-        """Ignore clients that disconnect."""
+        """Say nothing of clients that hang up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -62,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body, dict(self.headers.items()))
             response = connection.getresponse()
             content = response.read()
-        except OSError:  # the server itself is unreachable
+        except OSError:  # the server itself is away
             proxy.unanswered += 1
             self.close_connection = True
             self.connection.close()
@@ -95,12 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *words):
-        """Log nothing."""
+        """Keep quiet."""
 
 
 @contextmanager
 def before(uri):
-    """A running proxy before a server."""
+    """A proxy before a server."""
     with Proxy(uri) as proxy:
         thread = Thread(target=proxy.serve_forever, daemon=True)
         thread.start()

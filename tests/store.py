@@ -1,9 +1,10 @@
 """Helpers for tests with a real MLflow store: call steps and find runs."""
 
 import os
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -11,7 +12,10 @@ from mlflow import MlflowClient
 
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
-
+SMALL = "--backbone=small"
+"""Known to processes of `Forked`, and to a test that asks for `small_backbone`; to no other process."""
+FAST = "--backbone=torchvision:shufflenet_v2_x0_5"
+"""With drawn weights; known everywhere."""
 
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -31,6 +35,25 @@ def mlflow_run(store, *words, python=sys.executable, **environment):
 
 def store_uri(folder):
     return f"sqlite:///{folder}/mlflow.db"
+
+
+PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "logged_models": ("artifact_location",),
+    "model_versions": ("source", "storage_location"),
+}
+"""Where MLflow's tables name folders."""
+
+
+def clone_store(source, target):
+    """Copy a store with its artifacts and its cache, links between files included; return the copy."""
+    subprocess.run(["cp", "-a", f"{source}/.", target], check=True)
+    with closing(sqlite3.connect(target / "mlflow.db")) as connection, connection:
+        for table, columns in PLACES.items():
+            moved = ", ".join(f"{column} = replace({column}, :source, :target)" for column in columns)
+            connection.execute(f"UPDATE {table} SET {moved}", {"source": str(source), "target": str(target)})
+    return target
 
 
 def call(command, *words):

@@ -70,6 +70,7 @@ def check_message(said, name):
     assert f"mlflow run . -e fetch -P backbone={name}" in said
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ONLINE)
 def test_without_a_network_fetching_fails_with_what_to_fetch_from_where_and_leaves_nothing(place, tmp_path, name):
     done = step("fetch", f"--backbone={name}", cwd=tmp_path, env=place, seconds=30)

@@ -14,10 +14,14 @@ from tests.browsing import opened
 from tests.server import free_port, wait_for
 from tests.store import first, store_uri, version_of
 
-pytestmark = pytest.mark.e2e
-
 RUN_LINKS = r'href="#/experiments/\d+/runs/([0-9a-f]{32})"'
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+
+
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
 
 
 @pytest.fixture(scope="module")

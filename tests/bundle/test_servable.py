@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,15 +18,14 @@ from atma18.blending import Blend
 from atma18.bundle import servable
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.servable import Sensors, Servable, predict_all
-from atma18.config import EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel, Scaling
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from tests.store import PROJECT
 
 FOLDS, BATCH = 3, 6
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
@@ -161,7 +159,6 @@ def test_a_training_row_is_predicted_out_of_fold_by_the_model_of_its_fold(tiny, 
     np.testing.assert_allclose(pipeline.stored[step].oof_m[rows], own_m, rtol=0, atol=1e-9)
 
 
-@pytest.mark.e2e
 def test_a_fresh_process_predicts_the_same(tiny, tiny_folder, tiny_cache, pipeline, tmp_path):
     script = """
 import sys
@@ -178,9 +175,8 @@ one = np.flatnonzero(samples.scenes == samples.scenes[-1])
 np.savez(out, all=loaded.predict_by_fold(samples), one=loaded.predict_by_fold(samples.take(one)), rows=one)
 """
     words = [pipeline.root / "blend", tiny_folder, tiny_cache.root, tmp_path / "out.npz"]
-    project = Path(servable.__file__).parents[2]
 
-    subprocess.run([sys.executable, "-W", "error", "-c", script, *map(str, words)], cwd=project, check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", script, *map(str, words)], cwd=PROJECT, check=True)
 
     found, stored = np.load(tmp_path / "out.npz"), pipeline.stored["blend"]
     np.testing.assert_allclose(found["all"], stored.test_by_fold_m, rtol=0, atol=1e-9)
@@ -196,18 +192,14 @@ def test_the_mean_over_folds_is_the_prediction(tiny, loaded):
 
 
 def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny, loaded, monkeypatch):
-    asked, embedded, cells = [], [], EmbedModel.cells
+    asked, predict_fold, embedded, cells = [], servable.predict_fold, [], EmbedModel.cells
+
+    def counted(model, fold, *rest):
+        asked.append((next(step for step, m in members.items() if m is model), fold))
+        return predict_fold(model, fold, *rest)
+
     members = {member.step: member.model for member in loaded["blend"].members.values()}
-
-    def counted(predict):
-        def call(model, fold, *rest):
-            asked.append((next(step for step, m in members.items() if m is model), fold))
-            return predict(model, fold, *rest)
-
-        return call
-
-    for kind in {type(model) for model in members.values()}:
-        monkeypatch.setattr(kind, "predict", counted(kind.predict))
+    monkeypatch.setattr(servable, "predict_fold", counted)
     monkeypatch.setattr(EmbedModel, "cells", lambda *given: embedded.append(1) or cells(*given))
     loaded["blend"].predict(tiny.test.take(np.arange(2)))
 
@@ -221,11 +213,10 @@ def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     embed = models["embed"].folds[fold]
     features = embed.features(models["embed"].cells(tiny.test, "cpu"))
     nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
-    own = StoredInputs({}, {"embed": {fold: features}})
-    embed_m = models["embed"].predict(fold, tiny.test, own, "cpu")
+    embed_m = models["embed"].predict(fold, tiny.test, features)
     stacked_m = {"nn1": nn1_m, "nn2": nn2_m, "embed": embed_m}
     inputs = StoredInputs({name: {fold: said_m} for name, said_m in stacked_m.items()}, {"embed": {fold: features}})
-    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs, "cpu")
+    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs)
     weights = np.where(tiny.test.scene_sizes[:, None] <= 2, [0.1, 0.2, 0.7], [0.4, 0.5, 0.1])
     blend_m = weights[:, [0]] * nn1_m + weights[:, [1]] * nn2_m + weights[:, [2]] * gbdt_m
 
@@ -268,7 +259,7 @@ def test_predictions_carry_the_ids_and_folds_of_their_samples(tiny, folds, numbe
     ("remove", "name"),
     [
         pytest.param({"gear": None}, "gearShifter", id="gear"),
-        pytest.param({"traffic_lights": None}, "traffic_lights", id="lights"),
+        pytest.param({"lights": None}, "traffic_lights", id="lights"),
         pytest.param({"signals": ["aEgo"]}, "aEgo", id="a signal"),
         pytest.param({"signals": ["gas", "vEgo"], "gear": None}, "vEgo, gas, gearShifter", id="several"),
     ],
@@ -289,12 +280,12 @@ def test_a_sensor_that_the_training_drives_lacked_is_ignored(tiny, pipeline, loa
     without = replace(known, sensors=replace(known.sensors, gear=False, lights=False))
 
     np.testing.assert_array_equal(without.predict(more), known.predict(tiny.test))
-    assert without.predict(replace(tiny.test, gear=None, traffic_lights=None)).shape == (len(tiny.test), 18)
+    assert without.predict(replace(tiny.test, gear=None, lights=None)).shape == (len(tiny.test), 18)
 
 
 def test_sensors_are_those_that_the_samples_bring(tiny):
     assert Sensors.of(tiny.train) == Sensors(tuple(tiny.train.signals.columns), gear=True, lights=True)
-    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, traffic_lights=None)
+    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, lights=None)
     assert Sensors.of(bare) == Sensors(("vEgo",), gear=False, lights=False)
 
 

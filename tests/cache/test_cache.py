@@ -248,7 +248,7 @@ def make_slowly(path):
 
 
 def fill(root, together, answers):
-    together.wait(timeout=20)
+    together.wait(timeout=120)
     entry = Cache.open(root).get("notes", "one", make_slowly)
     answers.put([(entry / str(part)).read_text() for part in range(10)])
 
@@ -259,7 +259,7 @@ def test_two_processes_that_ask_at_once_get_one_whole_entry(tmp_path):
     processes = [spawn.Process(target=fill, args=(tmp_path, together, answers)) for _ in range(2)]
     for process in processes:
         process.start()
-    first, second = answers.get(timeout=20), answers.get(timeout=20)
+    first, second = answers.get(timeout=120), answers.get(timeout=120)
     for process in processes:
         process.join(timeout=20)
 

@@ -8,8 +8,6 @@ from PIL import Image
 from atma18 import backbones, compute
 from atma18.compute import Compute
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BATCH = 4
 
 

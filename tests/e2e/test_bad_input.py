@@ -17,8 +17,6 @@ from atma18.tracking.manifest import Manifest
 from steps import blend, embed, gbdt, main, nn1, nn2
 from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, put_back, ran, refused, versions
 
-pytestmark = pytest.mark.e2e
-
 
 @dataclass
 class Folder:

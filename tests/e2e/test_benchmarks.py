@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from atma18.storage.digests import PROJECT_FOLDER
 
 
@@ -21,7 +19,6 @@ def figures(name, tmp_path):
     return kept
 
 
-@pytest.mark.e2e
 def test_blending_is_never_above_the_search_and_says_how_far_it_may_be_from_the_least(tmp_path):
     found = figures("blending", tmp_path)
 
@@ -33,6 +30,5 @@ def test_blending_is_never_above_the_search_and_says_how_far_it_may_be_from_the_
         assert of_inputs["speed_ratio"] == of_inputs["seconds_nelder_mead"] / of_inputs["seconds_exact"]
 
 
-@pytest.mark.e2e
 def test_scene_features_are_those_of_a_function_that_sees_one_scene_at_a_time(tmp_path):
     assert figures("features", tmp_path)["worst_difference"] == 0

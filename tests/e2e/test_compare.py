@@ -12,8 +12,6 @@ from atma18.schema import TARGETS
 from steps import compare
 from tests.store import artifacts, call, first, newest, ran, refused
 
-pytestmark = pytest.mark.e2e
-
 
 def oof_m(step):
     return pd.read_parquet(artifacts(first(step)) / "predictions" / "oof.parquet").set_index("ID")[list(TARGETS)]

@@ -12,22 +12,20 @@ from atma18.tracking import lifecycle
 from atma18.tracking.lifecycle import Process
 from steps import blend, doctor, embed
 from tests.conftest import enter, forget_caller
-from tests.store import all_runs, artifacts, call, first, newest, ran, refused, version_of
-
-pytestmark = pytest.mark.e2e
+from tests.store import SMALL, all_runs, artifacts, call, first, newest, ran, refused, version_of
 
 BLEND = "atma18-blend"
 
 
 @pytest.fixture(scope="module")
-def small(tiny_folder, tmp_path_factory):
+def small(tiny_folder, small_backbone, tmp_path_factory):
     """A store with one run of embed and two of blend, all whole."""
     store = tmp_path_factory.mktemp("hospital")
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
         enter(store, patch)
         data = f"--data={tiny_folder}"
-        ran(call(embed, data))
+        ran(call(embed, data, SMALL))
         for _ in range(2):
             ran(call(blend, data, "--inputs=embed"))
         runs = SimpleNamespace(embed=first("embed"), old=first("blend"), new=newest("blend"))

@@ -11,8 +11,6 @@ from steps import embed
 from tests.conftest import enter
 from tests.store import BIN, PROJECT, SYSTEM_PATH, all_runs, call, mlflow_run, refused, store_uri
 
-pytestmark = pytest.mark.e2e
-
 LOCAL = ("--env-manager", "local")
 QUICKEST = ("-e", "cache")  # needs no data
 

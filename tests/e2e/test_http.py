@@ -20,10 +20,14 @@ from atma18.schema import TARGETS
 from tests.server import free_port, wait_for
 from tests.store import BIN, PROJECT, SYSTEM_PATH, artifacts, first, version_of
 
-pytestmark = pytest.mark.e2e
-
 CHAMPION = "models:/atma18-blend@champion"
 JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,6 @@ def made(there):
 # --- Down to the data
 
 
-@pytest.mark.e2e
 def test_a_blend_is_traced_through_every_upstream_to_the_data(there, tiny):
     whole = found(run_id_of("blend"))
 
@@ -76,7 +75,6 @@ def test_a_blend_is_traced_through_every_upstream_to_the_data(there, tiny):
         assert node.mae_m == run.data.metrics["oof/mae_m"]
 
 
-@pytest.mark.e2e
 def test_every_run_is_shown_in_full_once_with_versions_aliases_and_data(there, tiny):
     number = version_of("nn1", first("nn1"))
     MlflowClient().set_registered_model_alias("atma18-nn1", "of-lineage", number)
@@ -95,7 +93,6 @@ def test_every_run_is_shown_in_full_once_with_versions_aliases_and_data(there, t
     assert f"main: run {run_id_of('main')}, FINISHED" in up
 
 
-@pytest.mark.e2e
 def test_a_version_and_an_alias_lead_to_the_same_tree_as_the_run(there):
     number = version_of("gbdt", first("gbdt"))
     MlflowClient().set_registered_model_alias("atma18-gbdt", "of-lineage", number)
@@ -110,7 +107,6 @@ def test_a_version_and_an_alias_lead_to_the_same_tree_as_the_run(there):
 # --- Up to the blends
 
 
-@pytest.mark.e2e
 def test_the_way_up_leads_to_every_blend_directly_and_through_others(there):
     users = found(run_id_of("nn1")).users
     gbdt = next(node for name, node in users.links if node.run_id == run_id_of("gbdt"))
@@ -125,7 +121,6 @@ def test_the_way_up_leads_to_every_blend_directly_and_through_others(there):
     assert as_tree(found(run_id_of("nn1"))).split("\nused by\n")[1].count(f"blend: run {run_id_of('blend')}, ") >= 2
 
 
-@pytest.mark.e2e
 def test_who_predicted_with_a_blend_is_among_its_users_and_has_data_of_its_own(there, made):
     run_id = made(step="predict", input__blend=run_id_of("blend"), data_sha256="d" * 64)
 
@@ -141,7 +136,6 @@ def test_who_predicted_with_a_blend_is_among_its_users_and_has_data_of_its_own(t
 # --- What is broken
 
 
-@pytest.mark.e2e
 def test_a_deleted_upstream_is_shown_as_deleted(there):
     run_id = run_id_of("nn2")
     MlflowClient().delete_run(run_id)
@@ -156,7 +150,6 @@ def test_a_deleted_upstream_is_shown_as_deleted(there):
     assert f"run {run_id}: expected a finished run, found a deleted one" in words
 
 
-@pytest.mark.e2e
 def test_a_changed_byte_of_an_upstream_is_shown_at_that_upstream(there):
     run = first("embed")
     path = artifacts(run) / "predictions" / "oof.parquet"
@@ -171,7 +164,6 @@ def test_a_changed_byte_of_an_upstream_is_shown_at_that_upstream(there):
     assert found(run_id_of("blend")).broken == []
 
 
-@pytest.mark.e2e
 def test_a_missing_upstream_is_shown_as_missing(made):
     run_id = made(step="evaluate", input__blend="0" * 32)
 
@@ -181,7 +173,6 @@ def test_a_missing_upstream_is_shown_as_missing(made):
     assert found(run_id).broken[0].startswith(f"run {'0' * 32}: expected a run of this ID, found none")
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
 def test_an_unfinished_upstream_is_shown_with_its_status(made, status):
     unfinished = made(status, step="nn1")
@@ -193,21 +184,18 @@ def test_an_unfinished_upstream_is_shown_with_its_status(made, status):
     assert found(run_id).broken == [f"run {unfinished}: expected a finished run, found status {status}: name another"]
 
 
-@pytest.mark.e2e
 def test_a_command_that_failed_is_no_whole_lineage_either(made):
     run_id = made("FAILED", step="predict")
 
     assert found(run_id).broken == [f"run {run_id}: expected a finished run, found status FAILED"]
 
 
-@pytest.mark.e2e
 def test_a_name_that_no_run_ever_had_is_an_answer_too(there):
     output = ran(call(lineage, f"--model={'0' * 32}"))
 
     assert output.startswith(f"run: run {'0' * 32}, missing\n")
 
 
-@pytest.mark.e2e
 def test_runs_that_name_each_other_are_shown_once_and_as_impossible(made):
     one = made(step="predict")
     other = made(step="evaluate", input__predict=one)
@@ -220,7 +208,6 @@ def test_runs_that_name_each_other_are_shown_once_and_as_impossible(made):
     assert f"predict: run {one}, above" in as_tree(found(one))
 
 
-@pytest.mark.e2e
 def test_an_input_of_other_data_or_folds_is_a_broken_link(made):
     used = run_id_of("nn1")
     data, folds = (first("nn1").data.tags[f"atma18.{what}_sha256"] for what in ("data", "folds"))
@@ -234,7 +221,6 @@ def test_an_input_of_other_data_or_folds_is_a_broken_link(made):
     ]
 
 
-@pytest.mark.e2e
 def test_a_version_that_points_at_another_model_is_shown(there):
     client, run_id = MlflowClient(), run_id_of("nn2")
     of_another = client.get_run(run_id_of("nn1")).outputs.model_outputs[0].model_id
@@ -250,7 +236,6 @@ def test_a_version_that_points_at_another_model_is_shown(there):
     assert Version("by-hand", 1, ()) in traced.origin.versions
 
 
-@pytest.mark.e2e
 def test_a_version_without_a_run_has_no_lineage(there, tmp_path):
     MlflowClient().create_registered_model("runless")
     MlflowClient().create_model_version("runless", source=str(tmp_path))
@@ -262,7 +247,6 @@ def test_a_version_without_a_run_has_no_lineage(there, tmp_path):
     assert "models:/runless/1: expected a version that was made by a run" in message
 
 
-@pytest.mark.e2e
 def test_a_version_that_is_not_there_is_refused(there):
     message = refused(call(lineage, "--model=models:/atma18-blend@nobody"))
 
@@ -272,7 +256,6 @@ def test_a_version_that_is_not_there_is_refused(there):
 # --- Reading only
 
 
-@pytest.mark.e2e
 def test_nothing_is_opened_nor_changed(there):
     def state():
         files = [path for path in there.store.rglob("*") if path.is_file() and "cache" not in path.parts]

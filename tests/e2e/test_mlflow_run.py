@@ -8,9 +8,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from tests.store import BIN, PROJECT, SYSTEM_PATH, mlflow_run, store_uri
-
-pytestmark = pytest.mark.e2e
+from tests.store import BIN, FAST, PROJECT, SYSTEM_PATH, mlflow_run, store_uri
 
 LOCAL = ("--env-manager", "local", "--experiment-name", "atma18")
 ACTIVATED = {"PATH": f"{BIN}:{SYSTEM_PATH}"}
@@ -23,7 +21,8 @@ def runs(store, monkeypatch):
 
 
 def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp_path, monkeypatch):
-    short = ["nn1_num_epochs=1", "nn2_num_epochs=1", "gbdt_rounds=5", f"out={tmp_path}/submission.csv"]
+    fast = [FAST.removeprefix("--"), "folds=2"]
+    short = [*fast, "nn1_num_epochs=1", "nn2_num_epochs=1", "gbdt_rounds=5", f"out={tmp_path}/submission.csv"]
     parameters = [word for value in [f"data={tiny_folder}", *short] for word in ("-P", value)]
 
     done = mlflow_run(tmp_path, *LOCAL, *parameters, **ACTIVATED)
@@ -102,7 +101,7 @@ def test_tests_leave_the_callers_store_as_it_was(tmp_path):
     """Under `mlflow run` the suite inherits a run and a store; a test that logs must not touch either."""
     store = tmp_path / "callers.db"
     sqlite3.connect(store).close()
-    environment = os.environ | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
         "MLFLOW_RUN_ID": "0" * 32,
         "MLFLOW_EXPERIMENT_ID": "1",

@@ -4,9 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from steps import blend, embed, gbdt, nn1, nn2
-from tests.store import all_runs, call, first, newest, ran, refused, version_of
-
-pytestmark = pytest.mark.e2e
+from tests.store import SMALL, all_runs, call, first, newest, ran, refused, version_of
 
 WAYS = ("run", "version", "alias", "step")
 
@@ -62,7 +60,7 @@ def test_a_blend_takes_any_number_of_inputs_named_in_every_way_at_once(there, tu
 @pytest.fixture(scope="module")
 def half_trained(finished, module_patch):
     """A first stage of nn1, with an alias that a person gave it."""
-    ran(call(nn1, finished.data, "--stage=first", "--num_epochs=1"))
+    ran(call(nn1, finished.data, SMALL, "--stage=first", "--num_epochs=1"))
     run = newest("nn1")
     MlflowClient().set_registered_model_alias("atma18-nn1", "half", version_of("nn1", run))
     return run
@@ -77,13 +75,13 @@ def test_init_can_be_named_in_every_way(there, half_trained, way):
         "step": "nn1",
     }
 
-    ran(call(nn1, there.data, "--stage=second", f"--init={names[way]}", "--num_epochs=1"))
+    ran(call(nn1, there.data, SMALL, "--stage=second", f"--init={names[way]}", "--num_epochs=1"))
 
     assert inputs_of(newest("nn1")) == {"init": half_trained.info.run_id}
 
 
 def test_a_first_stage_of_another_net_is_no_init(there, half_trained):
-    message = refused(call(nn2, there.data, "--stage=second", f"--init={half_trained.info.run_id}"))
+    message = refused(call(nn2, there.data, SMALL, "--stage=second", f"--init={half_trained.info.run_id}"))
 
     assert "expected a run of nn2, found one of nn1: name another" in message
 
@@ -164,7 +162,7 @@ def test_a_persons_own_words_on_a_model_stay(there, tiny_folder):
     before = client.get_registered_model(name).description
     client.update_registered_model(name, "our words")
 
-    ran(call(embed, f"--data={tiny_folder}", "--seed=77"))
+    ran(call(embed, f"--data={tiny_folder}", SMALL, "--seed=77"))
 
     assert client.get_registered_model(name).description == "our words"
     client.update_registered_model(name, before)

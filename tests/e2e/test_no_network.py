@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store import PROJECT, SHORT, SYSTEM_PATH, first, store_uri, version_of
-
-pytestmark = pytest.mark.e2e
+from tests.store import FAST, PROJECT, SHORT, SYSTEM_PATH, first, store_uri, version_of
 
 # Python imports this first in every process, and in those that they start.
 WATCH = """
@@ -40,6 +38,12 @@ mlflow.pyfunc.load_model(sys.argv[1])
 mlflow.MlflowClient(registry_uri="sqlite:///own.db").create_registered_model("own")
 time.sleep(2)  # a thread would tell
 """
+
+
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
 
 
 @pytest.fixture
@@ -87,7 +91,16 @@ def without_network(words, cwd, env):
 
 
 def test_training_needs_no_network_and_tries_none(tiny_folder, tmp_path, watched):
-    words = [sys.executable, "-m", "steps.main", f"--data={tiny_folder}", *SHORT, f"--out={tmp_path}/submission.csv"]
+    words = [
+        sys.executable,
+        "-m",
+        "steps.main",
+        f"--data={tiny_folder}",
+        FAST,
+        "--folds=2",
+        *SHORT,
+        f"--out={tmp_path}/submission.csv",
+    ]
 
     done, packets = without_network(words, tmp_path, watched | {"MLFLOW_TRACKING_URI": store_uri(tmp_path)})
 

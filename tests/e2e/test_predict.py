@@ -18,8 +18,6 @@ from atma18.tracking import named_run
 from steps import embed, predict
 from tests.store import all_runs, artifacts, call, first, newest, ran, refused, version_of
 
-pytestmark = pytest.mark.e2e
-
 SENSORS = "expected the sensors that the models were trained with, missing"
 
 

@@ -13,16 +13,16 @@ import torch
 from mlflow import MlflowClient
 from torchvision import models
 
+from atma18 import simulate
 from atma18.bundle import servable
 from atma18.cache import Cache
+from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from atma18.tracking import named_run
 from steps import embed, nn1, nn2
 from tests.conftest import enter
 from tests.pretrained import FAMILIES, hub_folder, mmdet_file, resnet50
 from tests.store import artifacts, call, newest, ran
-
-pytestmark = pytest.mark.e2e
 
 STEPS = {"embed": embed, "nn1": nn1, "nn2": nn2}
 
@@ -52,6 +52,13 @@ def store(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Drives that the larger backbones soon have seen."""
+    simulate.write_drives(folder := tmp_path_factory.mktemp("few") / "drives", simulate.Plan(5, 2, seed=1))
+    return folder
+
+
 @pytest.fixture
 def inside(store, no_caller, monkeypatch):
     """This test in the store."""
@@ -60,12 +67,13 @@ def inside(store, no_caller, monkeypatch):
 
 @pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_backbone_of_others_is_trained_and_served_without_its_file(kind, tiny_folder, tiny, tmp_path):
+def test_a_backbone_of_others_is_trained_and_served_without_its_file(kind, few, tmp_path):
     cache = Cache.open()
+    test = Dataset.open(str(few), cache).test
     (tmp_path / "source").mkdir()
     name, file = KINDS[kind](tmp_path / "source")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    given = [f"--data={tiny_folder}", f"--backbone={name}", "--folds=2"]
+    given = [f"--data={few}", f"--backbone={name}", "--folds=2"]
 
     said = {step: ran(call(of, *given, *(["--num_epochs=1"] if step != "embed" else []))) for step, of in STEPS.items()}
     shutil.rmtree(tmp_path / "source")
@@ -74,9 +82,9 @@ def test_a_backbone_of_others_is_trained_and_served_without_its_file(kind, tiny_
         run = newest(step)
         assert sha256 in said[step] and sha256 in run.data.tags["atma18.backbone"]
         assert run.data.metrics["parameters/all"] >= run.data.metrics["parameters/backbone"] > 1000
-        served = servable.load(named_run(f"models:/atma18-{step}@candidate", cache).bundle, "cpu").predict(tiny.test)
+        served = servable.load(named_run(f"models:/atma18-{step}@candidate", cache).bundle, "cpu").predict(test)
         stored = pd.read_parquet(artifacts(run) / "predictions" / "test.parquet").set_index("ID")[list(TARGETS)]
-        np.testing.assert_array_equal(served, stored.loc[tiny.test.ids])
+        np.testing.assert_array_equal(served, stored.loc[test.ids])
     needed = Path(mlflow.pyfunc.get_model_dependencies("models:/atma18-nn2@candidate")).read_text()
     assert ("transformers==" in needed) == (kind in FAMILIES)
     assert newest("embed").data.metrics["parameters/trained"] == 0
@@ -85,9 +93,9 @@ def test_a_backbone_of_others_is_trained_and_served_without_its_file(kind, tiny_
 
 
 @pytest.mark.usefixtures("inside")
-def test_the_size_that_is_told_is_that_of_what_is_stored(tiny_folder, tmp_path):
+def test_the_size_that_is_told_is_that_of_what_is_stored(few, tmp_path):
     hub_folder("dinov2", tmp_path / "source")
-    given = [f"--data={tiny_folder}", f"--backbone=hf:{tmp_path}/source", "--folds=2", "--num_epochs=1"]
+    given = [f"--data={few}", f"--backbone=hf:{tmp_path}/source", "--folds=2", "--num_epochs=1"]
 
     said = ran(call(nn1, *given))
 

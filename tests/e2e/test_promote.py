@@ -2,10 +2,7 @@
 
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -13,14 +10,18 @@ from mlflow import MlflowClient
 
 from atma18 import tracking
 from atma18.tracking import runs
-from steps import blend, embed, main, promote
-from tests.conftest import enter, forget_caller
-from tests.store import PROJECT, SHORT, all_runs, artifacts, call, newest, ran, refused, version_of
+from steps import blend, embed, promote
+from tests.conftest import COMMIT, enter
+from tests.forked import Forked
+from tests.store import all_runs, artifacts, call, newest, ran, refused, version_of
 
-pytestmark = pytest.mark.e2e
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLEND = "atma18-blend"
+
+
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
 
 
 def version(number):
@@ -43,21 +44,17 @@ def verdicts():
 
 
 @pytest.fixture(scope="module")
-def blends(tiny_folder, tmp_path_factory):
+def blends(finished, module_patch):
     """A store of committed code with three blends: of images alone, of all, and of all again."""
-    store = tmp_path_factory.mktemp("promotions")
     with pytest.MonkeyPatch.context() as patch:
-        forget_caller(patch)
-        enter(store, patch)
         patch.setattr(runs, "git_state", lambda: COMMIT)
-        data = f"--data={tiny_folder}"
-        ran(call(main, data, *SHORT))
+        data = finished.data
         good = int(version_of("blend", newest("blend")))
         ran(call(blend, data, "--inputs=embed"))
         poor = int(version_of("blend", newest("blend")))
         ran(call(blend, data))
         again = int(version_of("blend", newest("blend")))
-        yield SimpleNamespace(store=store, data=data, poor=poor, good=good, again=again)
+        yield SimpleNamespace(store=finished.store, data=data, poor=poor, good=good, again=again)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +74,7 @@ def rehearsed():
 def store(blends, rehearsed, no_caller, monkeypatch):
     """Inside that store, without a champion."""
     enter(blends.store, monkeypatch)
-    monkeypatch.setattr(tracking, "rehearse", rehearsed)
+    monkeypatch.setattr(tracking, "check_serving", rehearsed)
     monkeypatch.setattr(runs, "git_state", lambda: COMMIT)
     yield blends
     for alias in ("champion", "previous"):
@@ -297,22 +294,11 @@ def test_without_a_previous_champion_there_is_nothing_to_roll_back_to(store):
 
 def test_two_promotions_at_the_same_moment_leave_one_champion_and_two_records(store):
     ran(call(promote, version(store.poor)))
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "steps.promote", version(number)],
-            cwd=store.store,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in (store.good, store.again)
-    ]
-    said = [process.communicate()[0] for process in started]
+    started = [Forked("promote", [version(number)], store.store) for number in (store.good, store.again)]
+    ended = [process.wait() for process in started]
 
     # The two are equal: whichever comes second finds the other as champion, and is a tie.
-    assert sorted(process.returncode for process in started) == [0, 1], said
+    assert sorted(ended) == [0, 1], [process.said for process in started]
     assert holder("champion") in (store.good, store.again)
     assert holder("previous") == store.poor
     both = verdicts()[1:]

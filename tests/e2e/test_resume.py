@@ -1,6 +1,5 @@
 """A step that is killed during its training continues when it is called again, with bit-identical results."""
 
-import random
 import re
 import signal
 import time
@@ -11,14 +10,16 @@ import torch
 from mlflow import MlflowClient
 
 from steps import nn1
+from tests.chance import drawn
 from tests.conftest import enter
 from tests.forked import Forked
-from tests.store import all_runs, artifacts, call, newest, ran
+from tests.store import SHORT, SMALL, all_runs, artifacts, call, newest, ran
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 EPOCHS, FOLDS = 2, 3
-WORDS = [f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
+EPOCH_S = 0.3
+WORDS = [SMALL, f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
-def start(step, data, store):
-    return Forked(step, [f"--data={data}", *WORDS], store)
+def start(step, data, store, **faults):
+    return Forked(step, [f"--data={data}", *WORDS], store, **faults)
 
 
 def saved_epochs(store):
@@ -67,11 +68,12 @@ def assert_same_result(run, other):
 
 @pytest.mark.parametrize("step", ["nn1", "nn2"])
 def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bits(store, tiny_folder, step):
-    draw = random.Random()
+    draw = drawn()
     fold, epochs = draw.randrange(FOLDS), draw.randint(1, 2 * EPOCHS)  # two stages
     print(f"killed in fold {fold} after {epochs} epochs")
-    process = start(step, tiny_folder, store)
+    process = start(step, tiny_folder, store, epoch_s=EPOCH_S)
     wait_until(store, process, fold, epochs)
+    time.sleep(draw.uniform(0, EPOCH_S))
     process.send(signal.SIGKILL)
     process.wait()
     dead = all_runs()[-1]
@@ -96,7 +98,7 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_a_step_that_is_told_to_stop_says_how_far_it_came(store, tiny_folder, number):
-    process = start("nn1", tiny_folder, store)
+    process = start("nn1", tiny_folder, store, epoch_s=EPOCH_S)
     wait_until(store, process, 0, 1)
     process.send(number)
 
@@ -113,7 +115,7 @@ def test_a_step_that_is_told_to_stop_says_how_far_it_came(store, tiny_folder, nu
 
 def test_a_finished_run_whose_checkpoints_were_left_stays_finished(store, tiny_folder, monkeypatch):
     """Killed between its end and the cleaning up: the folds are there, and so is the result."""
-    words = [f"--data={tiny_folder}", "--stage=first", "--num_epochs=1", f"--folds={FOLDS}"]
+    words = [f"--data={tiny_folder}", SMALL, "--stage=first", "--num_epochs=1", f"--folds={FOLDS}"]
     with monkeypatch.context() as patch:
         patch.setattr("atma18.nets.checkpoints.Checkpoints.forget", lambda *given: None)
         ran(call(nn1, *words))
@@ -128,8 +130,8 @@ def test_a_finished_run_whose_checkpoints_were_left_stays_finished(store, tiny_f
 
 
 def test_main_goes_on_where_it_was_killed(store, tiny_folder):
-    words = [f"--data={tiny_folder}", "--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
-    process = Forked("main", words, store)
+    words = [f"--data={tiny_folder}", SMALL, *SHORT]
+    process = Forked("main", words, store, epoch_s=EPOCH_S)
     wait_until(store, process, 1, 1)
     process.send(signal.SIGKILL)
     process.wait()

@@ -11,8 +11,6 @@ import pytest
 from atma18.schema import TARGETS
 from tests.store import STEPS, artifacts, first, version_of
 
-pytestmark = pytest.mark.e2e
-
 ASK = """
 import sys
 import mlflow, pandas as pd
@@ -26,6 +24,12 @@ for uri in sys.argv[1:]:
 import atma18
 print(atma18.__file__)
 """
+
+
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
 
 
 def raw(folder):

@@ -20,9 +20,7 @@ from atma18.schema import TARGETS
 from atma18.tracking import identity
 from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate
 from tests.conftest import enter
-from tests.store import SHORT, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
-
-pytestmark = pytest.mark.e2e
+from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
 
 def test_main_leaves_six_finished_runs_the_steps_under_one_parent(there):
@@ -177,7 +175,7 @@ def test_blend_reports_the_cross_fitted_score_and_labels_the_in_sample_one(there
 def test_main_again_reuses_every_step_and_says_so(there):
     before = len(all_runs())
 
-    output = ran(call(main, there.data, *SHORT, "--out=again.csv"))
+    output = ran(call(main, there.data, SMALL, *SHORT, "--out=again.csv"))
 
     assert [f"{step}: reused run {first(step).info.run_id}" in output for step in STEPS] == [True] * 5
     assert len(all_runs()) == before + 1  # the parent
@@ -185,7 +183,7 @@ def test_main_again_reuses_every_step_and_says_so(there):
 
 
 def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
-    output = ran(call(main, there.data, *SHORT, "--nn2_learning_rate=1e-4", "--out=other.csv"))
+    output = ran(call(main, there.data, SMALL, *SHORT, "--nn2_learning_rate=1e-4", "--out=other.csv"))
 
     assert [step for step in STEPS if f"{step}: reused" in output] == ["embed", "nn1"]
     assert [step for step in STEPS if f"{step}: run" in output] == ["nn2", "gbdt", "blend"]
@@ -196,7 +194,7 @@ def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
 def test_a_changed_line_of_code_makes_nothing_reusable(there, monkeypatch):
     monkeypatch.setattr(identity, "_code", lambda: "other code")
 
-    output = ran(call(main, there.data, *SHORT, "--out=other.csv"))
+    output = ran(call(main, there.data, SMALL, *SHORT, "--out=other.csv"))
 
     assert "reused" not in output
 
@@ -207,7 +205,7 @@ def test_a_version_that_is_missing_is_made_up_for_on_reuse(there):
         if version.run_id == run_id:
             MlflowClient().delete_model_version("atma18-embed", version.version)
 
-    ran(call(main, there.data, *SHORT, "--out=again.csv"))
+    ran(call(main, there.data, SMALL, *SHORT, "--out=again.csv"))
 
     assert [version.run_id for version in versions("embed")].count(run_id) == 1
 
@@ -219,7 +217,7 @@ def test_a_changed_artifact_is_never_reused_nor_read(there):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         result = call(blend, there.data, f"--inputs={run.info.run_id}")
-        output = ran(call(main, there.data, *SHORT, "--out=again.csv"))
+        output = ran(call(main, there.data, SMALL, *SHORT, "--out=again.csv"))
     finally:
         path.write_bytes(whole)
 
@@ -269,10 +267,10 @@ def test_a_causal_gbdt_leaves_out_nets_that_see_the_future(there):
 
 def test_the_two_stages_can_be_run_one_by_one(there):
     candidate = MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version
-    ran(call(nn2, there.data, "--stage=first", "--num_epochs=1"))
+    ran(call(nn2, there.data, SMALL, "--stage=first", "--num_epochs=1"))
     half = newest("nn2")
     by_name = call(blend, there.data, "--inputs=nn2")
-    second = ran(call(nn2, there.data, "--stage=second", f"--init={half.info.run_id}", "--num_epochs=1"))
+    second = ran(call(nn2, there.data, SMALL, "--stage=second", f"--init={half.info.run_id}", "--num_epochs=1"))
 
     assert half.data.tags["atma18.stage"] == "first"
     assert MlflowClient().get_model_version_by_alias("atma18-nn2", "candidate").version != candidate
@@ -300,11 +298,11 @@ def test_a_run_and_its_submission_have_the_test_score_of_the_withheld_targets(th
     assert "atma18.input.blend" not in by_file.data.tags
 
 
-def test_simulated_drives_go_through_the_steps(tmp_path, monkeypatch):
+def test_simulated_drives_go_through_the_steps(tmp_path, drawn, monkeypatch):
     enter(tmp_path, monkeypatch)
 
     ran(call(simulate, "--out=mine", "--scenes=6", "--test_scenes=2", "--workers=2"))
-    output = ran(call(embed, "--data=mine", "--folds=2"))
+    output = ran(call(embed, "--data=mine", SMALL, "--folds=2"))
 
     assert "finished" in output
     assert "5 samples are drawn" in ran(call(look, "--data=mine", "--samples=5", "--out=new/mine.png"))
@@ -333,7 +331,7 @@ def written_otherwise(folder, copy):
 def test_the_form_of_the_data_changes_no_digest_and_no_prediction(there, tiny, tmp_path):
     copy = written_otherwise(tiny.folder, tmp_path / "otherwise")
 
-    ran(call(main, f"--data={copy}", *SHORT, "--reuse=false", "--out=otherwise.csv"))
+    ran(call(main, f"--data={copy}", SMALL, *SHORT, "--reuse=false", "--out=otherwise.csv"))
 
     for step in STEPS:
         for tag in ("atma18.data_sha256", "atma18.folds_sha256"):
@@ -374,7 +372,7 @@ def test_the_dataset_folder_is_never_written_into(there, tiny, tmp_path):
 def test_a_step_of_its_own_is_registered_too(tiny_folder, tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch)
 
-    ran(call(embed, f"--data={tiny_folder}", "--svd_components=2"))
+    ran(call(embed, f"--data={tiny_folder}", SMALL, "--svd_components=2"))
 
     assert [run.data.params["cfg.svd_components"] for run in all_runs()] == ["2"]
     assert len(versions("embed")) == 1

@@ -13,6 +13,12 @@ INSTALLERS = {"pip"}  # comes with the environment, and nothing imports it
 EXACT = re.compile(r"([\w.-]+)==([\w.]+)( ; .+)?")
 
 
+@pytest.fixture(scope="module")
+def finished(finished_lite0):
+    """What other processes than this one can load."""
+    return finished_lite0
+
+
 def plain(name):
     """A package's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -65,7 +71,6 @@ def test_a_change_of_the_constraints_makes_a_new_environment_for_conda_too():
     assert f"constraints {digest}\n" in CONDA, f"say in conda.yaml: constraints {digest}"
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("step", STEPS)
 def test_a_servable_asks_for_what_it_was_trained_with_and_no_more(there, step):
     [model] = [found.parent for found in there.store.rglob("MLmodel") if first(step).info.run_id in found.read_text()]

@@ -17,13 +17,11 @@ from atma18.tracking.upstream import open_run
 from steps import embed
 from tests.conftest import enter
 from tests.forked import Forked
-from tests.store import PROJECT, SHORT, STEPS, all_runs, call, newest, ran, refused, store_uri, versions
-
-pytestmark = pytest.mark.e2e
+from tests.store import PROJECT, SHORT, SMALL, STEPS, all_runs, call, newest, ran, refused, store_uri, versions
 
 
 def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_folder, tmp_path, monkeypatch):
-    words = [f"--data={tiny_folder}", *SHORT]
+    words = [f"--data={tiny_folder}", SMALL, "--folds=2", *SHORT]
     both = [Forked("main", [*words, f"--out={tmp_path}/{name}.csv"], tmp_path) for name in "ab"]
     for process in both:
         process.finish()
@@ -79,7 +77,7 @@ def test_a_version_is_made_and_named_candidate_alone(there, monkeypatch):
         return register(*args, **kwargs)
 
     monkeypatch.setattr(registry.mlflow, "register_model", watched)
-    ran(call(embed, there.data))
+    ran(call(embed, there.data, SMALL))
 
     assert held == [True]
     lock.acquire(timeout=0)
@@ -146,7 +144,7 @@ def test_drives_that_somebody_else_logs_at_the_same_moment_are_logged_once(there
             raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id")
 
     monkeypatch.setattr(runs.mlflow, "log_input", at_the_same_moment)
-    ran(call(embed, there.data))
+    ran(call(embed, there.data, SMALL))
 
     assert len(failed) == 1
     inputs = newest("embed").inputs.dataset_inputs

@@ -14,8 +14,6 @@ from atma18.cache import Cache
 from atma18.config import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MOBILENET = "torchvision:mobilenet_v3_small"
 CONFIG = EmbedConfig(inference_batch=4)
 

@@ -12,9 +12,7 @@ from atma18.tracking import packaging
 from steps import blend, doctor, embed, promote
 from tests.conftest import enter, forget_caller
 from tests.forked import Forked
-from tests.store import all_runs, call, ran, refused, versions
-
-pytestmark = [pytest.mark.e2e, pytest.mark.fault]
+from tests.store import FAST, all_runs, call, ran, refused, versions
 
 BLEND = "atma18-blend"
 
@@ -27,7 +25,7 @@ def small(tiny_folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
         enter(folder, patch)
-        ran(call(embed, *data))
+        ran(call(embed, *data, FAST))
         for _ in range(2):
             ran(call(blend, *data, "--inputs=embed"))
     return SimpleNamespace(folder=folder, data=data)

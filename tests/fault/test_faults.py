@@ -4,7 +4,6 @@
 """
 
 import os
-import random
 import shutil
 import signal
 import time
@@ -17,35 +16,33 @@ from atma18 import blending
 from atma18.cache import CHECKPOINTS, Cache
 from atma18.tracking import runs
 from steps import blend, doctor, embed
+from tests.chance import drawn
 from tests.conftest import enter
 from tests.forked import Forked
-from tests.store import SHORT, STEPS, all_runs, artifacts, call, newest, ran, refused, versions
+from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, newest, ran, refused, versions
 
-pytestmark = [pytest.mark.e2e, pytest.mark.fault]
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 REPETITIONS = int(os.environ.get("ATMA18_FAULTS", "1"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OPTIONS = {
-    "embed": [],
-    "nn1": ["--num_epochs=1"],
-    "nn2": ["--num_epochs=1"],
+    "embed": [SMALL],
+    "nn1": [SMALL, "--num_epochs=1"],
+    "nn2": [SMALL, "--num_epochs=1"],
     "gbdt": ["--rounds=5"],
     "blend": [],
     "predict": ["--model=models:/atma18-blend@candidate", "--out=predicted"],
 }
-LONGEST_S = 7.0
+LONGEST_S = 4.0
 """About as long as a step takes from its start to its end."""
 MENDED = ("set it to KILLED", "register it", "register it wholly", "the newest whole one")
 """All that a kill may leave to doctor."""
 
 
 @pytest.fixture(scope="module")
-def workshop(tiny_folder, tmp_path_factory):
+def workshop(finished):
     """A store with a whole main."""
-    folder = tmp_path_factory.mktemp("workshop")
-    data = [f"--data={tiny_folder}", "--folds=2"]
-    Forked("main", [*data, *SHORT], folder).finish()
-    return SimpleNamespace(folder=folder, data=data)
+    return SimpleNamespace(folder=finished.store, data=[finished.data])
 
 
 @pytest.fixture
@@ -55,8 +52,7 @@ def store(workshop, no_caller, monkeypatch):
 
 
 def words_of(store, step):
-    of_data = store.data if step != "predict" else store.data[:1]
-    return [*of_data, *OPTIONS[step]]
+    return [*store.data, *OPTIONS[step]]
 
 
 def finished():
@@ -88,9 +84,7 @@ def assert_sound(store, before):
 
 @pytest.mark.parametrize("step", OPTIONS)
 def test_a_step_that_is_killed_at_random_moments_costs_nothing_that_had_finished(store, step):
-    draw = random.Random(seed := random.randrange(10**6))
-    print(f"seed {seed}")
-    words = words_of(store, step)
+    draw, words = drawn(), words_of(store, step)
     for number in SIGNALS * REPETITIONS:
         before = finished()
         process, moment_s = Forked(step, words, store.folder), draw.uniform(0, LONGEST_S)
@@ -106,7 +100,7 @@ def test_a_step_that_is_killed_at_random_moments_costs_nothing_that_had_finished
 
 
 def test_eight_steps_that_start_at_once_on_no_database_at_all_finish(tiny_folder, tmp_path, monkeypatch):
-    together = [Forked("embed", [f"--data={tiny_folder}", "--folds=2"], tmp_path) for _ in range(8)]
+    together = [Forked("embed", [f"--data={tiny_folder}", "--folds=2", SMALL], tmp_path) for _ in range(8)]
     for process in together:
         process.finish()
     enter(tmp_path, monkeypatch)
@@ -118,7 +112,7 @@ def test_eight_steps_that_start_at_once_on_no_database_at_all_finish(tiny_folder
 
 
 def test_an_upstream_that_is_deleted_while_a_step_works_is_found_before_anything_is_finished(store, monkeypatch):
-    ran(call(embed, *store.data))
+    ran(call(embed, *store.data, SMALL))
     upstream, known = newest("embed").info.run_id, len(versions("blend"))
     fit = blending.fit
 
@@ -165,7 +159,7 @@ def test_a_version_that_is_deleted_under_its_alias_is_made_again(store):
     said = refused(call(doctor))
 
     assert f"run {newest_version.run_id}: finished and whole, but without a version of atma18-nn1" in said
-    main = Forked("main", [*store.data, *SHORT], store.folder)
+    main = Forked("main", [*store.data, SMALL, *SHORT], store.folder)
     assert "nn1: reused run" in main.finish()
     assert_sound(store, finished())
 
@@ -173,7 +167,8 @@ def test_a_version_that_is_deleted_under_its_alias_is_made_again(store):
 def test_drives_that_change_while_a_step_works_are_those_that_it_has_read(store, tiny_folder, tmp_path, monkeypatch):
     folder = tmp_path / "drives"
     shutil.copytree(tiny_folder, folder)
-    words, features, open_run_phase = [f"--data={folder}", "--folds=2"], folder / "test_features.csv", runs.StepRun.open
+    words, features = [f"--data={folder}", SMALL], folder / "test_features.csv"
+    open_run_phase = runs.StepRun.open
     ran(call(embed, *words))
     before = newest("embed").data.tags["atma18.data_sha256"]
 

@@ -9,16 +9,12 @@ from mlflow import MlflowClient
 from atma18.cache import CHECKPOINTS, OUTBOX, Cache
 from steps import doctor
 from tests.forked import FILLER, Forked, fill
-from tests.store import all_runs, call, newest, ran, store_uri, versions
+from tests.store import SMALL, all_runs, call, newest, ran, store_uri, versions
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.fault,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk of a few megabytes"),
-]
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk of a few megabytes")
 
 DISK_MB = 400
-NET = ["--stage=first", "--num_epochs=2", "--folds=2"]
+NET = ["--stage=first", "--num_epochs=2", "--folds=2", SMALL]
 FULL = "expected room for what is made, found none"
 
 
@@ -64,21 +60,21 @@ def assert_cache_whole():
 def test_a_disk_that_is_full_while_drives_are_cached(run, disk, left_mb):
     fill(disk, left_mb * 1_000_000)
 
-    process = run("embed", "--folds=2", cache=disk)
+    process = run("embed", "--folds=2", SMALL, cache=disk)
 
     assert process.wait() == 1, process.said
     assert FULL in process.said
     assert "Traceback" not in process.said
     free(disk)
     assert_cache_whole()
-    run("embed", "--folds=2", cache=disk).finish()
+    run("embed", "--folds=2", SMALL, cache=disk).finish()
     assert_cache_whole()
     ran(call(doctor))
 
 
 def test_a_disk_that_gets_full_while_a_net_keeps_its_checkpoints(run, disk):
     run("nn1", *NET, cache=disk).finish()
-    fill(disk, 100_000)
+    fill(disk, 20_000)
 
     process = run("nn1", *NET, cache=disk)
 
@@ -93,9 +89,9 @@ def test_a_disk_that_gets_full_while_a_net_keeps_its_checkpoints(run, disk):
 
 
 def test_a_store_whose_disk_gets_full_while_a_result_is_logged_is_given_it_later(run, disk):
-    run("embed", "--folds=2", store=disk).finish()
+    run("embed", "--folds=2", SMALL, store=disk).finish()
 
-    process = run("embed", "--folds=2", store=disk, fill_at=("_create_logged_model", str(disk)))
+    process = run("embed", "--folds=2", SMALL, store=disk, fill_at=("_create_logged_model", str(disk)))
 
     assert process.wait() == 1, process.said
     assert "embed: expected the store to take the result of run" in process.said
@@ -110,9 +106,9 @@ def test_a_store_whose_disk_gets_full_while_a_result_is_logged_is_given_it_later
 
 
 def test_a_store_whose_disk_gets_full_while_a_version_is_registered_registers_it_later(run, disk):
-    run("embed", "--folds=2", store=disk).finish()
+    run("embed", "--folds=2", SMALL, store=disk).finish()
 
-    process = run("embed", "--folds=2", store=disk, fill_at=("_create_model_version", str(disk)))
+    process = run("embed", "--folds=2", SMALL, store=disk, fill_at=("_create_model_version", str(disk)))
 
     assert process.wait() == 1, process.said
     assert "expected the tracking store to answer, found" in process.said
@@ -122,5 +118,5 @@ def test_a_store_whose_disk_gets_full_while_a_version_is_registered_registers_it
     assert len(all_runs()) == 2
     assert f"repaired run {finished}: register it" in run("doctor", "--repair=true", store=disk, data=False).finish()
     assert [v.run_id for v in versions("embed")].count(finished) == 1
-    run("embed", "--folds=2", store=disk).finish()
+    run("embed", "--folds=2", SMALL, store=disk).finish()
     ran(call(doctor))

@@ -36,7 +36,7 @@ from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal
 from tests.store import PROJECT, store_uri
 from tests.watching import outside, watched
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.usefixtures("one_thread", "small_backbone")]
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 FOLDS = 2
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)

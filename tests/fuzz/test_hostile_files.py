@@ -28,8 +28,6 @@ from atma18.storage import csv_tables, strict_json
 from tests.fuzzing import damaged, helpful, often, refusal
 from tests.watching import outside, watched
 
-pytestmark = pytest.mark.fuzz
-
 # --- Texts in messages
 
 

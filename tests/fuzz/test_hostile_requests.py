@@ -21,8 +21,6 @@ from tests.fuzzing import hostile_texts, often, refusal
 from tests.store import store_uri
 from tests.watching import outside, watched
 
-pytestmark = pytest.mark.fuzz
-
 ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
 
 

@@ -17,8 +17,6 @@ from atma18.gbdt.stacking import GbdtModel
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CELLS, FOLDS = 2, 3
 CONFIG = GbdtConfig(
     learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0

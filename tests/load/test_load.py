@@ -22,16 +22,12 @@ from benchmarks.serving import request
 from steps import main
 from tests.conftest import enter, forget_caller
 from tests.server import free_port, wait_for
-from tests.store import BIN, SHORT, SYSTEM_PATH, call, ran
+from tests.store import BIN, FAST, SHORT, SYSTEM_PATH, call, ran
 
-pytestmark = pytest.mark.e2e
-
-CLIENTS, WARM_UP, REQUESTS = 8, 300, 2000
-LARGEST_GROWTH_MB = 25
+CLIENTS, WARM_UP, REQUESTS = 8, 200, 500
+LARGEST_GROWTH_MB = 20
 JSON = "application/json"
 PATH = "/invocations"
-FAST = ("--backbone=torchvision:shufflenet_v2_x0_5", "--folds=2")
-
 OUT_OF_HUNDRED = {"good": 15, "slow": 1, "gone while sending": 3, "gone before the answer": 2, "wrong": 78, "large": 1}
 
 
@@ -42,7 +38,7 @@ def service(tiny_folder, tiny_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
         enter(store, patch)
-        ran(call(main, f"--data={tiny_folder}", *FAST, *SHORT))
+        ran(call(main, f"--data={tiny_folder}", FAST, "--folds=2", *SHORT))
         environment = os.environ | {"PATH": f"{BIN}:{SYSTEM_PATH}", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     words = ["models", "serve", "-m", "models:/atma18-blend@candidate", "--env-manager", "local", "--port", str(port)]

@@ -9,8 +9,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from atma18.config import NetConfig, StageConfig
 from atma18.nets import FrameEncoder, FrameHead, FrameNet, SceneHead, SceneLayout, SceneNet, scene_lengths
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 WIDTH, HIDDEN = 5, 7
 

@@ -13,7 +13,7 @@ from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 MACHINE = Compute("cpu", 1, bfloat16=False)
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=2)

@@ -16,8 +16,6 @@ from atma18.nets import NETS, SceneLayout
 from atma18.nets.model import FoldNet, NetModel, Scaling, unit_lengths
 from atma18.schema import FRAME_SHAPE, FrameRows, Samples
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
 CONFIG = NetConfig(STAGE, STAGE, backbone="torchvision:mobilenet_v3_small", hidden=8, inference_batch=4)
 STEPS = pytest.mark.parametrize("step", ["nn1", "nn2"])

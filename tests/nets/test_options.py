@@ -20,7 +20,7 @@ from atma18.nets.training import stage_state
 from atma18.nets.training.augmentation import COVER, GRAY, NOISE, SHARE, SHIFT, Augmentation
 from atma18.nets.training.stage_state import StageState
 
-pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 MACHINE = Compute("cpu", 1, bfloat16=False)
 NOTHING = (StoredInputs({}, {}), StoredInputs({}, {}))

@@ -20,7 +20,7 @@ from atma18.nets.training.stage_state import Best, warm_cosine
 from atma18.nets.training.trainer import Trainer
 from atma18.schema import FrameRows
 
-pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 MACHINE = Compute("cpu", 1, bfloat16=False)
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=1e-2, num_epochs=1)
@@ -441,7 +441,7 @@ def looks(monkeypatch):
         seen[encoder.backbone.frozen] += len(frames)
         return encode_frames(encoder, frames)
 
-    monkeypatch.setattr(FrameEncoder, "look", counted)
+    monkeypatch.setattr(FrameEncoder, "encode_frames", counted)
     return seen
 
 

@@ -57,7 +57,7 @@ COUNTED = ("epoch", "component", "feature", "input")
 
 
 @pytest.mark.parametrize("draw", list(FIGURES.values()), ids=list(FIGURES))
-def test_every_panel_names_what_its_axes_show_and_can_be_saved(draw):
+def test_every_panel_names_what_its_axes_show_and_can_be_saved(draw, drawn):
     figure = draw()
 
     assert isinstance(figure, Figure)

@@ -10,10 +10,11 @@ from mlflow.exceptions import MlflowException
 from atma18.tracking import runs
 from steps import blend, doctor, embed, lineage, main, predict, promote
 from tests import shared
-from tests.conftest import forget_caller
+from tests.conftest import COMMIT, forget_caller
 from tests.forked import Forked
 from tests.store import (
     BIN,
+    FAST,
     SHORT,
     STEPS,
     SYSTEM_PATH,
@@ -27,9 +28,6 @@ from tests.store import (
     versions,
 )
 
-pytestmark = pytest.mark.e2e
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLEND = "atma18-blend"
 EXPERIMENT = "atma18"
 
@@ -53,7 +51,7 @@ def office(tiny_folder, tmp_path_factory):
                 shared.administer(server, "2.0/mlflow/users/create", username=name, password=password)
             become(place, "ann", patch)
             patch.setattr(runs, "git_state", lambda: COMMIT)
-            place.said = [ran(call(main, *place.data, *SHORT))]
+            place.said = [ran(call(main, *place.data, FAST, *SHORT))]
             place.good = int(version_of("blend", newest("blend")))
             place.said.append(ran(call(blend, *place.data, "--inputs=embed")))
             place.poor = int(version_of("blend", newest("blend")))
@@ -109,7 +107,7 @@ def test_the_whole_pipeline_lands_behind_the_server(ann):
 
 
 def test_a_second_main_reuses_all_five_and_bare_names_resolve(ann):
-    said = ran(call(main, *ann.data, *SHORT))
+    said = ran(call(main, *ann.data, FAST, *SHORT))
 
     assert [line.split(":")[0] for line in said.splitlines() if ": reused run" in line] == list(STEPS)
     assert "nn1" in ran(call(lineage, f"--model=models:/{BLEND}/{ann.good}"))
@@ -174,7 +172,7 @@ def test_a_copy_that_was_damaged_here_is_fetched_again(ann):
 def test_a_stranger_is_told_how_to_say_who_he_is(bob, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a guess")
 
-    said = refused(call(embed, *bob.data))
+    said = refused(call(embed, *bob.data, FAST))
 
     assert "expected a user and a password that the server knows, found others or none" in said
     assert "MLFLOW_TRACKING_USERNAME" in said
@@ -184,14 +182,14 @@ def test_a_user_without_permission_can_neither_register_nor_promote_and_is_told_
     before = [(v.name, v.version) for step in STEPS for v in versions(step)]
     holder, number_of_runs = champion_or_none(), len(all_runs())
 
-    said = refused(call(embed, *bob.data))  # he may not even open a run in Ann's experiment
+    said = refused(call(embed, *bob.data, FAST))  # he may not even open a run in Ann's experiment
 
     assert "expected that you may do this, found no permission: ask the administrator" in said
     assert len(all_runs()) == number_of_runs
 
     experiment = MlflowClient().get_experiment_by_name(EXPERIMENT).experiment_id
     grant(bob, "experiment", experiment)
-    told = refused(call(embed, *bob.data))
+    told = refused(call(embed, *bob.data, FAST))
     assert "atma18-embed: expected that you may register and promote versions, found no permission" in told
     assert "EDIT on this registered model" in told
     failed = all_runs()[-1]
@@ -206,7 +204,7 @@ def test_a_user_without_permission_can_neither_register_nor_promote_and_is_told_
         MlflowClient().set_registered_model_alias(BLEND, "champion", str(bob.poor))
 
     grant(bob, "registered_model", "atma18-embed")
-    ran(call(embed, *bob.data))
+    ran(call(embed, *bob.data, FAST))
     assert newest("embed").data.tags["mlflow.user"] is not None
     assert int(version_of("embed", newest("embed"))) == max(int(v.version) for v in versions("embed"))
 
@@ -236,7 +234,7 @@ def test_credentials_may_lie_in_mlflows_file(ann, tmp_path):
 def test_a_password_in_the_name_of_the_store_is_refused_and_not_repeated(bob, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format("hunter2secret", bob.server.port))
 
-    said = refused(call(embed, *bob.data)) + refused(call(doctor))
+    said = refused(call(embed, *bob.data, FAST)) + refused(call(doctor))
 
     assert "expected a store without a password in its name" in said
     assert "hunter2secret" not in said

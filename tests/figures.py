@@ -1,0 +1,44 @@
+"""Figures that are not drawn: on small drives, drawing takes most of a step's time."""
+
+import zlib
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from matplotlib.collections import Collection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from PIL import Image
+
+_SHOWN = {
+    Line2D: Line2D.get_xydata,
+    AxesImage: AxesImage.get_array,
+    Collection: Collection.get_offsets,
+    Text: lambda text: np.frombuffer(text.get_text().encode(), np.uint8),
+}
+
+
+@contextmanager
+def undrawn():
+    """Let every figure be saved as one pixel, whose colour is a checksum of what the figure shows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _one_pixel)
+        yield
+
+
+@contextmanager
+def drawn(savefig=Figure.savefig):
+    """Let figures be drawn nevertheless."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+def _one_pixel(figure, file, **_):
+    checksum = 0
+    for kind, shown in _SHOWN.items():
+        for artist in figure.findobj(kind):
+            checksum = zlib.crc32(np.ascontiguousarray(shown(artist)).tobytes(), checksum)
+    Image.new("RGB", (1, 1), f"#{checksum >> 8:06x}").save(file, "PNG")
