@@ -153,7 +153,7 @@ class Samples:
     """(N, present CAN signals) float64, in the units of `CAN_SIGNALS`; flags are 0 or 1."""
     gear: StrArray | None
     """(N,) one of `GEARS`."""
-    lights: pd.DataFrame | None
+    traffic_lights: pd.DataFrame | None
     """One row per detection: ID, class (of `LIGHT_CLASSES`), x1_px, y1_px, x2_px, y2_px."""
     frames: FrameRows
     """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
@@ -197,7 +197,9 @@ class Samples:
             ids=ids,
             signals=self.signals.iloc[rows].reset_index(drop=True),
             gear=None if self.gear is None else self.gear[rows],
-            lights=None if self.lights is None else self.lights[self.lights["ID"].isin(ids.tolist())],
+            traffic_lights=None
+            if self.traffic_lights is None
+            else self.traffic_lights[self.traffic_lights["ID"].isin(ids.tolist())],
             frames=self.frames.take(rows),
         )
 

@@ -37,7 +37,7 @@ def main(data: str, samples: int, seed: int, out: Path) -> None:
     rows = _from_slow_to_fast(dataset, samples, seed)
     ids, speeds_mps = dataset.train.ids[rows].tolist(), dataset.train.signals["vEgo"].to_numpy()[rows]
     titles = [f"{i}, {speed_mps:.1f} m/s" for i, speed_mps in zip(ids, speeds_mps, strict=True)]
-    boxes_px = [_boxes_px(dataset.train.lights, i) for i in ids]
+    boxes_px = [_boxes_px(dataset.train.traffic_lights, i) for i in ids]
     frames, truth_m = dataset.train.frames[rows], dataset.targets_m[rows]
     sheet = plots.contact_sheet(frames, truth_m, boxes_px, dataset.camera, titles)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,8 @@
-"""docs/options.md, made from the commands and the configurations: `python -m steps.options_page` writes it again."""
+"""Write docs/options.md: every option, from the commands and the configurations.
+
+Reads   the code
+Writes  docs/options.md
+"""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -20,7 +24,6 @@ from steps import (
     gbdt,
     lineage,
     look,
-    main,
     motion,
     nn1,
     nn2,
@@ -29,6 +32,7 @@ from steps import (
     simulate,
     upload,
 )
+from steps import main as main_step
 from steps.options import Setting
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
@@ -53,16 +57,17 @@ _HEAD = """\
 
 Made by `python -m steps.options_page`, and compared with the code by a test.
 
-An option is given as `-P name=value` to `mlflow run`, or as `--name value` to `python -m steps.NAME`. One that is not
-given is decided by the preset. The tables of steps say what each preset decides: a value for each training stage where
-the two differ. `main` takes all of these with the step's name in front: `-P nn1_num_epochs=3`."""
+An option is given to `mlflow run` as `-P`, its name, `=` and its value: `-P preset=best`. The command of a step takes
+it with two dashes, as in `python -m steps.main --preset=best`, and lists all of them when asked for `--help`. An option
+that is not given is decided by the preset; the tables of steps say what each preset decides, a value for each training
+stage where the two differ. `main` takes all options of a step with the step's name in front: `-P nn1_num_epochs=3`."""
 
 
 def page() -> str:
     """Return what docs/options.md says."""
-    of_main = main.main.params
+    of_main = main_step.main.params
     shared = [option for option in of_main if option.name in SHARED]
-    alone = [option for option in _own(main.main) if str(option.name).split("_")[0] not in STEPS]
+    alone = [option for option in _own(main_step.main) if str(option.name).split("_")[0] not in STEPS]
     sections = {"Every step": [_table(shared)], "`main` alone": [_table(alone)]}
     for name, module in STEPS.items():
         options, fields_of_step = _own(module.main), varied(type(getattr(PRESETS["quick"], name)))
@@ -102,5 +107,12 @@ def _default(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-if __name__ == "__main__":
+@click.command()
+def main() -> None:
+    """Write docs/options.md from the code."""
     PAGE.write_text(page())
+    click.echo(f"options_page: {PAGE} is written")
+
+
+if __name__ == "__main__":
+    main()

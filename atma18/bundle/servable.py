@@ -34,7 +34,7 @@ class Sensors:
     @classmethod
     def of(cls, samples: Samples) -> Self:
         """Return the sensors of these samples."""
-        return cls(tuple(samples.signals.columns), samples.gear is not None, samples.lights is not None)
+        return cls(tuple(samples.signals.columns), samples.gear is not None, samples.traffic_lights is not None)
 
 
 def predict_all(

@@ -97,7 +97,7 @@ class Dataset:
                 ids=ordered,
                 signals=signals.numeric[split].iloc[order].reset_index(drop=True),
                 gear=None if signals.gear is None else signals.gear[split][order],
-                lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
+                traffic_lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]

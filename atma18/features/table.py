@@ -178,12 +178,12 @@ def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
 
 def _lights(samples: Samples) -> pd.DataFrame:
     """Count every detection of each class; one box may carry several classes, such as red and an arrow."""
-    if samples.lights is None:
+    if samples.traffic_lights is None:
         return pd.DataFrame(index=range(len(samples)))
-    row = pd.Index(samples.ids).get_indexer(pd.Index(samples.lights["ID"]))
-    column = pd.Index(LIGHT_CLASSES).get_indexer(pd.Index(samples.lights["class"]))
+    row = pd.Index(samples.ids).get_indexer(pd.Index(samples.traffic_lights["ID"]))
+    column = pd.Index(LIGHT_CLASSES).get_indexer(pd.Index(samples.traffic_lights["class"]))
     if (bad := (row < 0) | (column < 0)).any():
-        found = samples.lights.loc[bad, ["ID", "class"]].astype(str).agg(" ".join, axis=1)
+        found = samples.traffic_lights.loc[bad, ["ID", "class"]].astype(str).agg(" ".join, axis=1)
         raise ValueError(f"lights: expected IDs of the samples and classes {LIGHT_CLASSES}, found {first_few(found)}")
     counts = np.zeros((len(samples), len(LIGHT_CLASSES)))
     np.add.at(counts, (row, column), 1)
@@ -195,10 +195,12 @@ def _light_geometry(samples: Samples) -> pd.DataFrame:
     """Return the height and the middle of the largest light of each colour, in pixels; NaN where there is none."""
     columns = [f"lights/{colour}_{what}_px" for colour in LIGHT_COLOURS for what in ("height", "u", "v")]
     found = pd.DataFrame(np.nan, index=range(len(samples)), columns=columns)
-    if samples.lights is None:
+    if samples.traffic_lights is None:
         return found
-    left, top, right, bottom = (samples.lights[name] for name in LIGHT_BOX)
-    boxes = samples.lights[["ID", "class"]].assign(height=bottom - top, u=(left + right) / 2, v=(top + bottom) / 2)
+    left, top, right, bottom = (samples.traffic_lights[name] for name in LIGHT_BOX)
+    boxes = samples.traffic_lights[["ID", "class"]].assign(
+        height=bottom - top, u=(left + right) / 2, v=(top + bottom) / 2
+    )
     largest = boxes.sort_values("height", kind="stable").drop_duplicates(["ID", "class"], keep="last")
     for colour in LIGHT_COLOURS:
         of_colour = largest[largest["class"] == colour]

@@ -34,7 +34,7 @@ def samples(given: Samples) -> Samples:
     return replace(
         given,
         signals=signals(given.signals),
-        lights=None if given.lights is None else _mirrored_lights(given.lights),
+        traffic_lights=None if given.traffic_lights is None else _mirrored_lights(given.traffic_lights),
         frames=replace(given.frames, mirrored=not given.frames.mirrored),
     )
 

@@ -46,7 +46,7 @@ def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
     if samples.gear is not None:
         rows[GEAR] = samples.gear.astype(object)
     ids = samples.ids.tolist()
-    if samples.lights is not None:
+    if samples.traffic_lights is not None:
         rows[LIGHTS] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
     frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
     return rows.assign(ID=ids, **frames)
@@ -69,7 +69,7 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
         ids=table["ID"].to_numpy(dtype=np.str_),
         signals=_signals(table, sensors.signals),
         gear=_gear(table) if sensors.gear else None,
-        lights=_lights(table) if sensors.lights else None,
+        traffic_lights=_lights(table) if sensors.lights else None,
         frames=FrameRows.of(np.stack([[_frame(row, name) for name in FRAMES] for _, row in table.iterrows()])),
     )
 

@@ -268,7 +268,7 @@ def test_predictions_carry_the_ids_and_folds_of_their_samples(tiny, folds, numbe
     ("remove", "name"),
     [
         pytest.param({"gear": None}, "gearShifter", id="gear"),
-        pytest.param({"lights": None}, "traffic_lights", id="lights"),
+        pytest.param({"traffic_lights": None}, "traffic_lights", id="lights"),
         pytest.param({"signals": ["aEgo"]}, "aEgo", id="a signal"),
         pytest.param({"signals": ["gas", "vEgo"], "gear": None}, "vEgo, gas, gearShifter", id="several"),
     ],
@@ -289,12 +289,12 @@ def test_a_sensor_that_the_training_drives_lacked_is_ignored(tiny, pipeline, loa
     without = replace(known, sensors=replace(known.sensors, gear=False, lights=False))
 
     np.testing.assert_array_equal(without.predict(more), known.predict(tiny.test))
-    assert without.predict(replace(tiny.test, gear=None, lights=None)).shape == (len(tiny.test), 18)
+    assert without.predict(replace(tiny.test, gear=None, traffic_lights=None)).shape == (len(tiny.test), 18)
 
 
 def test_sensors_are_those_that_the_samples_bring(tiny):
     assert Sensors.of(tiny.train) == Sensors(tuple(tiny.train.signals.columns), gear=True, lights=True)
-    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, lights=None)
+    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, traffic_lights=None)
     assert Sensors.of(bare) == Sensors(("vEgo",), gear=False, lights=False)
 
 

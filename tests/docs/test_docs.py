@@ -58,7 +58,7 @@ def wrong_words(line):
     for words in re.findall(r"python -m ((?:steps|benchmarks)\.[^&;|]*)", line):
         module, *options = shlex.split(words)
         found += wrong_options(command_of(module), options) if command_of(module) else [f"there is no {module}"]
-    for words in re.findall(r"(?:^|[ /])mlflow(?:@[\d.]+)? ([^&;|>]*)", line):
+    for words in re.findall(r"(?:^|uvx (?:--with \S+ )*|ENV/bin/)mlflow(?:@[\d.]+)? ([^&;|>]*)", line):
         found += wrong_in_mlflow(shlex.split(words))
     if re.match(r"-[eP] ", line):
         found += wrong_in_run(shlex.split(line))
@@ -70,9 +70,10 @@ def wrong_in_mlflow(words):
     from mlflow.cli import cli as command
 
     while words and isinstance(command, click.Group):
-        if words[0] not in command.commands:
+        below = command.get_command(click.Context(command), words[0])
+        if below is None:
             return [f"mlflow has no command {words[0]}"]
-        command, words = command.commands[words[0]], words[1:]
+        command, words = below, words[1:]
     found = wrong_options(command, words)
     return found + wrong_in_run(words[1:], entry="main") if command.name == "run" else found
 
@@ -114,16 +115,14 @@ def takes(option, value):
 
 
 def command_of(module):
-    try:
-        return importlib.import_module(module).main
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        return importlib.import_module(f"{module}.__main__").main if is_package(module) else None
-
-
-def is_package(module):
-    return (PROJECT / module.replace(".", "/") / "__main__.py").exists()
+    """Return the click command that `python -m` runs, or None if there is no such module."""
+    for name in (f"{module}.__main__", module):
+        try:
+            return importlib.import_module(name).main
+        except ModuleNotFoundError as error:
+            if error.name not in (name, module):
+                raise
+    return None
 
 
 def table_under(heading):

@@ -188,7 +188,7 @@ def content(**changes):
                 ids=np.array(ids),
                 signals=pd.DataFrame({name: np.full(len(ids), float(k)) for k, name in enumerate(CAN_SIGNALS)}),
                 gear=np.array(["drive"] * len(ids)),
-                lights=None,
+                traffic_lights=None,
                 frames=FrameRows.of(np.zeros((len(ids), *FRAME_SHAPE), np.uint8)),
             )
             for split, ids in IDS.items()
