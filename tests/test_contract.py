@@ -90,13 +90,6 @@ def test_every_package_is_pinned_exactly():
     assert {"xgboost", "scipy", "pandas", "numpy", "click"} <= set(packages)
 
 
-def test_the_readme_names_the_pinned_mlflow():
-    [pinned] = [pin.removeprefix("==") for name, pin in PINS if name == "mlflow"]
-
-    assert set(re.findall(r"(?<!/)mlflow@([\d.]+)", (PROJECT / "README.md").read_text())) == {pinned}
-    assert f"mlflow@{pinned} run . --env-manager uv -e test" in (PROJECT / ".ci" / "run").read_text()
-
-
 def test_the_environment_is_the_pinned_one():
     from importlib.metadata import version
 

