@@ -10,8 +10,6 @@ from atma18.schema import TARGETS
 from steps import blend, motion, predict
 from tests.store import artifacts, call, newest, ran, version_of
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture(scope="module")
 def run(finished, module_patch):
