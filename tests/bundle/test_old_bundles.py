@@ -21,7 +21,7 @@ from atma18.bundle import servable
 from atma18.config import EmbedConfig, GbdtConfig, NetConfig
 from atma18.schema import FRAME_SHAPE, FrameRows, Samples
 
-pytestmark = pytest.mark.usefixtures("one_thread", "small_backbone")
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 OLD = Path(__file__).parent / "old"
 STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
