@@ -441,7 +441,7 @@ def looks(monkeypatch):
         seen[encoder.backbone.frozen] += len(frames)
         return encode_frames(encoder, frames)
 
-    monkeypatch.setattr(FrameEncoder, "look", counted)
+    monkeypatch.setattr(FrameEncoder, "encode_frames", counted)
     return seen
 
 
