@@ -1,9 +1,8 @@
-"""How much lower the error of the preset `best` is than that of the published recipe, on drives that neither has seen.
+"""Test error of the preset `best` beside that of the published recipe, on the same simulated drives.
 
-The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands on the
-same simulated drives, one after the other, each in a store and a cache of its own, so that neither finds what the other
-has made. Then each option is switched alone: off, or on where `best` does without. Test targets are read here and by no
-step.
+The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands, one
+after the other. Each has its own store and cache, so that neither reuses a result of the other. Then each option is
+switched alone: off, or on if `best` has it off. Only this benchmark reads the test targets, and no step does.
 
     python -m benchmarks.accuracy --quick
 """

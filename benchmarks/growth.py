@@ -1,8 +1,8 @@
-"""How time and memory grow with the number of samples: feeding, embed, scene features, blending; and nn1's memory.
+"""Growth of time and memory with the number of samples: feeding, embed, scene features, blending; and nn1's memory.
 
-Each is measured at 1, 4, 16 and 45 thousand samples of random numbers. What would be linear is the reference: growth is
-how many times as long the most take as four thousand, divided by how many times as many they are. Memory is what no
-file backs (RssAnon), for the frames' pages in the page cache go whenever something else needs the place.
+Each is measured at 1, 4, 16 and 45 thousand samples of random numbers. The reference is linear growth: the time ratio
+of the largest number of samples to four thousand, divided by the ratio of these numbers. Memory is that without a file
+behind it (RssAnon), since the system drops the frames' pages from the page cache when it needs memory.
 
     python -m benchmarks.growth --quick
 """

@@ -1,7 +1,7 @@
-"""Write docs/results.md: the figures in benchmarks/results, put into the text of benchmarks/results_page.md.
+"""Write docs/results.md: insert the figures in benchmarks/results into the text of benchmarks/results_page.md.
 
-The text names a figure by its file and its place in it, `{accuracy[best][seconds]:.0f}`, and a table by its name. A
-figure that no file holds stands in the text with its date.
+The text refers to a figure by its file and keys, `{accuracy[best][seconds]:.0f}`, and to a table by its name. A figure
+that is in no file is written in the text with its date.
 
     python -m benchmarks.results_page
     python -m benchmarks.results_page --check

@@ -1,8 +1,8 @@
-"""How fast the nets train, in both stages, beside what the hardware allows and beside the published way.
+"""Speed of the nets' training in both stages, beside the hardware's limit and beside the published method.
 
-Stage two: nn1 and nn2 end to end, beside the ceiling: the same net, optimiser and batches on tensors in memory.
-Stage one: the head on a frozen backbone that looks at each view once, beside the published way, in which the backbone
-runs again in every epoch; with the MAE out of fold that either reaches, for three seeds.
+Stage two: nn1 and nn2 end to end, beside the limit: the same net, optimiser and batches on tensors in memory. Stage
+one: the head on a frozen backbone that encodes each view once, beside the published method, in which the backbone runs
+again in every epoch; with the out-of-fold MAE of both, for three seeds.
 
     python -m benchmarks.training --quick
 """

@@ -1,7 +1,7 @@
-"""List what the cache keeps and what interrupted commands left behind; remove what is of no more use.
+"""List the cache and what interrupted commands left behind; remove entries that are no longer needed.
 
 Reads   the cache, the folder of temporary files
-Writes  nothing; with clean=true it removes what it marks
+Writes  nothing; with clean=true it removes the marked entries
 """
 
 import time
@@ -57,7 +57,7 @@ def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
 
 
 def _listing(cache: Cache, entries: list[Entry], marked: Mapping[Entry, str]) -> str:
-    """Return a headline and a line per entry, least recently used first."""
+    """Return a heading and one line per entry, least recently used first."""
     import pandas as pd
 
     limit = "no limit" if cache.limit_bytes is None else f"limit {cache.limit_bytes / 1e9:g} GB"

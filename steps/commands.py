@@ -1,4 +1,4 @@
-"""The kind of command that every entry point is: what cannot be asked for ends it at once, before any work."""
+"""The class of every entry point's command: it refuses unknown options before any work."""
 
 import os
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import click
 
 
 class StepCommand(click.Command):
-    """A command that tells a misspelt option from help that somebody wants.
+    """A command that names the nearest option for a misspelt one, and refuses `help` as a parameter.
 
-    `mlflow run` hands `-P name=1` on as `--name 1`. For `help` click would print the options and end well, and the run
-    would be FINISHED with nothing done.
+    `mlflow run` passes `-P name=1` on as `--name 1`. For a parameter `help`, click would print the options and exit
+    without an error, and the run would be FINISHED with no work done.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the command line.
+        """Parse the command line.
 
         Raises:
-            click.UsageError: If there is no such option, or help is asked for where a run is open or a value follows.
+            click.UsageError: If an option is unknown, or `--help` has a value or is used under `mlflow run`.
         """
         if _asks_for_help_as_a_parameter(args):
             raise click.UsageError("expected parameters, found help, which is none", ctx)
@@ -31,7 +31,7 @@ class StepCommand(click.Command):
 
 
 def command(function: Callable[..., None]) -> click.Command:
-    """Make a function the command of an entry point."""
+    """Turn a function into the command of an entry point."""
     return click.command(cls=StepCommand)(function)
 
 

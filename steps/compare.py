@@ -1,4 +1,4 @@
-"""Show where one run is better than others: by axis, horizon, scene size and speed, and scene by scene.
+"""Compare one run with others: by axis, horizon, scene size and speed, and scene by scene.
 
 Reads   the dataset; the out-of-fold predictions of runs
 Writes  gain metrics, comparison.json and figures on its own run

@@ -1,7 +1,7 @@
-"""Examine the store: every run, version, alias and file.
+"""Check the store: every run, version, alias and file.
 
-Reads   all runs of ours with their files, the registry, the record of promotions
-Writes  nothing; with repair=true it mends what a machine may decide
+Reads   all runs of this project with their files, the registry, the record of promotions
+Writes  nothing; with repair=true it repairs what needs no decision by a person
 """
 
 import click

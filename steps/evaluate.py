@@ -1,4 +1,4 @@
-"""Score predictions of test samples against targets that were withheld.
+"""Score predictions of test samples against withheld targets.
 
 Reads   a run's predictions, or a file of them; test_targets.csv
 Writes  test/ metrics and scores.json on its own run

@@ -1,7 +1,7 @@
 """Download the weights of a backbone: the one entry point that uses a network.
 
-Reads   the source that the backbone's name stands for
-Writes  the cache of the library that it comes from, or the file that the name says
+Reads   the source that the backbone's name identifies
+Writes  the cache of the backbone's library, or the file in the backbone's name
 """
 
 import click

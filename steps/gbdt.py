@@ -1,4 +1,4 @@
-"""Boost trees on everything known of a sample.
+"""Fit boosted trees on all features of a sample.
 
 Reads   the dataset; features/ of embed, predictions/ of nn1 and nn2
 Writes  predictions/, feature_importance.parquet; a version of atma18-gbdt

@@ -1,4 +1,4 @@
-"""Show what a run was made from, down to the data, and what was made from it.
+"""Show the inputs of a run, down to the data, and the runs that used it.
 
 Reads   the tags, versions and files of runs
 Writes  nothing

@@ -1,4 +1,4 @@
-"""Draw some samples of a dataset folder: frames, traffic lights, and where the car went.
+"""Draw some samples of a dataset folder: frames, traffic lights and waypoints.
 
 Reads   the data
 Writes  one picture
@@ -46,7 +46,7 @@ def main(data: str, samples: int, seed: int, out: Path) -> None:
 
 
 def _from_slow_to_fast(dataset: "Dataset", samples: int, seed: int) -> "IntArray":
-    """Choose rows at random, and put them in the order of where the car is after three seconds."""
+    """Choose random rows, ordered by the car's distance ahead after three seconds."""
     import numpy as np
 
     from atma18.schema import TARGETS
@@ -57,7 +57,7 @@ def _from_slow_to_fast(dataset: "Dataset", samples: int, seed: int) -> "IntArray
 
 
 def _boxes_px(lights: "pd.DataFrame | None", sample_id: str) -> "FloatArray":
-    """Return the (B, 4) boxes of the traffic lights of a sample."""
+    """Return the (B, 4) boxes of a sample's traffic lights, pixels."""
     import numpy as np
 
     from atma18.schema import LIGHT_BOX

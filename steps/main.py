@@ -1,4 +1,4 @@
-"""Run all five steps as nested runs of one parent, reusing what is already there.
+"""Run all five steps as nested runs of one parent, reusing identical finished runs.
 
 Reads   the dataset
 Writes  the five runs and versions, submission.csv; a leaderboard and report.html on its own run

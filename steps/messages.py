@@ -1,4 +1,4 @@
-"""What steps say while they work, and how they end where the input is wrong or the disk is full."""
+"""Messages of steps on the terminal, and the end of a step on wrong input or a full disk."""
 
 import errno
 import logging
@@ -12,7 +12,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Terminal(logging.Handler):
-    """Writes each message as a line to standard error, and leaves standard output to what a command answers."""
+    """Write each message as a line to standard error; standard output is for the result of a command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(self.format(record), err=True)
@@ -20,7 +20,7 @@ class _Terminal(logging.Handler):
 
 @contextmanager
 def clear_messages() -> Iterator[None]:
-    """Show what is logged; end with the message alone where the input is wrong, or no file can be written any more."""
+    """Show log messages; on wrong input or a full disk, end with the error message alone."""
     if not any(isinstance(handler, _Terminal) for handler in _LOG.handlers):
         _LOG.addHandler(_Terminal())
         _LOG.setLevel(logging.INFO)

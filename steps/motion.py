@@ -1,4 +1,4 @@
-"""Fit a motion model in each fold: what a prediction must beat.
+"""Fit a motion model in each fold, the reference for all other predictions.
 
 Reads   the dataset
 Writes  OOF and test predictions, a servable; a version of atma18-motion

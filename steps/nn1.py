@@ -7,7 +7,7 @@ Writes  predictions/; a version of atma18-nn1
 from typing import Any
 
 from atma18.config import NetConfig
-from steps import options, typed
+from steps import nets, options
 from steps.commands import command
 
 
@@ -17,13 +17,7 @@ from steps.commands import command
 @options.of(NetConfig, without=("sequence_head",))
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
-    from atma18 import pipeline
-
-    with options.running("nn1"):
-        varied = typed.given(**given)
-        context = setting.open(varied)
-        config = context.preset.nn1.with_given(varied)
-        pipeline.net("nn1", context, config, init=init).run()
+    nets.train("nn1", setting, init, given)
 
 
 if __name__ == "__main__":

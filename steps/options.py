@@ -1,4 +1,4 @@
-"""The options that entry points share, and how a person's mistakes reach them as one clear message."""
+"""Options that entry points share, and the context in which a step runs and reports wrong input."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # libraries that take seconds are imported where they are use
 
 @dataclass(frozen=True)
 class Setting:
-    """What every step takes."""
+    """The options of every step."""
 
     data: str
     preset: str
@@ -32,10 +32,10 @@ class Setting:
     verify: bool
 
     def open(self, given: Mapping[str, Any] | None = None) -> "RunContext":
-        """Read the data and make the folds, and say what a person should know of them.
+        """Read the data, make the folds, and print notes for the user.
 
         Args:
-            given: an experiment's own values; the backbones among them are looked for first, for data take minutes.
+            given: the given options; their backbones are searched first, because reading the data takes minutes.
         """
         from atma18 import backbones, tracking
         from atma18.cache import Cache
@@ -64,7 +64,7 @@ class Setting:
 
 
 def shared(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare the options of every step and pass them to the command as its first argument."""
+    """Declare the options of every step, and pass them to the command as a `Setting`, its first argument."""
 
     @wraps(command)
     def with_setting(**values: Any) -> None:  # noqa: ANN401
@@ -88,12 +88,12 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def of(config: type, prefix: str = "", without: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Declare an option for each field of a configuration that an experiment may vary.
+    """Declare an option for each field of a configuration that may be varied.
 
     Args:
-        config: of a step.
-        prefix: of the options' names.
-        without: fields that the entry point does not vary.
+        config: the configuration class of a step.
+        prefix: the prefix of the option names.
+        without: fields that are no options of the entry point.
     """
     chosen = {name: field for name, field in varied(config).items() if name not in without}
     options = (left_to_preset(f"{prefix}{n}", of_field(field), description(field)) for n, field in chosen.items())
@@ -101,32 +101,32 @@ def of(config: type, prefix: str = "", without: Collection[str] = ()) -> Callabl
 
 
 def left_to_preset(name: str, kind: click.ParamType[Any], words: str) -> Callable[[Command], Command]:
-    """Declare an option that is None, and decided by the preset, unless it is given."""
+    """Declare an option that is None unless it is given; then the preset decides."""
     return click.option(f"--{name}", type=kind, show_default="the preset's", help=words)
 
 
 def causal(command: Command) -> Command:
-    """Declare for all steps whether later samples of a scene are left out."""
+    """Declare the option of all steps that excludes later samples of a scene."""
     return left_to_preset("causal", click.BOOL, "Look at earlier samples of the scene only.")(command)
 
 
 def backbone(command: Command) -> Command:
-    """Declare the backbone of all steps."""
+    """Declare the option for the backbone of all steps."""
     return left_to_preset("backbone", click.STRING, f"The image backbone of all steps: {BACKBONES}.")(command)
 
 
 def init(command: Command) -> Command:
-    """Declare which nets a second stage starts from."""
+    """Declare the option for the run from which a second stage starts."""
     return click.option("--init", help="For stage=second: a run of stage=first.")(command)
 
 
 def reuse(command: Command) -> Command:
-    """Declare whether finished runs may stand in for new ones."""
+    """Declare the option to reuse identical finished runs."""
     return flag("reuse", True, "Take finished runs of the very same.")(command)
 
 
 def out(command: Command) -> Command:
-    """Declare where the submission goes."""
+    """Declare the option for the path of the submission."""
     place = click.Path(dir_okay=False, writable=True, path_type=Path)
     return click.option(
         "--out",
@@ -139,7 +139,7 @@ def out(command: Command) -> Command:
 
 
 def _can_be_made(context: click.Context, option: click.Parameter, place: Path) -> Path:
-    """Refuse a place that no file can have, before hours of work end there."""
+    """Refuse a path that cannot be written, before hours of work."""
     nearest = next(folder for folder in place.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise click.BadParameter(f"expected a place where a file can be written, found {nearest} in the way")
@@ -148,9 +148,9 @@ def _can_be_made(context: click.Context, option: click.Parameter, place: Path) -
 
 @contextmanager
 def running(step: str) -> Iterator[str]:
-    """Open the run of a step and yield its ID; end with the message alone where the input is wrong."""
+    """Open the run of a step and yield its ID; on wrong input, end with the error message alone."""
     from atma18 import tracking
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # end in order when told to stop
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that SIGTERM closes the run
     with clear_messages(), tracking.command_run(step) as run_id:
         yield run_id

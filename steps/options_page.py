@@ -64,7 +64,7 @@ stage where the two differ. `main` takes all options of a step with the step's n
 
 
 def page() -> str:
-    """Return what docs/options.md says."""
+    """Return the content of docs/options.md."""
     of_main = main_step.main.params
     shared = [option for option in of_main if option.name in SHARED]
     alone = [option for option in _own(main_step.main) if str(option.name).split("_")[0] not in STEPS]
@@ -86,7 +86,7 @@ def _own(command: click.Command) -> list[click.Parameter]:
 
 
 def _table(options: Sequence[click.Parameter]) -> str:
-    """Return click's options as a table: name, values, default and description; nothing of none."""
+    """Return click options as a Markdown table of name, values, default and description; empty without options."""
     rows = [
         [f"`{o.name}`", _values(o.type), _default(o.default), " ".join(o.help.split())]
         for o in options

@@ -1,6 +1,6 @@
-"""Judge a blend, and make it the champion if nothing speaks against it; or put the previous one back.
+"""Judge a blend, and make it the champion if the verdict accepts it; or restore the previous champion.
 
-Reads   the candidate, all that it was made from, its drives, the champion
+Reads   the candidate, its lineage, its dataset, the champion
 Writes  the aliases champion and previous of atma18-blend; the record, on its own run
 """
 

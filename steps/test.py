@@ -19,8 +19,8 @@ CHECKS = (
 @click.command()
 def main() -> None:
     """Run every check and stop at the first that fails."""
-    # What `mlflow run` sets would send the tests into the caller's store. And without compiled files each of the many
-    # processes that tests start would spend ten seconds on compiling the libraries again.
+    # The variables that `mlflow run` sets would direct the tests to the caller's store. Without compiled files, each of
+    # the many processes that tests start would compile the libraries again, which takes ten seconds.
     environment = {
         name: value
         for name, value in os.environ.items()

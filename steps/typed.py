@@ -1,4 +1,4 @@
-"""How values are typed on a command line, and back."""
+"""Conversion between option values and their text on the command line."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -18,7 +18,7 @@ class GroupsType(click.ParamType[Groups]):
     name = "groups"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Groups:  # noqa: ANN401
-        """Read the text."""
+        """Parse the text."""
         try:
             groups = scene_size_groups(value)
             check_groups(groups)
@@ -35,17 +35,17 @@ TYPES: Mapping[Any, Callable[[FieldInfo], click.ParamType[Any]]] = {
     Literal: lambda field: click.Choice(get_args(field.annotation)),
     Groups: lambda field: GroupsType(),
 }
-"""How a field of each type is typed."""
+"""The click type for the fields of each type."""
 
 
 def of_field(field: FieldInfo) -> click.ParamType[Any]:
-    """Return how the values of a field are typed."""
+    """Return the click type of a field."""
     kind = field.annotation if field.annotation in TYPES else get_origin(field.annotation)
     return TYPES[kind](field)
 
 
 def _range(field: FieldInfo) -> dict[str, Any]:
-    """Return a field's bounds in the words of click."""
+    """Return a field's bounds as arguments of click's range types."""
     found = bounds(field)
     return {
         "min": found.get("ge", found.get("gt")),
@@ -56,7 +56,7 @@ def _range(field: FieldInfo) -> dict[str, Any]:
 
 
 def flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
-    """Declare an option that is true or false."""
+    """Declare a boolean option."""
     return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 
@@ -72,12 +72,12 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the values that were given, without those left to the preset."""
+    """Return the given values, without those that the preset decides."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def as_typed(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return given values as a person types them."""
+    """Return given values as they are typed on a command line."""
 
     def typed(value: Any) -> str:  # noqa: ANN401 - any option's value
         if isinstance(value, tuple):

@@ -1,7 +1,7 @@
-"""Upload the results that a store did not take when they were made.
+"""Upload results that are not in the store because an upload failed.
 
-Reads   the results that are kept in the cache for this store
-Writes  their runs and versions, as if the store had been there
+Reads   the results that the cache keeps for this store
+Writes  their runs and versions, as they would have been without the failure
 """
 
 import click

@@ -1,4 +1,4 @@
-"""Steps in processes of their own that start fast: each is forked from a server that has imported everything."""
+"""Steps in separate processes that start fast: each is forked from a server that has imported everything."""
 
 import importlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""An ID names exactly one sample, and all data that steps exchange are joined on it."""
+"""An ID identifies exactly one sample, and all data that steps exchange are joined on it."""
 
 from dataclasses import replace
 

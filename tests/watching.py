@@ -1,4 +1,4 @@
-"""Record which files this process opens, makes, moves and removes."""
+"""Record which files this process opens, creates, moves and removes."""
 
 import os
 import sys

@@ -1,6 +1,7 @@
-"""What a frozen backbone sees: embeddings of image cells, their similarity between frames, and a probe on both.
+"""Embeddings of image cells by a frozen backbone, their similarity between frames, and a ridge probe on both.
 
-`cells` looks, `tables` is what samples are handed on as, `probe` what each fold makes of them, `model` all of it.
+`cells` computes embeddings, `tables` holds them by sample, `probe` fits each fold's SVD and probe, `model` holds all
+folds.
 """
 
 from atma18.embedding.cells import cached_cells, cell_count, embed_cells, similarity, weights_sha256

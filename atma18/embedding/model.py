@@ -1,4 +1,4 @@
-"""What `embed` predicts with: a backbone, and each fold's bases and probe."""
+"""The model of `embed`: a backbone, and the SVD bases and the probe of each fold."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,11 +20,11 @@ from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
 
 EMBEDDING = "embed"
-"""The name under which models read the embedding, an embedding its own."""
+"""The name under which models, `embed` included, read the embedding."""
 
 
 class Embedded(Protocol):
-    """Samples whose embedding is there."""
+    """Samples whose embedding is computed."""
 
     def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
         """Return the embedding of N samples in this fold's basis."""
@@ -32,14 +32,14 @@ class Embedded(Protocol):
 
 @dataclass(frozen=True)
 class EmbedModel:
-    """The backbone with the bases and probe of every fold: all that `embed` predicts with."""
+    """The backbone, with the SVD bases and the probe of every fold."""
 
     config: EmbedConfig
     backbone: Backbone
     folds: tuple[FoldEmbedding, ...]
     causal: bool = True
     needs: tuple[str, ...] = ()
-    """It embeds the samples itself."""
+    """The upstreams that it reads: none, because it embeds the samples itself."""
 
     @property
     def count(self) -> int:
@@ -48,7 +48,7 @@ class EmbedModel:
 
     @property
     def spec(self) -> BackboneSpec:
-        """What the backbone is."""
+        """The description of the backbone."""
         return self.backbone.spec
 
     def predict(self, fold: int, samples: Samples, inputs: Embedded, device: str) -> FloatArray:
@@ -65,7 +65,7 @@ class EmbedModel:
         return out
 
     def describe(self) -> dict[str, Any]:
-        """Return what the model is, apart from its files."""
+        """Return the configuration and the description of the backbone."""
         return {"config": asdict(self.config), "backbone": asdict(self.spec)}
 
     def save(self, folder: Path) -> None:
@@ -77,9 +77,9 @@ class EmbedModel:
 
     @classmethod
     def load(cls, config: EmbedConfig, spec: BackboneSpec, files: Mapping[str, Path], device: str) -> Self:
-        """Read what `save` wrote of a model with a backbone of this description."""
+        """Read the model that `save` wrote; `spec` describes its backbone."""
         state = tensors.read(files["backbone.safetensors"])
-        with torch.device("meta"):  # no memory is taken for what does not fit
+        with torch.device("meta"):  # shapes are checked before memory is allocated
             tensors.check_fit(state, backbones.untrained(spec).state_dict())
         backbone = backbones.untrained(spec)
         backbone.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""XGBoost and CatBoost: how each is trained, asked and stored."""
+"""XGBoost and CatBoost: training, prediction and storage."""
 
 import subprocess
 import sys
@@ -16,20 +16,20 @@ from atma18.gbdt import ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
-CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them
+CATBOOST_MAX_DEPTH = 10  # CatBoost's trees are symmetric: depth 11 would double the leaves of every tree
 XGBOOST_BINS = 256
 _HISTOGRAMS_BYTES = 2**28
-"""XGBoost keeps at most so many bytes of histograms for later: the default, without a limit in practice, took 2.5 GB
-for trees of depth 11 on 43,371 x 400 numbers, and twice the time, for the same trees."""
+"""The maximum size of XGBoost's histogram cache, in bytes. XGBoost's default is no limit in practice: with it, trees of
+depth 11 on 43,371 x 400 numbers took 2.5 GB and twice the time, and were the same."""
 _CATBOOST_GB = 4
 _XGBOOST_LOSSES = {"squared": "reg:squarederror", "huber": "reg:pseudohubererror"}
 _CATBOOST_LOSSES = {"squared": "RMSE", "huber": "Huber:delta=1.0"}
-"""Huber's loss turns from square to size at an error of a metre in both."""
+"""In both libraries, Huber's loss changes from quadratic to linear at an error of 1 m."""
 
 
 @dataclass(frozen=True)
 class XgboostModel:
-    """One target's trees."""
+    """XGBoost's trees of one target."""
 
     suffix: ClassVar[str] = ".ubj"
     booster: Any
@@ -44,7 +44,7 @@ class XgboostModel:
         return np.asarray(self.booster.inplace_predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
-        """Return the loss reduction of each feature's splits, (F,)."""
+        """Return the loss reduction by each feature's splits, (F,)."""
         found = self.booster.get_score(importance_type="total_gain")
         return np.array([found.get(name, 0.0) for name in self.booster.feature_names], dtype=np.float64)
 
@@ -54,7 +54,7 @@ class XgboostModel:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read what `save` wrote, and the names of the features."""
+        """Read a file that `save` wrote; return the model and the names of its features."""
         ubjson.check(path)
         booster = xgboost.Booster(model_file=path)
         return cls(booster), tuple(booster.feature_names or ())
@@ -62,7 +62,7 @@ class XgboostModel:
 
 @dataclass(frozen=True)
 class CatboostModel:
-    """One target's trees."""
+    """CatBoost's trees of one target."""
 
     suffix: ClassVar[str] = ".cbm"
     regressor: Any
@@ -77,7 +77,7 @@ class CatboostModel:
         return np.asarray(self.regressor.predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
-        """Return how far each feature moves the prediction, (F,)."""
+        """Return the change of the prediction by each feature, (F,)."""
         return np.asarray(self.regressor.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
 
     def save(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class CatboostModel:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read what `save` wrote, and the names of the features."""
+        """Read a file that `save` wrote; return the model and the names of its features."""
         regressor = catboost.CatBoostRegressor().load_model(str(path))
         return cls(regressor), tuple(regressor.feature_names_)
 
@@ -95,10 +95,10 @@ _READING = "import sys, catboost\nfor path in sys.argv[1:]: catboost.CatBoost().
 
 
 def check_readable(files: Iterable[Path]) -> None:
-    """Let CatBoost read its files among these in a process of its own: it believes every number, and may not survive.
+    """Load CatBoost's files among these in a separate process, because a wrong number in a file can crash its reader.
 
     Raises:
-        ValueError: If that process ended otherwise than by having read them.
+        ValueError: If that process fails.
     """
     paths = [str(path) for path in files if path.suffix == CatboostModel.suffix]
     if not paths:
@@ -112,17 +112,17 @@ def check_readable(files: Iterable[Path]) -> None:
 
 
 EngineError = catboost.CatBoostError
-"""What CatBoost's errors are; XGBoost's are ValueErrors."""
+"""The class of CatBoost's errors; XGBoost's errors are ValueErrors."""
 
 Model = XgboostModel | CatboostModel
 MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}
 
 
 def most_bytes(config: GbdtConfig, rows: int, features: int) -> int:
-    """Estimate the most memory that fitting (rows, features) takes beyond these numbers themselves.
+    """Estimate the peak memory of fitting (rows, features) in bytes, without the numbers themselves.
 
-    XGBoost: a byte for each number, and the histograms that it keeps or those of half of the deepest nodes, whichever
-    are more; the other half is worked out from the parents'. CatBoost: the limit that it is given.
+    XGBoost: one byte per number, and the larger of two sizes: the histogram cache, and the histograms of half of the
+    deepest nodes (the other half is computed from their parents). CatBoost: its configured limit.
     """
     if config.engine != "xgboost":
         return _CATBOOST_GB * 10**9
@@ -135,7 +135,7 @@ def _histogram_bytes(features: int) -> int:
 
 
 def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
-    """Bin the features once; each target only swaps the labels."""
+    """Bin the features once, and replace the labels for each target."""
     parameters = {
         "objective": _XGBOOST_LOSSES[config.objective],
         "eval_metric": "mae",
@@ -200,7 +200,7 @@ def _fit_catboost(
         random_seed=seed,
         thread_count=threads,
         used_ram_limit=f"{_CATBOOST_GB}gb",
-        allow_const_label=True,  # a target may be the same in all rows: z on a flat road
+        allow_const_label=True,  # a target may be constant: z on a flat road
         allow_writing_files=False,
         logging_level="Silent",
     )
@@ -222,4 +222,4 @@ TRAINERS: dict[Engine, Callable[[GbdtConfig, Table, int, int], Iterator[Model]]]
     "xgboost": _xgboost,
     "catboost": _catboost,
 }
-"""Each yields a model for each target, in their order."""
+"""Each function yields one model per target, in the order of the targets."""

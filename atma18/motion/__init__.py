@@ -1,4 +1,4 @@
-"""The motion model as a step: a fitted bicycle for each fold, what all other predictions must beat."""
+"""The motion model as a step: a bicycle model fitted in each fold, the reference for all other predictions."""
 
 from atma18.motion.model import FittedMotion, MotionConfig
 

@@ -1,4 +1,4 @@
-"""What `motion` predicts with: a motion model for each fold, fitted to the other folds' samples."""
+"""The model of `motion`: one motion model per fold, fitted to the samples outside the fold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from atma18.schema import FloatArray, IntArray, Samples
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """The motion model leaves no choice."""
+    """The configuration of `motion`, which has no options."""
 
 
 @dataclass(frozen=True)
 class FittedMotion:
-    """A motion model for each fold."""
+    """One motion model per fold."""
 
     folds: tuple[MotionModel, ...]
     causal: bool = True
     needs: tuple[str, ...] = ()
-    """It reads signals alone."""
+    """The upstreams that it reads: none, only signals."""
 
     @property
     def count(self) -> int:
@@ -37,7 +37,7 @@ class FittedMotion:
         Args:
             samples: N samples.
             targets_m: (N, 18) metres, vehicle frame at t.
-            folds: (N,) the fold of each.
+            folds: (N,) the fold of each sample.
         """
         outside = [folds != k for k in range(int(folds.max()) + 1)]
         return cls(tuple(MotionModel.fit(samples.signals[rows], targets_m[rows]) for rows in outside))
@@ -47,17 +47,17 @@ class FittedMotion:
         return np.asarray(self.folds[fold].waypoints(samples.signals).reshape(len(samples), -1))
 
     def describe(self) -> dict[str, Any]:
-        """Return nothing: its files say all."""
+        """Return an empty dict: the files contain everything."""
         return {}
 
     def save(self, folder: Path) -> None:
-        """Write each fold's numbers as JSON."""
+        """Write each fold's parameters as JSON."""
         for k, fold in enumerate(self.folds):
             fold.write(folder / _fold_file(k))
 
     @classmethod
     def load(cls, files: Mapping[str, Path]) -> Self:
-        """Read what `save` wrote.
+        """Read the models that `save` wrote.
 
         Raises:
             KeyError: If a fold's file is missing.

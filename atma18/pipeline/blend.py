@@ -1,4 +1,4 @@
-"""blend: runs become one prediction, one servable and one submission."""
+"""blend: combine runs into one prediction, one servable and one submission."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,19 +25,19 @@ from atma18.tracking import Identity, StepRun, Upstream
 _log = logging.getLogger(__name__)
 
 _OURS = "this blend"
-"""In the leaderboard: another blend may be one of the inputs."""
+"""The name of this blend in the leaderboard, where another blend may be one of the inputs."""
 
 
 def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> Step:
     """Blend runs with convex weights per scene-size group, score them by cross-fitting, write the submission.
 
     Args:
-        context: data, folds and the rest.
-        config: groups and optimiser.
-        inputs: runs, named in any way.
+        context: the dataset, folds, seed, machine and cache.
+        config: the groups and the optimiser.
+        inputs: the runs, by any kind of name.
 
     Raises:
-        ValueError: If there is no input, or the same run twice.
+        ValueError: If there is no input, or a run is given twice.
     """
     dataset = context.dataset
     given = [name.strip() for name in inputs]
@@ -73,16 +73,16 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
 
 
 def deliver(result: Result, out: Path) -> None:
-    """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
+    """Copy a blend's submission from its run to `out`, atomically."""
     submission.deliver({out: result.upstream.artifacts / SUBMISSION})
     _log.info(f"blend: the submission is {out.absolute()}")
 
 
 def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
-    """Name each run after its step, a second one of a step `<step>-2`, in an order that does not depend on the caller.
+    """Name each run after its step, and a second run of a step `<step>-2`; the order of `given` makes no difference.
 
     Raises:
-        ValueError: If a run is there twice, under whatever names.
+        ValueError: If a run is given twice, under any names.
     """
     named_by: dict[str, list[str]] = {}
     for name, upstream in zip(given, upstreams, strict=True):
@@ -97,7 +97,7 @@ def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str =
 
 
 def _prove(run: StepRun, fitted: Fitted) -> None:
-    """Keep how far each group's weights are from the best there are, and say which group has too few samples."""
+    """Record the optimality gap of each group's weights, and report the groups with too few samples."""
     for label, part, samples, borrowed in zip(
         fitted.blend.labels, fitted.parts, fitted.samples, fitted.borrowed, strict=True
     ):
@@ -118,7 +118,7 @@ def _compare(
     inputs_m: Mapping[str, FloatArray],
     upstreams: Mapping[str, Upstream],
 ) -> str:
-    """Keep the leaderboard of the blend and its inputs, measure the paired gains, and return the best input's name."""
+    """Record the leaderboard of the blend and its inputs and the paired gains; return the name of the best input."""
     dataset = context.dataset
     parts = scores.training_parts(dataset.train, dataset.test)
     board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
@@ -139,7 +139,7 @@ def _compare(
 def _draw_weights(
     run: StepRun, context: RunContext, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
 ) -> None:
-    """Draw each group's weights, and what the cross-fitted blend gains there over the best input, by name."""
+    """Draw each group's weights and the gain of the cross-fitted blend over the best input, {its name: predictions}."""
     dataset, [best] = context.dataset, best_m
     group = blending.group_of(dataset.train.scene_sizes, model.groups)
     parts = [

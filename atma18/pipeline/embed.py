@@ -1,4 +1,4 @@
-"""embed: what a frozen backbone sees, as tables and as a probe."""
+"""embed: embeddings of frames by a frozen backbone, as tables and with a ridge probe."""
 
 import logging
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
 
 
 def _tables(context: RunContext, features: Mapping[str, tuple[EmbeddingFeatures, ...]]) -> EmbeddingTables:
-    """Put training and test samples below one another."""
+    """Concatenate training and test samples."""
     both = list(zip(features["train"], features["test"], strict=True))
     return EmbeddingTables(
         ids=np.concatenate([context.dataset.train.ids, context.dataset.test.ids]),

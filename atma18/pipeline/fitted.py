@@ -1,4 +1,4 @@
-"""Steps whose models are fitted to samples, targets and folds alone, by what `STEPS` says of them."""
+"""Steps whose models are fitted to samples, targets and folds alone, with the `fit` of their entry in `STEPS`."""
 
 from typing import Any
 
@@ -14,8 +14,11 @@ def fitted(step: str, context: RunContext, config: Any) -> Step:  # noqa: ANN401
 
     Args:
         step: one of `STEPS` that has a `fit`.
-        context: data, folds and the rest.
-        config: of the step.
+        context: the dataset, folds, seed, machine and cache.
+        config: the configuration of the step.
+
+    Raises:
+        ValueError: If the step has no `fit`.
     """
     fit, dataset = STEPS[step].fit, context.dataset
     if fit is None:

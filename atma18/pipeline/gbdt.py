@@ -1,4 +1,4 @@
-"""gbdt: boosted trees on everything known of a sample, the nets' OOF predictions included."""
+"""gbdt: boosted trees on all features of a sample, the nets' OOF predictions included."""
 
 import logging
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
     """Boost trees on CAN signals, scene features, the embedding and the nets' OOF predictions.
 
     Args:
-        context: data, folds and the rest.
-        config: of the boosters.
-        inputs: a run for each of embed, nn1 and nn2, named in any way.
+        context: the dataset, folds, seed, machine and cache.
+        config: the configuration of the boosters.
+        inputs: a run for each of embed, nn1 and nn2, by any kind of name.
     """
     machine, dataset = context.machine, context.dataset
     config = replace(config, seed=context.seed)
@@ -76,7 +76,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
 
 
 def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase) -> str:
-    """Say how much memory training took, beside what the boosters may take at most."""
+    """Return a sentence on the memory of the training and the maximum that the boosters may take of it."""
     features = len(model.folds[0][0].feature_names)
     most_gb = boosting.most_bytes(config, samples, features) / 1e9
     return (

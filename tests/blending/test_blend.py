@@ -1,4 +1,4 @@
-"""Weights must be those that a sheet of paper or a linear programme gives, and no row may see its own target."""
+"""Weights must equal those by hand or by a linear programme, and no row's prediction may depend on its own target."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Exact weights must be those of paper and of a linear programme, and their bound a proof."""
+"""Exact weights must equal those by hand and by a linear programme, and their bound must hold."""
 
 import numpy as np
 import pytest

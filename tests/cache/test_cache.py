@@ -1,4 +1,4 @@
-"""An entry of the cache is whole or not there, and is made once however many ask for it."""
+"""An entry of the cache is complete or absent, and is made once for any number of processes."""
 
 import multiprocessing
 import os

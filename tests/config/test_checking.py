@@ -1,4 +1,4 @@
-"""A configuration cannot be made with a value that cannot be; the message says what was expected and what was found."""
+"""A configuration refuses invalid values; the message says what was expected and what was found."""
 
 import json
 from dataclasses import FrozenInstanceError, asdict, fields, replace

@@ -1,4 +1,4 @@
-"""Each choice is said once: every field has a description and says what it allows."""
+"""Each option is defined once: every field has a description and its allowed values."""
 
 import subprocess
 import sys

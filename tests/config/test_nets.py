@@ -1,4 +1,4 @@
-"""What an experiment gives goes over a net's configuration, and over both of its stages."""
+"""Given values replace those of a net's configuration, and of both of its stages."""
 
 from dataclasses import replace
 

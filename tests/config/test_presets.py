@@ -1,4 +1,4 @@
-"""The presets say what was published."""
+"""The presets have the published values."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A configuration survives the way through a file, under its earlier names too."""
+"""A configuration is the same after writing and reading, and is read under its earlier names too."""
 
 import json
 from dataclasses import asdict, replace

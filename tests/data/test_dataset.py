@@ -1,4 +1,4 @@
-"""A dataset folder is read as it is written, refused by name when it is broken, and known by its content alone."""
+"""A dataset folder is read correctly, refused with a clear message if broken, and identified by its content alone."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Wrong input ends a step with one clear message and a FAILED run; nothing else has changed then."""
+"""Wrong input ends a step with one clear message and a FAILED run, and changes nothing else."""
 
 import json
 import shutil

@@ -1,8 +1,7 @@
-"""Nothing is fitted on rows that it is scored on: where targets mean nothing, no step beats the median.
+"""Nothing is fitted on rows that it is scored on: with random targets, no step beats the median.
 
-The targets of whole scenes are exchanged at random, so that nothing that a sample brings says anything about its
-target. Out of fold, a model that has seen nothing of a scene is then no better than the in-fold median; one that has
-seen something, is.
+The targets of whole scenes are exchanged at random, so that the features of a sample do not depend on its target. A
+model without leakage is then no better out of fold than the in-fold median; a model with leakage is better.
 """
 
 from concurrent.futures import ProcessPoolExecutor

@@ -1,4 +1,4 @@
-"""The steps through a real MLflow store: what a run carries, what is registered, what is reused, what is refused."""
+"""The steps with a real MLflow store: the content of runs, registration, reuse and refusals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is installed is what was pinned, to the last package; a servable is pinned as its training was."""
+"""Every installed package is pinned, and a servable has the pins of its training."""
 
 import hashlib
 import re

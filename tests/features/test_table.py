@@ -1,4 +1,4 @@
-"""The table agrees with one computed scene by scene, keeps to its past when asked, and loses no detection."""
+"""The table equals one computed scene by scene, uses only the past if causal, and loses no detection."""
 
 from dataclasses import replace
 

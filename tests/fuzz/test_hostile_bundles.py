@@ -1,4 +1,4 @@
-"""Bundles that were made to break their reader, or to answer something else, are refused with one line."""
+"""Hostile bundles, which would crash their reader or give other answers, are refused with one line."""
 
 import copy
 import hashlib

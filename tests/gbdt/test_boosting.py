@@ -1,4 +1,4 @@
-"""Both engines must learn what can be worked out on paper, and held-out rows may decide the number of rounds alone."""
+"""Both engines must learn functions with known answers, and held-out rows may determine only the number of rounds."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Fold k's boosters read fold k's upstreams and never a target of fold k; noise goes on training rows alone."""
+"""Fold k's boosters read fold k's upstreams and never a target of fold k; only training rows get noise."""
 
 from dataclasses import replace
 from pathlib import Path

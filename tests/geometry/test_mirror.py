@@ -1,4 +1,4 @@
-"""A mirror exchanges left and right everywhere, and looking into it twice changes nothing."""
+"""Mirroring exchanges left and right everywhere, and mirroring twice changes nothing."""
 
 from dataclasses import replace
 

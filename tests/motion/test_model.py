@@ -1,4 +1,4 @@
-"""The motion model of a fold never saw the fold, and its files say all of it."""
+"""The motion model of a fold is fitted without the fold's samples, and its files are complete."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""A scene's outputs equal those of torch's own bidirectional LSTM, whatever stands next to it and however padded."""
+"""A scene's outputs equal those of torch's own bidirectional LSTM, in any batch and with any padding."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whoever is interrupted goes on to the same bits, wherever that was; what cannot be gone on from is said."""
+"""An interrupted training continues with bit-identical results; a checkpoint that it cannot use gives a message."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Scaling must undo itself, and a sample's prediction must be the same to the bit alone, among others, and loaded."""
+"""Scaling must be invertible, and a sample's prediction bit-identical alone, in a batch, and after loading."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a net may be told to do otherwise: other inputs, attention, augmentation, averaged weights, fold repeats."""
+"""Options of the nets: other inputs, attention, augmentation, averaged weights, fold repeats."""
 
 from dataclasses import replace
 

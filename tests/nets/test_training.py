@@ -1,4 +1,4 @@
-"""A fold's net is a function of seed and training rows alone, and each stage moves what it should and nothing else."""
+"""A fold's net depends on seed and training rows alone, and each stage changes only the weights that it trains."""
 
 import math
 import re

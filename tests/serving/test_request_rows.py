@@ -1,4 +1,4 @@
-"""A request gives the samples that its files would give, in whatever order its rows come, and gets that order back."""
+"""A request gives the same samples as files, with rows in any order; the answer has the same order."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What cannot be asked for ends a command at once; help answers before any large library is there."""
+"""An unknown option ends a command at once; help is printed before any large library is imported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""docs/options.md says what the code says."""
+"""docs/options.md agrees with the code."""
 
 from steps import options_page
 

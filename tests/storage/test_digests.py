@@ -1,4 +1,4 @@
-"""Two digests are equal when the content is, and differ when it is not."""
+"""Digests are equal for equal content, and different for different content."""
 
 import hashlib
 import json

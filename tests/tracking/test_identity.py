@@ -1,4 +1,4 @@
-"""Whatever can change a result must change the fingerprint, and the tags must say all of it."""
+"""Everything that can change a result must change the fingerprint, and the tags must contain all of it."""
 
 import re
 import subprocess

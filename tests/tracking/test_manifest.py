@@ -1,4 +1,4 @@
-"""A manifest must tell a whole result from one in which any file is missing, changed or moved."""
+"""A manifest must distinguish an intact result from one in which a file is missing, changed or moved."""
 
 import hashlib
 import json

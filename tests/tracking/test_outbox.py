@@ -1,4 +1,4 @@
-"""What a run says reaches the store: at once, or after the store was away, in order and with its own times."""
+"""A run's records get into the store: at once, or after a failure of the store, in order and with their own times."""
 
 import io
 import math
