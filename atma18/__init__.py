@@ -10,3 +10,13 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 # The download of weights sends no telemetry.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def __getattr__(name: str) -> None:
+    """Say what to do where a stored model brings code of a layout that this process does not have."""
+    if name in ("guard", "servable"):  # what the code of models imports that were logged before 2026-11-27
+        raise ImportError(
+            f"expected a process without another atma18, found {__file__}: this model brings its own, earlier code; "
+            "load it in a process of its own, or use python -m steps.predict"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import click
 
-from atma18.storage.digests import PROJECT_FOLDER
 from steps.commands import command
 
 FURTHER = ("fault", "fuzz", "load", "browser", "postgres")
@@ -39,6 +38,8 @@ _NO_TESTS = 5
 )
 def main(lanes: str) -> None:
     """Run every check and stop at the first that fails."""
+    from atma18.storage.digests import PROJECT_FOLDER
+
     with tempfile.TemporaryDirectory(prefix="atma18-tests-") as shared:
         environment = _environment(Path(shared))
         for words in (*_CHECKS, *_tests(lanes)):

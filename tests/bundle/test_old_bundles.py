@@ -110,3 +110,9 @@ def test_an_option_that_this_version_does_not_have_is_refused_by_name(bundle, st
 
     with pytest.raises(ValueError, match=f"member 'run-{step}', found something else .*{said}"):
         servable.load(bundle, "cpu")
+
+
+@pytest.mark.parametrize("name", ["guard", "servable"])
+def test_code_of_an_earlier_model_is_told_what_to_do_in_a_process_with_this_package(name):
+    with pytest.raises(ImportError, match=r"in a process of its own, or use python -m steps\.predict"):
+        exec(f"from atma18 import {name}")
