@@ -1,4 +1,4 @@
-"""What all steps of one run share: data, folds, preset, seeds, machine and cache."""
+"""The run context, which all steps of one run share: data, folds, preset, seeds, machine and cache."""
 
 import re
 from collections.abc import Callable
@@ -10,27 +10,24 @@ import numpy as np
 
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, Preset
+from atma18.config import PRESETS, Preset
 from atma18.data.dataset import DEMO, Dataset
 from atma18.data.folds import Folds, make_folds
 from atma18.geometry.kinematics import MotionModel, constant_velocity_waypoints
 from atma18.metrics import in_fold_median
 from atma18.schema import FloatArray, shown
 
-PRESET = "preset"
-"""The word for an option that is left to the preset."""
-
 
 @dataclass(frozen=True)
 class RunContext:
-    """The setting of a step."""
+    """The data, folds, preset, seeds, machine and cache of a step."""
 
     data: str
-    """As given: a folder, or `demo`."""
+    """The data as the user gave it: a folder, or `demo`."""
     dataset: Dataset
     folds: Folds
-    folds_given: str
-    """As given: a count, a run, or `preset`."""
+    folds_given: str | None
+    """As given: a count, or a run; None leaves the count to the preset."""
     fold_seed: int
     preset_name: str
     preset: Preset
@@ -43,7 +40,7 @@ class RunContext:
         cls,
         data: str,
         preset: str,
-        folds: str,
+        folds: str | None,
         fold_seed: int,
         seed: int,
         cache: Cache,
@@ -51,12 +48,12 @@ class RunContext:
         *,
         verify: bool = False,
     ) -> Self:
-        """Read the data and make, or adopt, the folds.
+        """Read the data, and make the folds or take those of a run.
 
         Args:
             data: a dataset folder, or `demo`.
             preset: one of `PRESETS`.
-            folds: `preset`, a count, or a run whose folds are to be used.
+            folds: a count, or a run whose folds are to be used; None leaves the count to the preset.
             fold_seed: of the folds that are made.
             seed: of everything else.
             cache: where decoded frames, folds and embeddings are kept.
@@ -64,13 +61,13 @@ class RunContext:
             verify: read every frame again even if its file looks unchanged.
 
         Raises:
-            ValueError: If the data break the contract or the folds do not fit them.
+            ValueError: If the data break the contract or the folds do not fit the data.
         """
         if preset not in PRESETS:
             raise ValueError(f"expected a preset of {', '.join(PRESETS)}, found {shown(preset)}")
         dataset = Dataset.open(data, cache, verify=verify)
-        if re.fullmatch(r"\d{1,3}", folds) or folds == PRESET:
-            count = PRESETS[preset].folds if folds == PRESET else int(folds)
+        if folds is None or re.fullmatch(r"\d{1,3}", folds):
+            count = PRESETS[preset].folds if folds is None else int(folds)
             made = cached_folds(dataset, count, fold_seed, cache)
         else:
             made = adopt(folds)
@@ -81,7 +78,7 @@ class RunContext:
 
     @cached_property
     def references_m(self) -> dict[str, FloatArray]:
-        """What costs nothing, as (N, 18) metres in the order of the training samples; nobody is fitted to himself."""
+        """Simple baselines, out-of-fold, as (N, 18) metres in the order of the training samples."""
         train, targets_m = self.dataset.train, self.dataset.targets_m
         folds = self.folds.of(train.ids)
         straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64))
@@ -93,19 +90,19 @@ class RunContext:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters that make another step belong to this context, where they differ from their defaults."""
+        """The parameters that give another step this context, where they differ from their defaults."""
         given = {
             "data": (self.data, DEMO),
             "preset": (self.preset_name, "quick"),
-            "folds": (self.folds_given, PRESET),
+            "folds": (self.folds_given, None),
             "fold_seed": (str(self.fold_seed), "0"),
             "seed": (str(self.seed), "0"),
         }
-        return {name: value for name, (value, default) in given.items() if value != default}
+        return {name: value for name, (value, default) in given.items() if value is not None and value != default}
 
 
 def cached_folds(dataset: Dataset, count: int, seed: int, cache: Cache) -> Folds:
-    """Return the folds of these data: made once, then read, so that a library upgrade never reshuffles them."""
+    """Return the folds of a dataset; they are made once, then read, so that a library upgrade does not change them."""
     train = dataset.train
 
     def fold_of_all() -> Folds:

@@ -1,4 +1,4 @@
-"""Names, units and shapes: the words that every other module uses, and the samples that they describe."""
+"""Names, units and shapes that all modules share, and the samples that they describe."""
 
 import re
 from collections import Counter
@@ -9,6 +9,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from atma18.quoting import first_few as first_few
+from atma18.quoting import one_line as one_line
+from atma18.quoting import shown as shown
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -26,7 +30,7 @@ TARGETS = tuple(f"{axis}_{k}" for k in range(len(WAYPOINT_TIMES_S)) for axis in 
 NUMERIC_SIGNALS = ("vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas")
 FLAG_SIGNALS = ("brakePressed", "gasPressed", "leftBlinker", "rightBlinker")
 CAN_SIGNALS = (*NUMERIC_SIGNALS, *FLAG_SIGNALS)
-"""m/s, m/s², degrees of the steering wheel and N·m (raw units), both left positive, 0–1, 0–1, then flags 0/1."""
+"""In m/s, m/s², degrees of the steering wheel and N·m (raw units; positive to the left), 0–1, 0–1, then flags 0/1."""
 GEAR = "gearShifter"
 GEARS = ("drive", "park", "neutral", "reverse")
 ALWAYS_PRESENT = "vEgo"
@@ -40,16 +44,14 @@ Detection = tuple[str, tuple[float, float, float, float]]
 """A traffic light's class and its box x1, y1, x2, y2 in pixels."""
 LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
-LARGEST_SIGNAL = 1e6  # no speed, angle, torque or distance in three seconds is larger in any unit
+LARGEST_SIGNAL = 1e6  # larger than any speed, angle, torque or distance in three seconds, in any unit
 
 LONGEST_ID = 200  # it names files
-_LONGEST_QUOTE = 60
-_LONGEST_MESSAGE = 1200
 _ID = re.compile(r"(?P<scene>[0-9A-Za-z][0-9A-Za-z_-]*)_(?P<decisecond>0|[1-9][0-9]{0,8})")
 
 
 def is_id(text: str) -> bool:
-    """Say whether a text names a sample and nothing else: no other file, no other order."""
+    """Return whether a text is a valid ID, which is safe as a file name and has one order."""
     return len(text) <= LONGEST_ID and _ID.fullmatch(text) is not None
 
 
@@ -65,52 +67,24 @@ def split_id(sample_id: str) -> tuple[str, int]:
     return match["scene"], int(match["decisecond"])
 
 
-def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Escape whatever would break a line or move a cursor, and cut what is too long to be read."""
-    head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:longest])
-    return head if len(text) <= longest else f"{head}…"
-
-
-def shown(value: object) -> str:
-    """Quote what somebody gave, for a message: on one line, and no more of it than tells what it is."""
-    if not isinstance(value, str):
-        return one_line(_spelt(value), _LONGEST_QUOTE)
-    length = f"… ({len(value):,} characters)" if len(value) > _LONGEST_QUOTE else ""
-    return repr(value[:_LONGEST_QUOTE]) + length
-
-
-def _spelt(value: object) -> str:
-    try:
-        return repr(value)
-    except (ValueError, RecursionError):  # a number of more digits than Python spells, or lists in lists in lists
-        return f"a strange {type(value).__name__}"
-
-
-def first_few(items: Iterable[object], limit: int = 3) -> str:
-    """Name the first offenders and say how many there are: what an error message needs, and on one line."""
-    found = list(items)
-    rest = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(one_line(str(item), _LONGEST_MESSAGE // limit) for item in found[:limit]) + rest
-
-
 def repeated(ids: Iterable[object]) -> list[str]:
     """Return each value that occurs more than once, sorted."""
     return sorted(value for value, count in Counter(map(str, ids)).items() if count > 1)
 
 
 def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:
-    """Find the row of each wanted ID: the one join of the project.
+    """Find the row of each wanted ID; every join of the project uses this function.
 
     Args:
         wanted: (N,) IDs.
-        have: (N,) IDs of the table that is joined, in any order.
+        have: (N,) IDs of the joined table, in any order.
         what: the table's name, for messages.
 
     Returns:
         (N,) row of `have` for each of `wanted`.
 
     Raises:
-        ValueError: If an ID is repeated, missing or extra; the first offenders are named.
+        ValueError: If an ID is repeated, missing or extra; the message names the first ones.
     """
     problems = {
         "repeated": repeated(have),
@@ -125,14 +99,14 @@ def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:
 
 @dataclass(frozen=True)
 class FrameRows:
-    """The frames of N samples, each where it lies in a larger, usually memory-mapped array: read only when indexed."""
+    """The frames of N samples as rows of a larger array, usually memory-mapped; they are read only when indexed."""
 
     store: UInt8Array
     """(…, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
     rows: IntArray
     """(N,) rows of `store`."""
     mirrored: bool = False
-    """Whether they are read with left and right exchanged."""
+    """Whether left and right are exchanged on reading."""
 
     @classmethod
     def of(cls, frames: UInt8Array) -> Self:
@@ -148,29 +122,29 @@ class FrameRows:
         return len(self.rows)
 
     def __getitem__(self, index: slice | IntArray) -> UInt8Array:
-        pixels = self.pixels_first(self.store)[self.rows[index]]  # whole rows, as they lie
+        pixels = self.pixels_first(self.store)[self.rows[index]]  # whole rows in their memory layout
         return self.frames_first(np.ascontiguousarray(pixels[:, :, ::-1]) if self.mirrored else pixels)
 
     @staticmethod
     def pixels_first(frames: UInt8Array) -> UInt8Array:
-        """Look at (…, 3, H, W, 3) frames as (…, H, W, 3, 3): the colours of three frames inside each pixel."""
+        """View (…, 3, H, W, 3) frames as (…, H, W, 3, 3): the colours of three frames inside each pixel."""
         return np.moveaxis(frames, -4, -2)
 
     @staticmethod
     def frames_first(pixels: UInt8Array) -> UInt8Array:
-        """Look at (…, H, W, 3, 3) as (…, 3, H, W, 3)."""
+        """View (…, H, W, 3, 3) as (…, 3, H, W, 3)."""
         return np.moveaxis(pixels, -2, -4)
 
     def take(self, rows: IntArray) -> Self:
-        """Return the frames of these samples, still unread."""
+        """Return the frames of these samples without reading them."""
         return replace(self, rows=self.rows[rows])
 
 
 @dataclass(frozen=True)
 class Samples:
-    """N samples in canonical order: by scene, inside a scene by time.
+    """N samples in canonical order: by scene, and by time within a scene.
 
-    A sensor that the drives do not have is absent here too: no column in `signals`, `gear` or `lights` None.
+    A sensor that the dataset does not have is absent: it has no column in `signals`, or `gear` or `lights` is None.
     """
 
     ids: StrArray
@@ -179,7 +153,7 @@ class Samples:
     """(N, present CAN signals) float64, in the units of `CAN_SIGNALS`; flags are 0 or 1."""
     gear: StrArray | None
     """(N,) one of `GEARS`."""
-    lights: pd.DataFrame | None
+    traffic_lights: pd.DataFrame | None
     """One row per detection: ID, class (of `LIGHT_CLASSES`), x1_px, y1_px, x2_px, y2_px."""
     frames: FrameRows
     """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s."""
@@ -206,7 +180,7 @@ class Samples:
 
     @property
     def deciseconds(self) -> IntArray:
-        """(N,) the time of each sample, tenths of a second into its scene."""
+        """(N,) the time of each sample since the start of its scene, in tenths of a second."""
         return np.array([split_id(i)[1] for i in self.ids.tolist()], dtype=np.int64)
 
     @property
@@ -216,14 +190,16 @@ class Samples:
         return np.asarray(counts[inverse], dtype=np.int64)
 
     def take(self, rows: IntArray) -> Self:
-        """Return the samples at these rows, which must ascend."""
+        """Return the samples at these rows, which must be ascending."""
         ids = self.ids[rows]
         return replace(
             self,
             ids=ids,
             signals=self.signals.iloc[rows].reset_index(drop=True),
             gear=None if self.gear is None else self.gear[rows],
-            lights=None if self.lights is None else self.lights[self.lights["ID"].isin(ids.tolist())],
+            traffic_lights=None
+            if self.traffic_lights is None
+            else self.traffic_lights[self.traffic_lights["ID"].isin(ids.tolist())],
             frames=self.frames.take(rows),
         )
 

@@ -1,1 +1,1 @@
-"""Measurements, each runnable by hand: figures beside a named reference."""
+"""Benchmarks, each runnable as a command: figures beside a named reference."""

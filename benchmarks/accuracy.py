@@ -1,9 +1,8 @@
-"""How much lower the error of the preset `best` is than that of the published recipe, on drives that neither has seen.
+"""Test error of the preset `best` beside that of the published recipe, on the same simulated drives.
 
-The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands on the
-same simulated drives, one after the other, each in a store and a cache of its own, so that neither finds what the other
-has made. Then each option is switched alone: off, or on where `best` does without. Test targets are read here and by no
-step.
+The reference is `seed-small`: the published recipe with the bundled backbone. Both run as whole `main` commands, one
+after the other. Each has its own store and cache, so that neither reuses a result of the other. Then each option is
+switched alone: off, or on if `best` has it off. Only this benchmark reads the test targets, and no step does.
 
     python -m benchmarks.accuracy --quick
 """
@@ -41,20 +40,17 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "gbdt: without embed's probe": ("--gbdt_probe=false",),
     "gbdt: without the motion model's waypoints": ("--gbdt_motion=false",),
     "gbdt: without the lights' geometry": ("--gbdt_light_geometry=false",),
-    "gbdt: with neighbours' predictions": ("--gbdt_neighbours=true",),
-    "blend: fitted for the test mix": ("--blend_mix=test",),
     "embed: not by speed": ("--embed_by_speed=false",),
-    "embed: without waves": ("--embed_waves=0",),
+    "embed: without random features": ("--embed_random_features=0",),
     "nn1: metres less constant velocity, not less the motion model": ("--nn1_target=residual",),
     "nn1: without context": ("--nn1_context=false",),
     "nn1: without a mirror": ("--nn1_mirror=false",),
-    "nn1: two fold splits": ("--nn1_splits=2",),
+    "nn1: two fold splits": ("--nn1_fold_repeats=2",),
     "nn1: by speed": ("--nn1_by_speed=true",),
-    "nn1: distorted frames": ("--nn1_distort=true",),
-    "nn1: averaged weights": ("--nn1_average=0.99",),
-    "nn1: frame differences": ("--nn1_differences=true",),
-    "nn1: frames alone, less the motion model": ("--nn1_reads=frames",),
-    "nn2: attention": ("--nn2_mixer=attention",),
+    "nn1: strong augmentation": ("--nn1_augment=true",),
+    "nn1: averaged weights": ("--nn1_ema_decay=0.99",),
+    "nn1: frames alone, less the motion model": ("--nn1_modalities=frames",),
+    "nn2: attention": ("--nn2_sequence_head=attention",),
 }
 """What switches an option of one step of `best` off, or one on that it does without: `step: what`."""
 

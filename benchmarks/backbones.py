@@ -1,7 +1,7 @@
-"""What a backbone is worth: the error of embed's probe and of nn1 on the demo drives, samples per second, and memory.
+"""Comparison of backbones: the error of embed's probe and of nn1 on the demo drives, samples per second, and memory.
 
-The reference is the bundled backbone without its ImageNet weights; each backbone is trained as preset `quick` has it,
-each step in a process of its own.
+The reference is the bundled backbone without its ImageNet weights. Each backbone is trained with the preset `quick`,
+and each step runs in a separate process.
 
     python -m benchmarks.backbones --quick
 """

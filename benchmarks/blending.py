@@ -1,7 +1,7 @@
 """The exact weights of a blend beside those of scipy's Nelder–Mead, the published method, in one run.
 
-Predictions are simulated with the competition's numbers of samples and targets; their errors are heavy-tailed and
-correlated, as those of models are that saw the same frames.
+Predictions are simulated with the competition's numbers of samples and targets. Their errors are heavy-tailed and
+correlated, like the errors of models with the same frames as input.
 
     python -m benchmarks.blending --quick
 """
@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 
 from atma18.blending import convex_weights
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results

@@ -1,9 +1,10 @@
-"""How fast gbdt reaches the error of the published setting, on the same features, folds and targets.
+"""The time in which gbdt reaches the error of the published setting, on the same features, folds and targets.
 
-The reference is the published way: an independent `XGBRegressor` per target and fold, learning rate 0.003, up to 10,000
-rounds, stopped early on the very rows that become OOF. Ours takes larger steps with shallower trees, stops on scenes of
-the training part, and predicts the mean of five boosters that were stopped on different ones. Features are those of
-gbdt: signals, scenes, lights, embeddings, and the OOF predictions of nets whose first stage was trained.
+The reference is the published method: an independent `XGBRegressor` per target and fold, learning rate 0.003, up to
+10,000 rounds, with early stopping on the same rows that become OOF. This project uses a higher learning rate and
+shallower trees, stops on scenes of the training part, and predicts the mean of five boosters that were stopped on
+different scenes. Features are those of gbdt: signals, scenes, lights, embeddings, and the OOF predictions of nets after
+their first stage.
 
     python -m benchmarks.boosting --quick
 """
@@ -24,7 +25,7 @@ from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, GbdtConfig, NetConfig
+from atma18.config import PRESETS, GbdtConfig, NetConfig
 from atma18.data.dataset import Dataset
 from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise

@@ -1,7 +1,8 @@
-"""How fast all frames go through a frozen backbone to half-precision cells on disk, and in how much memory.
+"""Speed and memory of embedding all frames with a frozen backbone, as half-precision cells on disk.
 
-The reference is the bare forward rate: the same backbone on a batch that lies in memory as floats, results thrown
-away. Frames are random bytes: what they show makes no difference. Memory is what no file backs (RssAnon).
+The reference is the rate of the forward pass alone: the same backbone on a batch of floats in memory, with the results
+discarded. Frames are random bytes, since their content makes no difference. Memory is that without a file behind it
+(RssAnon).
 
     python -m benchmarks.embedding --quick
 """
@@ -19,7 +20,7 @@ from atma18 import backbones, compute, embedding
 from atma18.backbones import Backbone, precision
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, Samples
 from benchmarks import results
 from benchmarks.features import make_samples

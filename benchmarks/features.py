@@ -1,6 +1,6 @@
-"""How fast the scene features of gbdt are worked out, beside a function that is called for every scene.
+"""Speed of gbdt's scene features, beside a function that is called for every scene.
 
-The reference is the published way, written anew: pandas' groupby-apply, one Python call per scene that takes its
+The reference reimplements the published method: pandas' groupby-apply, one Python call per scene that computes its
 maxima, minima, means, deviations, neighbours and differences. Signals are random, scene sizes are the competition's.
 
     python -m benchmarks.features --quick

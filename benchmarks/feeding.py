@@ -1,8 +1,8 @@
-"""How fast samples reach a net: batches from the frame store beside the published way, on one core.
+"""Speed of loading batches for a net: from the frame store, beside the published method, on one core.
 
-The reference is the published data loader, written anew: torch's DataLoader collates samples whose three PNG files are
-read, resized, changed and stacked one by one. Pillow and numpy do that here. With albumentations 1.4.24, which the
-published code calls, it took longer at native size and less at 224 px: 475 and 248 samples/s where this has 710, 160.
+The reference reimplements the published data loader: torch's DataLoader collates samples whose three PNG files are
+read, resized, augmented and stacked one by one, here with Pillow and numpy. With albumentations 1.4.24, which the
+published code uses, it was slower at native size and faster at 224 px: 475 and 248 samples/s, here 710 and 160.
 
     python -m benchmarks.feeding --quick
 """

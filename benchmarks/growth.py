@@ -1,8 +1,8 @@
-"""How time and memory grow with the number of samples: feeding, embed, scene features, blending; and nn1's memory.
+"""Growth of time and memory with the number of samples: feeding, embed, scene features, blending; and nn1's memory.
 
-Each is measured at 1, 4, 16 and 45 thousand samples of random numbers. What would be linear is the reference: growth is
-how many times as long the most take as four thousand, divided by how many times as many they are. Memory is what no
-file backs (RssAnon), for the frames' pages in the page cache go whenever something else needs the place.
+Each is measured at 1, 4, 16 and 45 thousand samples of random numbers. The reference is linear growth: the time ratio
+of the largest number of samples to four thousand, divided by the ratio of these numbers. Memory is that without a file
+behind it (RssAnon), since the system drops the frames' pages from the page cache when it needs memory.
 
     python -m benchmarks.growth --quick
 """
@@ -22,7 +22,7 @@ from atma18.backbones import precision
 from atma18.blending import convex_weights
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, EmbedConfig, StageConfig
+from atma18.config import PRESETS, EmbedConfig, StageConfig
 from atma18.features import feature_table
 from atma18.nets import training
 from atma18.nets.training.batches import Changes, Feed
@@ -98,7 +98,7 @@ def measure(data: Data, name: str) -> tuple[float, float]:
 def train_net(samples: Samples) -> float:
     """Train both stages of nn1 on four fifths of the samples; return the most memory in GB."""
     preset, machine = PRESETS["quick"].nn1, Compute.choose()
-    first = StageConfig(BATCH, 2e-3, 1e-6, num_epochs=preset.views)
+    first = StageConfig(BATCH, 2e-3, 1e-6, num_epochs=preset.cached_views)
     config = replace(preset, first=first, second=replace(first, num_epochs=1))
     targets_m = np.random.default_rng(0).normal(size=(len(samples), len(TARGETS)))
     rows = np.flatnonzero(np.arange(len(samples)) % 5 > 0)

@@ -1,4 +1,4 @@
-"""What a measurement leaves: its figures, with the commit, the machine and the date that they belong to."""
+"""The stored results of a benchmark: its figures, with their commit, machine and date."""
 
 import json
 import os

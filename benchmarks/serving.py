@@ -1,7 +1,7 @@
-"""What a served blend takes to answer one scene of six samples, beside the bare forward passes of the same nets.
+"""Time of a served blend for one scene of six samples, beside the forward passes of the same nets alone.
 
-The reference is the time in which the same backbones, of every fold, see the same frames as torch tensors: no HTTP, no
-PNG, no padding, no LSTM, no trees. A small `main` is run first, for what the weights are makes no difference.
+The reference is the time of the same backbones, of every fold, on the same frames as torch tensors: no HTTP, no PNG, no
+padding, no LSTM, no trees. A small `main` is run first, since the values of the weights make no difference.
 
     python -m benchmarks.serving --quick
 """

@@ -1,7 +1,7 @@
-"""What it costs to share the machine: nn1 alone and two of them at once, with two ways of waiting.
+"""Cost of sharing the machine: one nn1 and two at once, with two settings of how idle threads wait.
 
-The reference is libgomp's default: idle threads spin for a long while, and take the cores from one another where there
-are two processes. With GOMP_SPINCOUNT=1000 they give up soon.
+The reference is libgomp's default: idle threads spin for a long time, so that two processes take the cores from each
+other. With GOMP_SPINCOUNT=1000 they stop spinning soon.
 
     python -m benchmarks.sharing --quick
 """

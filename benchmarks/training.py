@@ -1,8 +1,8 @@
-"""How fast the nets train, in both stages, beside what the hardware allows and beside the published way.
+"""Speed of the nets' training in both stages, beside the hardware's limit and beside the published method.
 
-Stage two: nn1 and nn2 end to end, beside the ceiling: the same net, optimiser and batches on tensors in memory.
-Stage one: the head on a frozen backbone that looks at each view once, beside the published way, in which the backbone
-runs again in every epoch; with the MAE out of fold that either reaches, for three seeds.
+Stage two: nn1 and nn2 end to end, beside the limit: the same net, optimiser and batches on tensors in memory. Stage
+one: the head on a frozen backbone that encodes each view once, beside the published method, in which the backbone runs
+again in every epoch; with the out-of-fold MAE of both, for three seeds.
 
     python -m benchmarks.training --quick
 """
@@ -23,7 +23,7 @@ from atma18 import compute, metrics, simulate
 from atma18.backbones import precision
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, NetConfig, StageConfig
+from atma18.config import PRESETS, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.nets import NETS, SceneLayout, training
 from atma18.nets.model import Scaling, unit_lengths
@@ -66,7 +66,7 @@ def our_samples_per_s(step: str, dataset: Dataset, epochs: int) -> float:
 
     second = replace(config_of(step).second, num_epochs=epochs + 1, patience=None)
     folds = 1 - two_parts(dataset)  # fold 1 is trained on every fifth scene
-    config = config_of(step, stage="both", first=replace(FIRST, num_epochs=1), second=second, views=1)
+    config = config_of(step, stage="both", first=replace(FIRST, num_epochs=1), second=second, cached_views=1)
     training.train(step, config, dataset.train, dataset.targets_m, folds, Compute.choose(), on_epoch=on_epoch)
     return samples / float(np.median(np.diff(stamps[1:])))
 
@@ -114,7 +114,7 @@ def first_stage(dataset: Dataset, views: int | None, seed: int) -> tuple[float, 
         seed: of the training.
     """
     folds = two_parts(dataset)
-    config = config_of("nn1", stage="first", first=FIRST, seed=seed, views=views or 1, target="residual")
+    config = config_of("nn1", stage="first", first=FIRST, seed=seed, cached_views=views or 1, target="residual")
     machine, trainer = Compute.choose(), Trainer if views else _PublishedTrainer
     rows, left_out = np.flatnonzero(folds == 0), np.flatnonzero(folds == 1)
     torch.manual_seed(seed)

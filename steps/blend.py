@@ -10,17 +10,20 @@ from typing import Any
 
 import click
 
-from atma18 import pipeline
+from atma18.config import BlendConfig
 from steps import options, typed
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
 @click.option("--inputs", default="nn1,nn2,gbdt", show_default=True, help="Runs, models:/ URIs or step names.")
-@options.blending()
+@options.of(BlendConfig)
 @options.out
 def main(setting: options.Setting, inputs: str, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Blend the inputs with convex weights per scene-size group and write the submission."""
+    from atma18 import pipeline
+
     with options.running("blend"):
         context = setting.open()
         config = replace(context.preset.blend, **typed.given(**given))

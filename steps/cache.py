@@ -1,7 +1,7 @@
-"""List what the cache keeps and what interrupted commands left behind; remove what is of no more use.
+"""List the cache and what interrupted commands left behind; remove entries that are no longer needed.
 
 Reads   the cache, the folder of temporary files
-Writes  nothing; with clean=true it removes what it marks
+Writes  nothing; with clean=true it removes the marked entries
 """
 
 import time
@@ -9,27 +9,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import pandas as pd
 
-from atma18 import tracking
 from atma18.cache import CHECKPOINTS, Cache, Entry, limit_bytes, surplus, unused_since
 from steps import typed
+from steps.commands import command
 from steps.messages import clear_messages
 
 DAY_S = 24 * 3600
 CHECKPOINT_DAYS = 14
 
 
-@click.command()
+@command
 @typed.flag("clean", False, "Remove what is marked.")
-@typed.or_none("unused_days", click.IntRange(min=0), "Mark what nobody has asked for in so many days.")
-@typed.or_none("limit_gb", click.STRING, "Mark the least recently used until the rest fits.")
+@click.option("--unused_days", type=click.IntRange(min=0), help="Mark what nobody has asked for in so many days.")
+@click.option("--limit_gb", help="Mark the least recently used until the rest fits.")
 def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
     """List the cache and what interrupted commands left behind, marking what can go.
 
     Always marked: what killed processes left half made, checkpoints that nobody has gone on from in two weeks, and the
     empty temporary folders that `mlflow run` leaves. Never marked: folds, and what a process holds.
     """
+    from atma18 import tracking
+
     with clear_messages():
         cache = Cache.open()
         limit = cache.limit_bytes if limit_gb is None else limit_bytes(limit_gb, "limit_gb")
@@ -56,7 +57,9 @@ def main(clean: bool, unused_days: int | None, limit_gb: str | None) -> None:
 
 
 def _listing(cache: Cache, entries: list[Entry], marked: Mapping[Entry, str]) -> str:
-    """Return a headline and a line per entry, least recently used first."""
+    """Return a heading and one line per entry, least recently used first."""
+    import pandas as pd
+
     limit = "no limit" if cache.limit_bytes is None else f"limit {cache.limit_bytes / 1e9:g} GB"
     total_mb = sum(entry.size_bytes for entry in entries) / 1e6
     headline = f"{cache.root}: {len(entries)} entries, {total_mb:.1f} MB, {limit}"

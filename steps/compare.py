@@ -1,4 +1,4 @@
-"""Show where one run is better than others: by axis, horizon, scene size and speed, and scene by scene.
+"""Compare one run with others: by axis, horizon, scene size and speed, and scene by scene.
 
 Reads   the dataset; the out-of-fold predictions of runs
 Writes  gain metrics, comparison.json and figures on its own run
@@ -6,11 +6,11 @@ Writes  gain metrics, comparison.json and figures on its own run
 
 import click
 
-from atma18 import pipeline, tracking
 from steps import options
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
 @click.option(
     "--runs",
@@ -20,6 +20,8 @@ from steps import options
 )
 def main(setting: options.Setting, runs: str) -> None:
     """Print a table of errors in metres with paired gains and their 95 % intervals over scenes; * is beyond chance."""
+    from atma18 import pipeline, tracking
+
     with options.running("compare") as run:
         context = setting.open()
         with context.cache.scratch("runs") as figures:

@@ -1,21 +1,23 @@
-"""Examine the store: every run, version, alias and file.
+"""Check the store: every run, version, alias and file.
 
-Reads   all runs of ours with their files, the registry, the record of promotions
-Writes  nothing; with repair=true it mends what a machine may decide
+Reads   all runs of this project with their files, the registry, the record of promotions
+Writes  nothing; with repair=true it repairs what needs no decision by a person
 """
 
 import click
 
-from atma18 import tracking
 from atma18.cache import Cache
 from steps import typed
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
+@command
 @typed.flag("repair", False, "Mend what a machine may decide, then examine again.")
 def main(repair: bool) -> None:
     """Say what is whole and what is broken; end with an error if anything is."""
+    from atma18 import tracking
+
     with clear_messages(), tracking.reading():
         cache = Cache.open()
         found = tracking.examine(cache)

@@ -7,18 +7,18 @@ Writes  features/ (SVD per fold, similarities), predictions/ of a ridge probe; a
 from dataclasses import replace
 from typing import Any
 
-import click
-
-from atma18 import pipeline
+from atma18.config import EmbedConfig
 from steps import options, typed
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
-@options.backbone()
-@options.embedding()
+@options.of(EmbedConfig)
 def main(setting: options.Setting, **given: Any) -> None:  # noqa: ANN401
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
+    from atma18 import pipeline
+
     with options.running("embed"):
         varied = typed.given(**given)
         context = setting.open(varied)

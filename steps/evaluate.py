@@ -1,4 +1,4 @@
-"""Score predictions of test samples against targets that were withheld.
+"""Score predictions of test samples against withheld targets.
 
 Reads   a run's predictions, or a file of them; test_targets.csv
 Writes  test/ metrics and scores.json on its own run
@@ -8,25 +8,27 @@ from pathlib import Path
 
 import click
 
-from atma18 import tracking
 from atma18.cache import Cache
-from atma18.data.dataset import DEMO, demo_folder
-from atma18.metrics import evaluation
 from steps import options
+from steps.commands import command
 
 TARGETS_FILE = "test_targets.csv"
 
 
-@click.command()
+@command
 @click.option(
     "--predictions",
     default="models:/atma18-blend@candidate",
     show_default=True,
     help="A run, a models:/ URI, a table with IDs, or a submission.",
 )
-@click.option("--targets", default=DEMO, show_default=True, help="test_targets.csv, its folder, or demo.")
+@click.option("--targets", default="demo", show_default=True, help="test_targets.csv, its folder, or demo.")
 def main(predictions: str, targets: str) -> None:
     """Print the test MAE whole, by axis, by horizon and by scene size, with 95 % intervals over scenes."""
+    from atma18 import tracking
+    from atma18.data.dataset import DEMO, demo_folder
+    from atma18.metrics import evaluation
+
     with options.running("evaluate") as run:
         cache = Cache.open()
         path = demo_folder(cache) if targets == DEMO else Path(targets)

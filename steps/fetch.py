@@ -1,19 +1,22 @@
 """Download the weights of a backbone: the one entry point that uses a network.
 
-Reads   the source that the backbone's name stands for
-Writes  the cache of the library that it comes from, or the file that the name says
+Reads   the source that the backbone's name identifies
+Writes  the cache of the backbone's library, or the file in the backbone's name
 """
 
 import click
 
-from atma18 import backbones
+from atma18.config import BACKBONES, LITE0
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
-@click.option("--backbone", default="lite0", show_default=True, help=backbones.names())
+@command
+@click.option("--backbone", default=LITE0, show_default=True, help=f"{BACKBONES}.")
 def main(backbone: str) -> None:
     """Download the weights of a backbone, whole or not at all, and say what they are."""
+    from atma18 import backbones
+
     with clear_messages():
         found = backbones.fetch(backbone)
     click.echo(f"fetch: {found}")

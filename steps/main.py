@@ -1,4 +1,4 @@
-"""Run all five steps as nested runs of one parent, reusing what is already there.
+"""Run all five steps as nested runs of one parent, reusing identical finished runs.
 
 Reads   the dataset
 Writes  the five runs and versions, submission.csv; a leaderboard and report.html on its own run
@@ -9,27 +9,26 @@ from typing import Any
 
 import click
 
-from atma18 import pipeline, report, tracking
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from steps import options, typed
+from steps.commands import command
 
 
-@click.command()
+@command
 @options.shared
-@options.backbone()
+@options.backbone
 @options.causal
 @options.reuse
 @options.out
-@options.backbone("embed_")
-@options.embedding("embed_")
-@options.backbone("nn1_")
-@options.net("nn1_")
-@options.backbone("nn2_")
-@options.net("nn2_")
-@options.over_scenes("nn2_")
-@options.boosting("gbdt_")
-@options.blending("blend_")
+@options.of(EmbedConfig, "embed_")
+@options.of(NetConfig, "nn1_", without=("stage", "causal", "sequence_head"))
+@options.of(NetConfig, "nn2_", without=("stage", "causal"))
+@options.of(GbdtConfig, "gbdt_", without=("causal",))
+@options.of(BlendConfig, "blend_")
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
+    from atma18 import pipeline, report, tracking
+
     with options.running("main") as parent:
         varied = typed.given(**given)
         context = setting.open(varied)

@@ -1,17 +1,29 @@
-"""How steps end where the input is wrong or the disk is full; on its own, for steps that start in a moment."""
+"""Messages of steps on the terminal, and the end of a step on wrong input or a full disk."""
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+_LOG = logging.getLogger("atma18")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Terminal(logging.Handler):
+    """Write each message as a line to standard error; standard output is for the result of a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 @contextmanager
 def clear_messages() -> Iterator[None]:
-    """End with the message alone where the input is wrong, or no file can be written any more."""
+    """Show log messages; on wrong input or a full disk, end with the error message alone."""
+    if not any(isinstance(handler, _Terminal) for handler in _LOG.handlers):
+        _LOG.addHandler(_Terminal())
+        _LOG.setLevel(logging.INFO)
     try:
         yield
     except ValueError as error:

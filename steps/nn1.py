@@ -6,25 +6,18 @@ Writes  predictions/; a version of atma18-nn1
 
 from typing import Any
 
-import click
+from atma18.config import NetConfig
+from steps import nets, options
+from steps.commands import command
 
-from atma18 import pipeline
-from steps import options, typed
 
-
-@click.command()
+@command
 @options.shared
-@options.backbone()
-@options.stages
-@options.net()
-@options.causal
+@options.init
+@options.of(NetConfig, without=("sequence_head",))
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn1: three frames and the CAN signals of one sample to its waypoints."""
-    with options.running("nn1"):
-        varied = typed.given(**given)
-        context = setting.open(varied)
-        config = context.preset.nn1.with_given(varied)
-        pipeline.net("nn1", context, config, init=init).run()
+    nets.train("nn1", setting, init, given)
 
 
 if __name__ == "__main__":

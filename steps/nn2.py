@@ -6,26 +6,18 @@ Writes  predictions/; a version of atma18-nn2
 
 from typing import Any
 
-import click
+from atma18.config import NetConfig
+from steps import nets, options
+from steps.commands import command
 
-from atma18 import pipeline
-from steps import options, typed
 
-
-@click.command()
+@command
 @options.shared
-@options.backbone()
-@options.stages
-@options.net()
-@options.over_scenes()
-@options.causal
+@options.init
+@options.of(NetConfig)
 def main(setting: options.Setting, init: str | None, **given: Any) -> None:  # noqa: ANN401
     """Train nn2: the same encoder, then an LSTM over the samples of one scene."""
-    with options.running("nn2"):
-        varied = typed.given(**given)
-        context = setting.open(varied)
-        config = context.preset.nn2.with_given(varied)
-        pipeline.net("nn2", context, config, init=init).run()
+    nets.train("nn2", setting, init, given)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import click
 
-from atma18 import tracking
-from atma18.bundle import forecast, servable
 from atma18.cache import Cache
-from atma18.compute import Compute, stopwatch
-from atma18.data import submission
-from atma18.data.dataset import Dataset
 from steps import options
+from steps.commands import command
 
 
-@click.command()
+@command
 @click.option("--model", default="models:/atma18-blend@champion", show_default=True, help="A run, or a models:/ URI.")
 @click.option("--data", default="demo", show_default=True, help="Dataset folder, or demo; its test samples count.")
 @click.option(
@@ -25,6 +21,12 @@ from steps import options
 )
 def main(model: str, data: str, out: Path) -> None:
     """Predict every sample of test_features.csv from what is there of its scene; no targets are needed."""
+    from atma18 import tracking
+    from atma18.bundle import forecast, servable
+    from atma18.compute import Compute, stopwatch
+    from atma18.data import submission
+    from atma18.data.dataset import Dataset
+
     with options.running("predict") as run:
         submission.check_folder(out, forecast.FILES)
         cache = Cache.open()

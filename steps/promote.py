@@ -1,18 +1,18 @@
-"""Judge a blend, and make it the champion if nothing speaks against it; or put the previous one back.
+"""Judge a blend, and make it the champion if the verdict accepts it; or restore the previous champion.
 
-Reads   the candidate, all that it was made from, its drives, the champion
+Reads   the candidate, its lineage, its dataset, the champion
 Writes  the aliases champion and previous of atma18-blend; the record, on its own run
 """
 
 import click
 
-from atma18 import pipeline, tracking
 from atma18.cache import Cache
 from steps import options, typed
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
+@command
 @click.option(
     "--candidate",
     default="models:/atma18-blend@candidate",
@@ -28,18 +28,15 @@ from steps.messages import clear_messages
 )
 @typed.flag("force", False, "Pass over what is a matter of judgement: the gain, folds, uncommitted code.")
 @typed.flag("rollback", False, "Put back the version that was champion before.")
-@click.option(
-    "--data",
-    default=pipeline.RECORDED,
-    show_default=True,
-    help="Folder of the drives that it predicted, if they lie elsewhere now.",
-)
-@typed.or_none("note", click.STRING, "Words of your own for the record.")
+@click.option("--data", help="Folder of the drives that it predicted, if they lie elsewhere now.")
+@click.option("--note", help="Words of your own for the record.")
 @typed.flag("history", False, "Only list every promotion, refusal and rollback.")
 def main(
-    candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str, note: str | None, history: bool
+    candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str | None, note: str | None, history: bool
 ) -> None:
     """Compute a verdict on a blend and move the alias champion by it."""
+    from atma18 import pipeline, tracking
+
     if history:
         with clear_messages(), tracking.reading():
             found = tracking.history()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from atma18 import simulate
+from steps.commands import command
 from steps.messages import clear_messages
 
 
-@click.command()
+@command
 @click.option("--out", default="drives", show_default=True, type=click.Path(path_type=Path), help="A new folder.")
 @click.option("--scenes", default=905, show_default=True, help="Training scenes; the competition has 9053.")
 @click.option("--test_scenes", default=47, show_default=True, help="Test scenes; the competition has 468.")
@@ -26,6 +26,8 @@ def main(out: Path, scenes: int, test_scenes: int, seed: int, workers: int) -> N
 
     An interrupted call is gone on from by the same one.
     """
+    from atma18 import simulate
+
     with clear_messages():
         simulate.write_drives(out, simulate.Plan(scenes, test_scenes, seed), workers or os.cpu_count() or 1)
     click.echo(f"simulate: {scenes} training and {test_scenes} test scenes are in {out.absolute()}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from atma18.storage.digests import PROJECT_FOLDER
+from steps.commands import command
 
 FURTHER = ("fault", "fuzz", "browser", "postgres")
 """The lanes that `quick` leaves out."""
@@ -28,7 +28,7 @@ _CHECKS = (
 )
 
 
-@click.command()
+@command
 @click.option(
     "--lanes",
     type=click.Choice(["quick", "all"]),
@@ -38,6 +38,8 @@ _CHECKS = (
 )
 def main(lanes: str) -> None:
     """Run every check and stop at the first that fails."""
+    from atma18.storage.digests import PROJECT_FOLDER
+
     with tempfile.TemporaryDirectory(prefix="atma18-tests-") as shared:
         environment = _environment(Path(shared))
         for words in (*_CHECKS, *_tests(lanes)):

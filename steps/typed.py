@@ -1,53 +1,62 @@
-"""How values are typed on a command line, and back: a value, or a word that leaves it to somebody else."""
+"""Conversion between option values and their text on the command line."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
+from atma18.config import bounds
 from atma18.config.groups import Groups, check_groups, groups_as_text, scene_size_groups
-from atma18.run_context import PRESET
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-NONE = "none"
-"""The word for an input that is not there."""
+
+class GroupsType(click.ParamType[Groups]):
+    """Scene sizes that share weights, such as 1-2,3+."""
+
+    name = "groups"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Groups:  # noqa: ANN401
+        """Parse the text."""
+        try:
+            groups = scene_size_groups(value)
+            check_groups(groups)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return groups
 
 
-class OrWord(click.ParamType[Any]):
-    """A value, or a word that stands for none being given and becomes None."""
-
-    def __init__(self, kind: click.ParamType[Any], word: str) -> None:
-        self.kind = kind
-        self.word = word
-        self.name = f"{kind.name}|{word}"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """Show the choices, or the kind of value."""
-        words = self.kind.choices if isinstance(self.kind, click.Choice) else [self.kind.name.upper()]
-        return f"[{'|'.join([*words, self.word])}]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Turn the text into the value, or into None."""
-        return None if value == self.word else self.kind.convert(value, param, ctx)
+TYPES: Mapping[Any, Callable[[FieldInfo], click.ParamType[Any]]] = {
+    bool: lambda field: click.BOOL,
+    int: lambda field: click.IntRange(**_range(field)),
+    float: lambda field: click.FloatRange(**_range(field)),
+    str: lambda field: click.STRING,
+    Literal: lambda field: click.Choice(get_args(field.annotation)),
+    Groups: lambda field: GroupsType(),
+}
+"""The click type for the fields of each type."""
 
 
-def or_preset(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
-    """Declare an option that the preset decides unless it is given."""
-    return _or_word(name, kind, PRESET, description)
+def of_field(field: FieldInfo) -> click.ParamType[Any]:
+    """Return the click type of a field."""
+    kind = field.annotation if field.annotation in TYPES else get_origin(field.annotation)
+    return TYPES[kind](field)
 
 
-def or_none(name: str, kind: click.ParamType[Any], description: str) -> Callable[[Command], Command]:
-    """Declare an option that may be left out."""
-    return _or_word(name, kind, NONE, description)
-
-
-def _or_word(name: str, kind: click.ParamType[Any], word: str, description: str) -> Callable[[Command], Command]:
-    return click.option(f"--{name}", default=word, type=OrWord(kind, word), show_default=True, help=description)
+def _range(field: FieldInfo) -> dict[str, Any]:
+    """Return a field's bounds as arguments of click's range types."""
+    found = bounds(field)
+    return {
+        "min": found.get("ge", found.get("gt")),
+        "max": found.get("le", found.get("lt")),
+        "min_open": "gt" in found,
+        "max_open": "lt" in found,
+    }
 
 
 def flag(name: str, default: bool, description: str) -> Callable[[Command], Command]:
-    """Declare an option that is true or false."""
+    """Declare a boolean option."""
     return click.option(f"--{name}", default=default, type=click.BOOL, show_default=True, help=description)
 
 
@@ -62,28 +71,13 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return declare
 
 
-class GroupsType(click.ParamType[Groups]):
-    """Scene sizes that share weights, such as 1-2,3+."""
-
-    name = "groups"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Groups:  # noqa: ANN401
-        """Read the text."""
-        try:
-            groups = scene_size_groups(value)
-            check_groups(groups)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return groups
-
-
 def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the values that were given, without those left to the preset."""
+    """Return the given values, without those that the preset decides."""
     return {name: value for name, value in values.items() if value is not None}
 
 
-def as_typed(given: dict[str, Any]) -> dict[str, str]:
-    """Return given values as a person types them."""
+def as_typed(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return given values as they are typed on a command line."""
 
     def typed(value: Any) -> str:  # noqa: ANN401 - any option's value
         if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""A real browser without a window, and without a network."""
+"""A headless browser without a network."""
 
 import html
 import re
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Page:
-    """A page as it is once its scripts have run."""
+    """The HTML of a page after its scripts have run."""
 
     dom: str
 
     def texts(self, pattern):
-        """Return what a pattern's only group finds, as text."""
+        """Return the matches of a pattern's only group, as text."""
         return [html.unescape(re.sub(r"<[^>]+>", "", found)).strip() for found in re.findall(pattern, self.dom, re.S)]
 
 
 def opened(url, profile, height_px=3000):
-    """Open a page and let its scripts run; a browser that cannot reach anything but this machine."""
+    """Open a page and run its scripts, in a browser that can reach only this machine."""
     browser = shutil.which("chromium")
     assert browser, "chromium is missing: apt-get install -y chromium"
     words = [

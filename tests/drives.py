@@ -1,4 +1,4 @@
-"""Drives on roads that can be checked on paper."""
+"""Simulated drives on simple roads, for which expected values can be computed by hand."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ ROAD_M = 1500.0
 
 
 def driver(**changed):
-    """Somebody without moods who drives in the middle of his lane."""
+    """A driver without random accelerations who stays in the middle of the lane."""
     calm = {"moods_mps2": np.zeros(STEPS), "wishes": np.ones(STEPS), "aims_m": np.zeros(STEPS)}
     return Driver(**calm | changed)
 
 
 def route(limit_mps=10.0, bends=(), grade=0.0, light=None, kind=URBAN, curvature_per_m=0.0, junctions=()):
-    """A road of one limit; bends are taken at any speed."""
+    """A road with one speed limit; bends do not limit the speed."""
     centreline = Centreline.lay(ROAD_M, bends, curvature_per_m, grade)
     junctions = junctions if light is None else (Junction(light.stop_m + 3, "straight", (), light),)
     limits = ((0.0, limit_mps),)
@@ -27,7 +27,7 @@ def route(limit_mps=10.0, bends=(), grade=0.0, light=None, kind=URBAN, curvature
 
 
 def scene(road=None, start_mps=10.0, lead=None, who=None, daylight=1.0, **on_road):
-    """A drive and how it looks: even surfaces, no samples."""
+    """A scene with even surfaces and no samples."""
     road = road or route(limit_mps=start_mps, **on_road)
     return Scene(
         samples=(),
@@ -40,7 +40,7 @@ def scene(road=None, start_mps=10.0, lead=None, who=None, daylight=1.0, **on_roa
 
 
 def light(stop_m, colour, heads=()):
-    """A light that shows one colour all the time; yellow, which cannot last, at 20 s."""
+    """A light that shows one colour all the time; yellow only at 20 s."""
     cycles = {"green": (1000.0, 1.0, -100.0), "yellow": (1.0, 1.0, 18.0), "red": (1.0, 1000.0, -100.0)}
     green_s, red_s, green_from_s = cycles[colour]
     return Light(stop_m, "straight", green_s, red_s, green_from_s, heads=heads)

@@ -1,6 +1,6 @@
-"""Words of the tests that read what was made to break readers.
+"""Helpers of the fuzz tests, which read hostile input.
 
-ATMA18_FUZZ multiplies how many examples each property is tried with.
+ATMA18_FUZZ multiplies the number of examples of each property.
 """
 
 import os
@@ -13,13 +13,13 @@ LONGEST_MESSAGE = 2500
 
 
 def often(count):
-    """Try a property with so many examples, each as slow as it needs to be."""
+    """Test a property with `count` examples and no deadline."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     return settings(max_examples=max(1, round(count * FACTOR)), deadline=None, suppress_health_check=slow)
 
 
 def refusal(call, *args, **named):
-    """Call, and return the message of the ValueError, None if there is none; any other error is the test's."""
+    """Call, and return the message of the ValueError, or None without one; any other error fails the test."""
     try:
         call(*args, **named)
     except ValueError as error:
@@ -28,7 +28,7 @@ def refusal(call, *args, **named):
 
 
 def helpful(message):
-    """Return a message that says on one short line what was expected and what was found."""
+    """Check that a message is one short line with what was expected and what was found, and return it."""
     assert message.isprintable(), repr(message)
     assert len(message) <= LONGEST_MESSAGE, len(message)
     assert "expected" in message, message
@@ -37,7 +37,7 @@ def helpful(message):
 
 @st.composite
 def damaged(draw, whole):
-    """Some bytes with up to three pieces changed, cut, repeated or put in."""
+    """Some bytes with up to three parts changed, removed, repeated or inserted."""
     content = whole
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(content)))

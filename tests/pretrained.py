@@ -1,4 +1,4 @@
-"""Small checkpoints with the key layouts of those that others publish, their weights drawn at random."""
+"""Small checkpoints with the keys of published ones and random weights."""
 
 import json
 import sys
@@ -15,12 +15,12 @@ MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 FAMILIES = ("convnext", "convnextv2", "resnet", "swin", "dinov2", "detr")
 _SIZES = {"hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 2, 1]}
 _RESNET = {"embedding_size": 16, "layer_type": "basic", **_SIZES}
-"""Torch 2.14 dies now and then in the backward pass of a 1 x 1 convolution with stride 2 and 8 channels, as no real net
-has it."""
+"""Torch 2.14 sometimes crashes in the backward pass of a 1 x 1 convolution with stride 2 and 8 channels, which no real
+net has."""
 
 
 def library_model(family):
-    """A model of the library as its authors publish it, head included."""
+    """A model of the library, head included."""
     t = transformers
     match family:
         case "convnext":
@@ -44,7 +44,7 @@ def library_model(family):
 
 
 def hub_folder(family, folder, seed=0):
-    """Let the library save a model with weights that are not those of its initialisation, and what images it wants."""
+    """Save a model with the library, with changed weights and a preprocessor configuration."""
     torch.manual_seed(seed)
     model = library_model(family)
     stir(model)
@@ -55,7 +55,7 @@ def hub_folder(family, folder, seed=0):
 
 
 def stir(model):
-    """Move every weight and statistic away from the zeros and ones that initialisations leave."""
+    """Change every weight and statistic, so that none has an initial value of 0 or 1."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in model.state_dict().values():
@@ -64,7 +64,7 @@ def stir(model):
 
 
 def resnet50(seed=0):
-    """Return torchvision's ResNet-50 with drawn weights."""
+    """Return torchvision's ResNet-50 with random weights."""
     torch.manual_seed(seed)
     model = models.resnet50(weights=None)
     stir(model)
@@ -72,16 +72,16 @@ def resnet50(seed=0):
 
 
 class HistoryBuffer:
-    """As mmengine keeps numbers of a training."""
+    """A stand-in for the class in which mmengine stores figures of a training."""
 
     def __init__(self):
-        """Keep a few numbers."""
+        """Store a few numbers."""
         self._log_history, self._max_length = np.array([0.5, 0.25]), 1_000_000
 
 
 @contextmanager
 def mmengine():
-    """Let `HistoryBuffer` be a class of mmengine while a file is written."""
+    """Make `HistoryBuffer` a class of mmengine while a file is written."""
     names = ("mmengine", "mmengine.logging", "mmengine.logging.history_buffer")
     modules = {name: ModuleType(name) for name in names}
     modules[names[-1]].HistoryBuffer = HistoryBuffer
@@ -97,7 +97,7 @@ def mmengine():
 
 
 def mmdet_file(path, model):
-    """Save a backbone as mmdetection 3.2 saves a DETR: with what else a trainer keeps, in the same dictionary."""
+    """Save a backbone as mmdetection 3.2 saves a DETR: in a dictionary with the other data of a trainer."""
     weights = {f"backbone.{k}": v for k, v in model.state_dict().items() if not k.startswith("fc.")}
     weights |= {"neck.convs.0.conv.weight": torch.zeros(4, 4, 1, 1), "bbox_head.fc_cls.bias": torch.zeros(14)}
     with mmengine():

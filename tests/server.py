@@ -1,4 +1,4 @@
-"""Servers of a test's own: a port that is free, and the wait until somebody answers on it."""
+"""Helpers for servers in tests: find a free port, and wait until a server answers."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""A shared server of a test's own: MLflow with authentication, on Debian's PostgreSQL, artifacts behind it."""
+"""A shared MLflow server for tests: with authentication, PostgreSQL and served artifacts."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from tests.server import free_port, wait_for
 
 _BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 _USER = {"user": "postgres"} if os.getuid() == 0 else {}
-"""PostgreSQL refuses to run as root."""
+"""The user of PostgreSQL, which refuses to run as root."""
 _AUTH = """\
 [mlflow]
 default_permission = READ
@@ -31,13 +31,13 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 @dataclass
 class Postgres:
-    """A running cluster with the databases mlflow and auth of the user mlflow."""
+    """A running PostgreSQL cluster with the databases mlflow and auth of the user mlflow."""
 
     port: int
     password: str
 
     def dump(self):
-        """All that both databases hold, as text."""
+        """The content of both databases, as text."""
         words = [str(_BIN[-1] / "pg_dump"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
         environment = os.environ | {"PGPASSWORD": self.password}
         dumps = [subprocess.run([*words, name], env=environment, capture_output=True, check=True) for name in DATABASES]
@@ -49,7 +49,7 @@ DATABASES = ("mlflow", "auth")
 
 @contextmanager
 def postgres():
-    """Start a cluster of Debian's PostgreSQL in a folder of its own."""
+    """Start a cluster of Debian's PostgreSQL in a temporary folder."""
     assert _BIN, "expected PostgreSQL, found none: apt install postgresql"
     folder = Path(tempfile.mkdtemp(prefix="atma18-postgres-"))
     port, password = free_port(), secrets.token_hex(16)
@@ -72,7 +72,7 @@ def postgres():
                 subprocess.run([_BIN[-1] / "createdb", *reach, name], env=environment, check=True)
             yield Postgres(port, password)
         finally:
-            process.send_signal(signal.SIGINT)  # at once, but in order
+            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
             process.wait()
     finally:
         shutil.rmtree(folder)
@@ -80,7 +80,7 @@ def postgres():
 
 @dataclass
 class Server:
-    """A tracking server that can be stopped and started again on its port."""
+    """A tracking server that can be stopped, and started again on the same port."""
 
     folder: Path
     words: list
@@ -104,7 +104,7 @@ class Server:
         wait_for(f"{self.uri}/health", self.process)
 
     def stop(self):
-        """Kill the server with all that it has started, which would keep its port."""
+        """Kill the server and its child processes, which would keep its port."""
         server = psutil.Process(self.process.pid)
         for process in [server, *server.children(recursive=True)]:
             process.kill()
@@ -117,7 +117,7 @@ class Server:
 
 @contextmanager
 def plain_server(folder):
-    """A server on sqlite that lets everybody in."""
+    """A server with SQLite and without authentication."""
     words = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     server = Server(folder, [*words, "--workers", "1"], dict(os.environ), free_port())
     server.start()
@@ -129,7 +129,7 @@ def plain_server(folder):
 
 @contextmanager
 def private_server(folder, database):
-    """A server on PostgreSQL that knows its users, with an administrator."""
+    """A server with PostgreSQL, authentication and an administrator."""
     (folder / "auth.ini").write_text(_AUTH.format(port=database.port))
     uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
     words = ["--backend-store-uri", uri, "--artifacts-destination", f"{folder}/artifacts", "--workers", "1"]
@@ -149,7 +149,7 @@ def private_server(folder, database):
 
 
 def administer(server, what, **given):
-    """Let the administrator make a user or grant a permission, as MLflow's documentation has it with curl."""
+    """Create a user or grant a permission as the administrator, as in MLflow's documentation."""
     url = f"{server.uri}/api/{what}"
     answer = requests.post(url, json=given, auth=("admin", server.admin_password))
     assert answer.ok, answer.text

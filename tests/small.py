@@ -1,4 +1,4 @@
-"""A kind of backbone that trains in no time."""
+"""A kind of backbone that trains fast."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from atma18.backbones import BackboneSpec, Found
 
 
 class SmallKind:
-    """The one backbone `small`: a convolution with batch-norm, untrained."""
+    """The backbone `small`: a convolution with batch-norm, untrained."""
 
     def find(self, reference):
         return Found(BackboneSpec("small", "small", {}, (0.5,) * 3, (0.25,) * 3, 8, stride_px=32, size_px=64))
@@ -18,6 +18,6 @@ class SmallKind:
 
 
 def know_small():
-    """Know it in this process, which leaves the other cores alone."""
+    """Add the kind in this process, and use one thread."""
     backbones.KINDS["small"] = SmallKind()
     torch.set_num_threads(1)

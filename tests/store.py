@@ -1,4 +1,4 @@
-"""A real MLflow store, and the words in which tests use it: steps are called, runs are looked up."""
+"""Helpers for tests with a real MLflow store: call steps and find runs."""
 
 import os
 import sqlite3
@@ -23,9 +23,9 @@ SYSTEM_PATH = "/usr/bin:/bin"
 
 
 def mlflow_run(store, *words, python=sys.executable, **environment):
-    """`mlflow run` by this Python's mlflow, from a folder that holds the store and the cache.
+    """Call `mlflow run` with this Python's MLflow, in a folder that holds the store and the cache.
 
-    The environment is bare but for what is given, as on a machine where nothing is activated.
+    The environment has only the given variables, as on a machine without an activated environment.
     """
     bare = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     bare |= {"PATH": SYSTEM_PATH, "MLFLOW_TRACKING_URI": store_uri(store), "ATMA18_CACHE": f"{store}/cache"}
@@ -62,13 +62,13 @@ def call(command, *words):
 
 
 def ran(result):
-    """Return what a step printed; it must have succeeded."""
+    """Check that a step succeeded, and return its output."""
     assert result.exit_code == 0, result.output + repr(result.exception)
     return result.output
 
 
 def refused(result):
-    """Return what a step printed; it must have ended with a message, not with a crash."""
+    """Check that a step ended with an error message and not with a crash, and return its output."""
     assert result.exit_code != 0, result.output
     assert isinstance(result.exception, SystemExit), repr(result.exception)
     assert "Traceback" not in result.output
@@ -77,7 +77,7 @@ def refused(result):
 
 @contextmanager
 def put_back(*paths):
-    """Give files back as they were, times included: other tests look at the same store."""
+    """Restore files and their times afterwards, because other tests use the same store."""
     kept = {path: (path.read_bytes(), path.stat()) for path in paths}
     try:
         yield
@@ -94,14 +94,14 @@ def all_runs():
 
 
 def newest(step):
-    """The newest finished run of a step."""
+    """Return the newest finished run of a step."""
     query = f"tags.`atma18.step` = '{step}' and attributes.status = 'FINISHED'"
     experiments = [e.experiment_id for e in MlflowClient().search_experiments()]
     return MlflowClient().search_runs(experiments, query, order_by=["attributes.start_time DESC"])[0]
 
 
 def first(step):
-    """The run of a step that the first `main` made."""
+    """Return the run of a step in the first `main`."""
     return next(run for run in all_runs() if run.data.tags.get("atma18.step") == step)
 
 
@@ -114,5 +114,5 @@ def versions(step):
 
 
 def version_of(step, run):
-    """The number of the version that a run made."""
+    """Return the number of the version of a run."""
     return next(v.version for v in versions(step) if v.run_id == run.info.run_id)

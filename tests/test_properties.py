@@ -1,4 +1,4 @@
-"""What holds for all IDs, predictions, folds and digests, looked for by hypothesis instead of by hand."""
+"""Properties of all IDs, predictions, folds and digests, tested with hypothesis."""
 
 import json
 import random
@@ -256,7 +256,7 @@ def content(train, test, seed):
             ids=sample_ids,
             signals=pd.DataFrame({name: rng.normal(0, 9, n) for name in CAN_SIGNALS}),
             gear=rng.choice(GEARS, n),
-            lights=None,
+            traffic_lights=None,
             frames=FrameRows.of(np.zeros((n, *FRAME_SHAPE), np.uint8)),
         )
 

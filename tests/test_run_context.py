@@ -1,4 +1,4 @@
-"""A run context settles its folds once: made and kept, or adopted, and never dealt anew."""
+"""A run context determines its folds once: they are made and cached, or taken from a run, and never made again."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from atma18 import run_context
 from atma18.cache import Cache
-from atma18.config.presets import PRESETS
+from atma18.config import PRESETS
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext, cached_folds
 
@@ -22,7 +22,7 @@ def open_context(monkeypatch, tiny_folder, tiny_cache):
     """Open a run context on the tiny drives, with everything else as by default."""
     monkeypatch.setenv("ATMA18_CACHE", str(tiny_cache.root))
 
-    def open_it(data=str(tiny_folder), preset="quick", folds="preset", fold_seed=0, seed=0, adopt=nothing_to_adopt):
+    def open_it(data=str(tiny_folder), preset="quick", folds=None, fold_seed=0, seed=0, adopt=nothing_to_adopt):
         return RunContext.open(data, preset, folds, fold_seed, seed, Cache.open(), adopt)
 
     return open_it
@@ -42,8 +42,8 @@ def dealt_by_hand(tiny):
 @pytest.mark.parametrize(
     ("preset", "folds", "count"),
     [
-        pytest.param("quick", "preset", 3, id="quick"),
-        pytest.param("seed", "preset", 5, id="seed"),
+        pytest.param("quick", None, 3, id="quick"),
+        pytest.param("seed", None, 5, id="seed"),
         pytest.param("seed", "4", 4, id="a count"),
         pytest.param("quick", "12", 12, id="every scene its own"),
     ],

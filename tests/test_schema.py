@@ -1,4 +1,4 @@
-"""IDs name one sample and nothing else, and everything that crosses a step's border is joined on them."""
+"""An ID identifies exactly one sample, and all data that steps exchange are joined on it."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def make_samples(ids=IDS, rows=None):
         ids=np.array(ids),
         signals=pd.DataFrame({"vEgo": np.arange(n, dtype=float)}),
         gear=np.array(["drive", "park"] * n)[:n],
-        lights=pd.DataFrame(
+        traffic_lights=pd.DataFrame(
             [(ids[0], "red", 1.0, 2.0, 3.0, 4.0), (ids[-1], "green", 5.0, 6.0, 7.0, 8.0)],
             columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"],
         ),
@@ -172,16 +172,16 @@ def test_taken_samples_keep_every_field_with_its_row():
     assert taken.signals.index.tolist() == [0, 1, 2]
     assert taken.signals["vEgo"].tolist() == [0, 2, 3]
     assert taken.gear.tolist() == ["drive", "drive", "park"]
-    assert taken.lights.to_numpy().tolist() == [["a_20", "red", 1, 2, 3, 4]]
+    assert taken.traffic_lights.to_numpy().tolist() == [["a_20", "red", 1, 2, 3, 4]]
     assert taken.frames[:][:, 0, 0, 0, 0].tolist() == [5, 3, 2]
     assert taken.scene_sizes.tolist() == [2, 2, 1]  # of what was given, not of what there once was
 
 
 def test_absent_sensors_stay_absent_when_samples_are_taken():
-    taken = replace(make_samples(), gear=None, lights=None).take(np.array([1]))
+    taken = replace(make_samples(), gear=None, traffic_lights=None).take(np.array([1]))
 
     assert taken.gear is None
-    assert taken.lights is None
+    assert taken.traffic_lights is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What this process opens, makes, moves and removes, while somebody watches."""
+"""Record which files this process opens, creates, moves and removes."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ _PATHS = {"open": 1, "os.listdir": 1, "os.scandir": 1, "os.mkdir": 1, "os.rmdir"
 _PATHS |= {"os.chmod": 1, "os.chown": 1, "os.utime": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2}
 _PATHS |= {"shutil.copyfile": 2, "shutil.move": 2, "shutil.rmtree": 1, "shutil.copytree": 2}
 _READING = {"os.listdir", "os.scandir"}
-_BELOW = {"os.remove", "os.rmdir", "os.mkdir"}  # whose last argument is an open folder, or -1
+_BELOW = {"os.remove", "os.rmdir", "os.mkdir"}  # their last argument is an open folder, or -1
 _READABLE = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent.parent]
 _READABLE += [Path(place) for place in ("/proc", "/sys", "/dev/null", "/usr", "/lib", "/etc", "/dev/urandom")]
 
@@ -17,7 +17,7 @@ _watchers = []
 
 
 def _hook(event, args):
-    """An audit hook cannot be taken out again; without a watcher it does nothing."""
+    """An audit hook; it cannot be removed, and does nothing while no test records."""
     if not _watchers or event not in _PATHS:
         return
     writes = event not in _READING
@@ -35,7 +35,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watched():
-    """Yield a list that fills with what is touched: the event, whether it writes, and the path without links."""
+    """Yield a growing list of accesses: the event, whether it writes, and the path without links."""
     seen = []
     _watchers.append(seen)
     try:
@@ -45,7 +45,7 @@ def watched():
 
 
 def outside(seen, *folders):
-    """What was touched that lies in none of the folders; Python and the system may be read."""
+    """Return the accesses outside the folders; reads of Python and the system are allowed."""
     allowed = [Path(folder).resolve() for folder in folders]
 
     def may(writes, path):

@@ -1,7 +1,7 @@
 """Image backbones by name: RGB frames in, one map of cell embeddings out.
 
-`backbone` is what all have in common, `kinds` what tells them apart; `lite0`, `vision`, `hub` (with its `families`) and
-`detector` are the kinds, and `checkpoint` reads weights from files of strangers.
+`backbone` holds the common class, `kinds` the protocol of a kind; `lite0`, `vision`, `hub` (with its `families`) and
+`detector` are the kinds; `checkpoint` reads weights from untrusted files, and `precision` measures bfloat16.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ import torch
 
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import Backbone, BackboneSpec, inflate
-from atma18.backbones.detector import RSUD20K, DetectorKind
-from atma18.backbones.hub import HF, HubKind
+from atma18.backbones.detector import DetectorKind
+from atma18.backbones.hub import HubKind
 from atma18.backbones.kinds import Found, Kind, MissingWeightsError
 from atma18.backbones.lite0 import Lite0Kind
-from atma18.backbones.vision import TORCHVISION, TorchvisionKind
-from atma18.config.presets import LITE0, Pixels
+from atma18.backbones.vision import TorchvisionKind
+from atma18.config import BACKBONES, HF, LITE0, RSUD20K, TORCHVISION, Pixels
 from atma18.schema import shown
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "build",
     "fetch",
     "find",
-    "names",
     "untrained",
     "weights_sha256",
 ]
@@ -43,33 +42,25 @@ KINDS: dict[str, Kind] = {
     HF: HubKind(),
     RSUD20K: DetectorKind(),
 }
-"""By the word before the colon of a backbone's name."""
-
-
-def names() -> str:
-    """Say in one line which names there are."""
-    return (
-        f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {TORCHVISION}:resnet18 and the like (untrained, or "
-        f"@WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
-    )
+"""Kinds by the part of a backbone's name before the colon."""
 
 
 def find(name: str) -> Found:
-    """Find a backbone on this machine: what it is, and where its weights are. No network is used.
+    """Find the description and the weights of a backbone on this machine; no network is used.
 
     Raises:
-        MissingWeightsError: If its weights are not here; the message says how to get them.
-        ValueError: If the name is unknown, or what it names cannot be used.
+        MissingWeightsError: If its weights are not on this machine; the message says how to get them.
+        ValueError: If the name is unknown, or its files cannot be used.
     """
     kind, reference = _parse(name)
     return kind.find(reference)
 
 
 def fetch(name: str) -> Found:
-    """Download what a backbone lacks into the cache of the library that it comes from, and find it.
+    """Download missing files of a backbone into the cache of its library, and find it.
 
     Raises:
-        MissingWeightsError: If that cannot be done; nothing half made stays.
+        MissingWeightsError: If the download fails; no incomplete file remains.
         ValueError: If the name is unknown.
     """
     kind, reference = _parse(name)
@@ -78,14 +69,14 @@ def fetch(name: str) -> Found:
 
 
 def build(name: str, *, in_frames: int = 1, seed: int = 0, pixels: Pixels = "normalised") -> Backbone:
-    """Build a backbone with its weights on the CPU, in training mode; torch's global generator stays as it is.
+    """Build a backbone with its weights on the CPU, in training mode; torch's global generator does not change.
 
     Args:
-        name: see `names`.
-        in_frames: number of RGB frames stacked in the channels of one input. Weights made for one frame are spread
-            evenly, so that the same frame repeated gives what it gives alone.
-        seed: draws the weights that are not pretrained.
-        pixels: what it reads of a pixel.
+        name: see `config.BACKBONES`.
+        in_frames: number of RGB frames stacked in the channels of one input. Weights for one frame are divided evenly,
+            so that a repeated frame gives the same result as one frame.
+        seed: seed of the weights that are not pretrained.
+        pixels: the normalisation of the input.
 
     Raises:
         MissingWeightsError: If its weights are not on this machine.
@@ -100,10 +91,10 @@ def build(name: str, *, in_frames: int = 1, seed: int = 0, pixels: Pixels = "nor
 
 
 def untrained(spec: BackboneSpec, *, in_frames: int = 1, seed: int = 0) -> Backbone:
-    """Build a backbone from its description alone, its weights drawn: enough where a state dict is loaded next.
+    """Build a backbone with random weights from its description; the caller loads a state dict next.
 
     Raises:
-        ValueError: If this version knows no such kind, or `in_frames` is below 1.
+        ValueError: If the kind is unknown, or `in_frames` is below 1.
     """
     if spec.kind not in KINDS:
         raise ValueError(f"expected a kind of backbone that this version knows, found {shown(spec.kind)}")
@@ -114,7 +105,7 @@ def untrained(spec: BackboneSpec, *, in_frames: int = 1, seed: int = 0) -> Backb
 
 @lru_cache(maxsize=8)
 def weights_sha256(name: str, seed: int = 0) -> str:
-    """Return the digest of what a backbone starts with: its normalisation, and names, types, shapes and bytes."""
+    """Return the SHA-256 of a backbone's normalisation and initial weights (names, types, shapes and bytes)."""
     backbone = build(name, seed=seed)
     digest = hashlib.sha256(f"{backbone.spec.mean_rgb} {backbone.spec.std_rgb}".encode())
     for key, value in backbone.state_dict().items():
@@ -127,7 +118,7 @@ def weights_sha256(name: str, seed: int = 0) -> str:
 def _parse(name: str) -> tuple[Kind, str]:
     kind = re.split("[:@]", name, maxsplit=1)[0]
     if kind not in KINDS:
-        raise ValueError(f"expected a backbone among {names()}; found {shown(name)}")
+        raise ValueError(f"expected a backbone among {BACKBONES}; found {shown(name)}")
     return KINDS[kind], name.removeprefix(kind).removeprefix(":")
 
 

@@ -1,4 +1,4 @@
-"""A backbone: RGB frames in, one map of cell embeddings out; it normalises its own input and can be frozen."""
+"""A backbone: RGB frames in, one map of cell embeddings out; it normalises its input and can be frozen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,32 +7,34 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from atma18.config.presets import Pixels
+from atma18.config import STRICT, Pixels
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """All that a backbone is but its weights, as plain data: enough to build it again where its files are not."""
+    """The description of a backbone without its weights, as plain data: enough to build it without its files."""
+
+    __pydantic_config__ = STRICT  # for `config.from_json`
 
     name: str
-    """As given."""
+    """The name that the user gave."""
     kind: str
-    """Who builds the body: a key of `backbones.KINDS`."""
+    """The kind that builds the body: a key of `backbones.KINDS`."""
     architecture: Mapping[str, Any]
-    """What the kind builds it from, as JSON."""
+    """The arguments from which the kind builds the body, as JSON."""
     mean_rgb: tuple[float, float, float]
-    """Subtracted from RGB in [0, 1]."""
+    """The mean that is subtracted from RGB in [0, 1]."""
     std_rgb: tuple[float, float, float]
-    """Divides what is left."""
+    """The standard deviation that the difference is divided by."""
     channels: int
     """C, the length of a cell's embedding."""
     stride_px: int
     """The height and width of a cell in the frame."""
     size_px: int
-    """The height and width of the images that the weights were made with."""
+    """The height and width of the images on which the weights were trained."""
 
     def reading(self, pixels: Pixels) -> Self:
-        """Return the spec with an input in [0, 1] or, as bytes are, from 0 to 255, where that is wanted."""
+        """Return the spec for other pixels: `unit` is not normalised at all, `bytes` is only divided by 255."""
         match pixels:
             case "normalised":
                 return self
@@ -43,9 +45,9 @@ class BackboneSpec:
 
 
 class Backbone(nn.Module):
-    """A body without its head.
+    """A net without its head.
 
-    Freezing stops gradients and the running statistics of batch-norm, whatever `train()` says.
+    Freezing stops gradients and the running statistics of batch-norm, also after `train()`.
     """
 
     mean: Tensor
@@ -76,7 +78,7 @@ class Backbone(nn.Module):
             (B, C, h, w) one embedding per cell.
 
         Raises:
-            ValueError: If there is another number of channels.
+            ValueError: If the number of channels is another.
         """
         if frames.ndim != 4 or frames.shape[1] != 3 * self.in_frames:
             raise ValueError(f"expected frames (B, {3 * self.in_frames}, H, W), found {tuple(frames.shape)}")
@@ -84,7 +86,7 @@ class Backbone(nn.Module):
         return cells
 
     def cells(self, height_px: int, width_px: int) -> tuple[int, int]:
-        """Return the rows and columns of cells (h, w) that frames of this size give."""
+        """Return the numbers of rows and columns of cells (h, w) for frames of this size."""
         was_training = self.training
         frames = self.mean.expand(1, -1, height_px, width_px)
         with torch.no_grad():
@@ -93,24 +95,24 @@ class Backbone(nn.Module):
         return int(shape[2]), int(shape[3])
 
     def freeze(self, frozen: bool = True) -> Self:
-        """Freeze, or unfreeze; after unfreezing, `train()` of the parent puts batch-norm to work again."""
+        """Freeze or unfreeze; after unfreezing, `train()` of the parent starts batch-norm again."""
         self.frozen = frozen
         self.requires_grad_(not frozen)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, except that what is frozen stays in evaluation mode."""
+        """Set training mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
 
 def inflate(body: nn.Module, in_frames: int) -> None:
-    """Spread the first convolution's weights, a patch embedding's too, evenly over several frames.
+    """Divide the weights of the first convolution or patch embedding evenly over several frames.
 
-    The same frame repeated then gives what it gives alone; padding is 0 and needs no care.
+    A repeated frame then gives the same result as one frame, at the border too, since padding is 0.
     """
     stem = next(m for m in body.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
     stem.in_channels = 3 * in_frames
     stem.weight = nn.Parameter(stem.weight.detach().repeat(1, in_frames, 1, 1) / in_frames)
     for module in body.modules():
-        if getattr(module, "num_channels", None) == 3:  # transformers checks its input against this
+        if getattr(module, "num_channels", None) == 3:  # transformers compares its input with this
             module.num_channels = 3 * in_frames  # type: ignore[assignment]

@@ -1,8 +1,8 @@
-"""Weights from files of strangers: read as tensors and plain values, never executed.
+"""Weights from untrusted files: they are read as tensors and plain values, and no code of a file is executed.
 
-A checkpoint of torch is a pickle, and a pickle names functions to call. `torch.load(weights_only=True)` calls those of
-a short list alone; the classes of well-known training frameworks, whose objects lie beside the weights, are replaced by
-`_Inert`; whatever else is named is refused before anything is read.
+A checkpoint of torch is a pickle, and a pickle names functions to call. `torch.load(weights_only=True)` calls only
+those of a short list. Classes of well-known training frameworks, whose objects are stored beside the weights, are
+replaced by `_Inert`. A file with any other name is refused before it is read.
 """
 
 import re
@@ -23,18 +23,18 @@ from atma18.storage import digests
 SAFETENSORS = ".safetensors"
 WEIGHT_FILES = (SAFETENSORS, ".pth", ".pt", ".bin")
 _INERT = ("mmengine.", "mmdet.", "mmcv.", "numpy.", "argparse.Namespace", "builtins.getattr", "getattr")
-"""Named by the checkpoints of OpenMMLab's trainers: logs, configurations and numbers beside the weights."""
+"""Names in the checkpoints of OpenMMLab's trainers: logs, configurations and numbers beside the weights."""
 _INSIDE = ("state_dict", "model", "model_state_dict")
-"""Where trainers put the weights."""
+"""The keys under which trainers store the weights."""
 _SHOWN = 3
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+")
-"""As torch.hub and OpenMMLab name what they publish: the first digits of the file's SHA-256."""
+"""The form of file names of torch.hub and OpenMMLab, with the first digits of the file's SHA-256."""
 _BLOB = re.compile(r"[0-9a-f]{64}")
-"""As the cache of the Hugging Face hub names a large file: its SHA-256."""
+"""The form of names of large files in the cache of the Hugging Face hub: their SHA-256."""
 
 
 class _Inert(dict):  # type: ignore[type-arg]
-    """What stands for an object whose class is not loaded: it takes everything and does nothing."""
+    """Replaces an object whose class is not loaded: it accepts any arguments and does nothing."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
@@ -42,17 +42,17 @@ class _Inert(dict):  # type: ignore[type-arg]
         super().__init__()
 
     def __setstate__(self, state: object) -> None:
-        """Forget the state."""
+        """Ignore the state."""
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name, on the CPU.
 
     Args:
-        path: a safetensors file, or what `torch.save` wrote: a state dict, or a dictionary around one.
+        path: a safetensors file, or a file of `torch.save` with a state dict or a dictionary around one.
 
     Raises:
-        ValueError: If the file is damaged, is not what its name says, names code, or holds no weights.
+        ValueError: If the file is damaged, does not match its name, names code, or holds no weights.
     """
     check(path)
     loaded: Any = load_file(path) if path.suffix == SAFETENSORS else _unpickled(path)
@@ -66,10 +66,10 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def check(path: Path) -> None:
-    """Refuse a file that is damaged, that is not what its name says, or whose pickle names code; execute nothing.
+    """Refuse a file that is damaged, does not match its name, or has a pickle that names code; execute nothing.
 
     Raises:
-        ValueError: Which of these it is.
+        ValueError: If one of these holds.
     """
     if not path.is_file():
         raise ValueError(f"expected weights in {path}, found no file")
@@ -81,7 +81,7 @@ def check(path: Path) -> None:
 
 @lru_cache(maxsize=64)
 def _check_content(path: Path, state: tuple[int, ...]) -> None:
-    """Check a file as it is in this state: every fold and every question asks for the same gigabyte."""
+    """Check a file in this state; the result is cached, because a check reads up to a gigabyte."""
     _check_hash(path)
     if path.suffix == SAFETENSORS:
         try:
@@ -94,16 +94,16 @@ def _check_content(path: Path, state: tuple[int, ...]) -> None:
 
 
 def fill(body: nn.Module, tensors: Mapping[str, Tensor], source: str, is_head: Callable[[str], bool]) -> None:
-    """Give a body its weights, all of them.
+    """Load all weights of a body.
 
     Args:
-        body: takes them.
-        tensors: by the names of the body.
-        source: names the file in messages.
-        is_head: whether a name belongs to what was cut off, and is passed over.
+        body: the net that gets the weights.
+        tensors: weights by the names of the body.
+        source: the name of the file in messages.
+        is_head: whether a name belongs to the removed head, and is ignored.
 
     Raises:
-        ValueError: If a weight is missing, superfluous, of another shape, or not finite: none is then taken.
+        ValueError: If a weight is missing, superfluous, of another shape, or not finite; no weight is loaded then.
     """
     expected = body.state_dict()
     counted = [name for name in expected if not name.endswith("num_batches_tracked")]  # older files lack them
@@ -118,14 +118,14 @@ def fill(body: nn.Module, tensors: Mapping[str, Tensor], source: str, is_head: C
 
 
 def refuse(source: str, expected: int, complaints: Mapping[str, list[str]]) -> None:
-    """Refuse weights of which some are not as they should be: by complaint, the names that it is about.
+    """Refuse weights with problems; `complaints` holds the names of the weights by problem.
 
     Raises:
-        ValueError: How many of the expected weights, and which.
+        ValueError: If there is a problem; the message has the number and the first names of the weights.
     """
-    found = [f"{len(names)} {what} ({_first(names)})" for what, names in complaints.items() if names]
-    if found:
-        raise ValueError(f"{source}: expected {expected} weights, found {'; '.join(found)}: is it for another net?")
+    described = [f"{len(names)} {what} ({_first(names)})" for what, names in complaints.items() if names]
+    if described:
+        raise ValueError(f"{source}: expected {expected} weights, found {'; '.join(described)}: is it for another net?")
 
 
 def _first(names: list[str]) -> str:
@@ -137,7 +137,7 @@ def _is_mapping(loaded: Mapping[str, Any], key: str) -> bool:
 
 
 def promised_hash(path: Path) -> str | None:
-    """Return the first digits of the SHA-256 that a file's name promises, if it does."""
+    """Return the digits of the SHA-256 in a file's name, or None."""
     if _BLOB.fullmatch(path.resolve().name):
         return path.resolve().name
     promised = _HASH_IN_NAME.search(path.name)
@@ -154,9 +154,9 @@ def _check_hash(path: Path) -> None:
 
 
 def _named_code(path: Path) -> list[str]:
-    """List what a pickle names beyond what `torch.load` knows to be harmless."""
+    """Return the names in a pickle that `torch.load` does not know as harmless."""
     if not zipfile.is_zipfile(path):
-        return []  # from before 2020, or no checkpoint: then `torch.load` itself refuses
+        return []  # an old format or no checkpoint: `torch.load` refuses it
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -181,7 +181,7 @@ def _refuse_code(path: Path, named: list[str]) -> None:
 
 
 def _unpickled(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    # A class for each name, for the unpickler tells them apart by identity.
+    # One class per name, because the unpickler distinguishes them by identity.
     inert: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in _named_code(path)]
     try:
         with torch.serialization.safe_globals(inert):

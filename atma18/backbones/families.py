@@ -1,4 +1,4 @@
-"""Families of models in transformers: how each is built, and where its last map is."""
+"""Families of models in transformers: how to build each, and how to get its last map."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Family:
-    """Models of transformers that are built and read alike."""
+    """Models of transformers that share the functions below."""
 
     build: Callable[[Any], nn.Module]
-    """From the library's configuration."""
+    """Builds the model from the library's configuration."""
     cells: Callable[[nn.Module, Tensor, Any], Tensor]
-    """From the model, images and configuration to the (B, C, h, w) last map."""
+    """Returns the last map (B, C, h, w) from the model, images and configuration."""
     channels: Callable[[Any], int]
     stride_px: Callable[[Any], int]
     part: str = ""
-    """Where in the library's model the backbone is; everything unless said."""
+    """The attribute of the library's model that holds the backbone; empty if it is the whole model."""
 
 
 class HubBackbone(nn.Module):
@@ -55,7 +55,7 @@ def _as_map(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: ANN401
 
 
 def _laid_out(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Put (B, h * w, C), row after row, as (B, C, h, w)."""
+    """Reshape (B, h * w, C), row after row, to (B, C, h, w)."""
     return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
 
 
@@ -82,9 +82,9 @@ def _swin(config: Any) -> nn.Module:  # noqa: ANN401
 
 
 def _shift_where_there_is_room(layer: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ANN401
-    """Do as the library where a map has a window or more, and pad to a window where it has less.
+    """Keep the library's behaviour for a map of at least one window; pad a smaller map to one window.
 
-    There transformers 5.23 cuts the window and not the bias of its positions, and keeps it cut for the next image.
+    For a smaller map, transformers 5.23 reduces the window but not its position bias, and keeps it reduced afterwards.
     """
     layer.shift_size = 0 if min(inputs[1]) <= layer.window_size else layer.full_shift
 
@@ -122,4 +122,4 @@ FAMILIES: Mapping[str, Family] = {
         part="backbone",
     ),
 }
-"""By the library's `model_type`."""
+"""Families by the library's `model_type`."""

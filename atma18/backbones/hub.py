@@ -1,4 +1,4 @@
-"""Backbones of transformers: from a folder that `save_pretrained` wrote, or from the cache of the Hugging Face hub."""
+"""Backbones of transformers: from a folder of `save_pretrained`, or from the cache of the Hugging Face hub."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.families import FAMILIES, HubBackbone
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.config import HF
 from atma18.schema import shown
 
-HF = "hf"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-"""Safetensors are taken where there are both."""
+"""Safetensors are preferred where both exist."""
 _LABELS = ("id2label", "label2id", "auto_map", "_name_or_path", "transformers_version", "architectures")
-"""What a configuration says beside the architecture."""
+"""Keys of a configuration that do not describe the architecture."""
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SIZE_PX = 224
 _MEGABYTES = {
@@ -33,11 +33,11 @@ _MEGABYTES = {
     "facebook/dinov2-small": 88,
     "facebook/detr-resnet-50": 167,
 }
-"""Four bytes for each parameter of well-known models; others say their size on their page."""
+"""Sizes of well-known models, four bytes per parameter; the pages of other models state their size."""
 
 
 class HubKind:
-    """`hf:FOLDER`, or `hf:OWNER/NAME` of the hub, if wanted with `@` and a revision."""
+    """`hf:FOLDER`, or `hf:OWNER/NAME` of the hub, optionally with `@` and a revision."""
 
     def find(self, reference: str) -> Found:
         """Find a model in its folder, or in the hub's cache."""
@@ -70,7 +70,7 @@ class HubKind:
         return HubBackbone(_configuration(None, architecture))
 
     def fetch(self, reference: str) -> None:
-        """Download configuration and weights into the hub's cache, at one revision."""
+        """Download the configuration and the weights of one revision into the hub's cache."""
         from huggingface_hub import snapshot_download
 
         if _is_folder(reference):
@@ -81,14 +81,14 @@ class HubKind:
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted[:3]))
             if not _weight_files(folder):
                 snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
-        except Exception as error:  # the hub's library has many, of several origins
+        except Exception as error:  # the hub's library raises many types of errors
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             missing = _missing(reference, _cache())
             raise MissingWeightsError(f"{missing.source} could not be downloaded: {reason}\n{missing}") from error
 
 
 def _configuration(folder: Path | None, stored: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return the library's configuration of a family that is known here."""
+    """Return the library's configuration of a supported family."""
     from transformers import CONFIG_MAPPING
 
     where, family = f"{folder / _CONFIG}: " if folder else "", str(stored.get("model_type"))
@@ -107,7 +107,7 @@ def _configuration(folder: Path | None, stored: Mapping[str, Any]) -> Any:  # no
 
 
 def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
-    """Read a folder's weights by the names of `HubBackbone`; the library knows how they were named over the years."""
+    """Read a folder's weights by the names of `HubBackbone`; the library converts names of older versions."""
     from transformers import AutoModel
 
     family = FAMILIES[config.model_type]
@@ -119,7 +119,7 @@ def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
                 dtype=torch.float32,
                 local_files_only=True,
                 weights_only=True,
-                ignore_mismatched_sizes=True,  # to name them all
+                ignore_mismatched_sizes=True,  # so that all of them are reported
                 output_loading_info=True,
             )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
@@ -131,7 +131,7 @@ def _read(folder: Path, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library from telling of a bar for each file, and of heads that are not wanted."""
+    """Hide the library's progress bars and its warnings about unused heads."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -146,7 +146,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _require_whole(folder: Path, model: nn.Module, report: Mapping[str, Any], part: str) -> None:
-    """Refuse weights that are missing, or that the body would have if it were another."""
+    """Refuse missing weights, and weights of another body."""
     own = {name.split(".")[0] for name, _ in model.named_parameters()}
     named = {what: [str(k if isinstance(k, str) else k[0]) for k in keys] for what, keys in report.items() if keys}
     plain = {what: sorted(k.removeprefix(f"{model.base_model_prefix}.") for k in keys) for what, keys in named.items()}
@@ -162,7 +162,7 @@ def _preprocessing(
     folder: Path,
     config: Any,  # noqa: ANN401
 ) -> tuple[tuple[float, float, float], tuple[float, float, float], int]:
-    """Return mean and standard deviation of RGB in [0, 1], and the size of images; ImageNet's where nothing is said."""
+    """Return the mean and standard deviation of RGB in [0, 1], and the size of images; by default those of ImageNet."""
     said = _read_json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).is_file() else {}
     size = said.get("crop_size") or said.get("size") or getattr(config, "image_size", None) or _SIZE_PX
     if isinstance(size, Mapping):
@@ -197,7 +197,7 @@ def _is_folder(reference: str) -> bool:
 
 
 def _folder(reference: str) -> tuple[Path, str | None]:
-    """Return the folder with the files, and the hub's revision that they belong to."""
+    """Return the folder with the files, and their revision on the hub."""
     from huggingface_hub import try_to_load_from_cache
 
     if _is_folder(reference):

@@ -1,4 +1,4 @@
-"""What a kind of backbone knows: where its weights are, how to build its body, and how to fetch what is missing."""
+"""The protocol of a kind of backbone: find the weights, build the body, and download missing files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,26 +11,27 @@ from atma18.backbones.backbone import BackboneSpec
 from atma18.storage import digests
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of RGB in [0, 1]: what torchvision, transformers and mmdetection normalise with, https://docs.pytorch.org/vision."""
+"""Mean and standard deviation of RGB in [0, 1] in torchvision, transformers and mmdetection, from
+https://docs.pytorch.org/vision."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A backbone by name: what it is, and where its weights are on this machine."""
+    """The description of a backbone and its weights on this machine."""
 
     spec: BackboneSpec
     read: Callable[[], Mapping[str, Tensor]] | None = None
-    """Reads the weights by the names of the body; None where they are drawn."""
+    """Reads the weights by the names of the body; None for random weights."""
     files: tuple[Path, ...] = ()
-    """What they are read from."""
+    """The files of the weights."""
     revision: str | None = None
-    """The commit of the hub that the files belong to."""
+    """The commit of the files on the hub."""
     is_head: Callable[[str], bool] = lambda name: False
-    """Whether a weight belongs to what was cut off."""
+    """Whether a weight belongs to the removed head."""
 
     @property
     def origin(self) -> str:
-        """Where the weights come from, in one line: files with their SHA-256, or nowhere."""
+        """The source of the weights, in one line: files with their SHA-256, or none."""
         if self.read is None:
             return "weights drawn from the seed, not pretrained"
         files = ", ".join(f"{path.name} (SHA-256 {digests.file_sha256(path)})" for path in self.files)
@@ -47,15 +48,15 @@ class Missing:
     """Weights that are not on this machine."""
 
     name: str
-    """Of the backbone."""
+    """The name of the backbone."""
     files: tuple[str, ...]
     place: Path
-    """Where they are looked for."""
+    """The place where they are expected."""
     source: str
-    """Where they can be downloaded."""
+    """The address where they can be downloaded."""
     size: str
     by_path: str
-    """A backbone's name with the place where somebody has put them."""
+    """The form of a backbone's name with the path of the weights."""
 
     def __str__(self) -> str:
         return (
@@ -66,25 +67,25 @@ class Missing:
 
 
 class MissingWeightsError(ValueError):
-    """The weights that a name stands for are not on this machine."""
+    """The weights of a backbone are not on this machine."""
 
 
 class Kind(Protocol):
-    """Backbones that are named and built alike. `reference` is what follows the kind's name in a backbone's."""
+    """Backbones that are named and built alike. `reference` is the part of a backbone's name after the kind's name."""
 
     def find(self, reference: str) -> Found:
-        """Find a backbone without any network.
+        """Find a backbone without a network.
 
         Raises:
-            MissingWeightsError: If its weights are not here.
-            ValueError: If the reference is none of this kind.
+            MissingWeightsError: If its weights are not on this machine.
+            ValueError: If the reference is not valid for this kind.
         """
 
     def draw(self, architecture: Mapping[str, Any]) -> nn.Module:
-        """Build a body, (B, 3, H, W) normalised to (B, C, h, w), with weights drawn from torch's generator."""
+        """Build a body, from normalised (B, 3, H, W) to (B, C, h, w), with random weights of torch's generator."""
 
     def fetch(self, reference: str) -> None:
-        """Download what `find` needs, whole or not at all.
+        """Download the files that `find` needs; no incomplete file remains.
 
         Raises:
             MissingWeightsError: If the source cannot be reached.

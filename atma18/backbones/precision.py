@@ -1,4 +1,4 @@
-"""Whether a backbone runs in bfloat16: measured once on a machine, then kept."""
+"""The precision of a backbone: the speed of bfloat16 is measured once on a machine, then cached."""
 
 import json
 import platform
@@ -12,25 +12,25 @@ import torch
 from atma18 import backbones, compute
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
-from atma18.config.presets import EmbedConfig, NetConfig
+from atma18.config import EmbedConfig, NetConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from atma18.storage import digests
 
 WORTH_IT = 1.1
-"""Bfloat16 rounds to 3 digits: it must be so many times as fast as float32, and not by chance."""
+"""Smallest speedup for bfloat16, which rounds to 3 digits; 1.1 excludes differences by chance."""
 _BATCH, _TIMES = 16, 3
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What was measured, and what follows."""
+    """The measured speedup, and the choice."""
 
     speedup: float | None
-    """How many times as fast as float32 bfloat16 is; None where the hardware has no such multiplication."""
+    """The speed of bfloat16 relative to float32; None where the hardware has no bfloat16 multiplication."""
 
     @property
     def bfloat16(self) -> bool:
-        """Whether it is worth it."""
+        """Whether bfloat16 is used."""
         return self.speedup is not None and self.speedup >= WORTH_IT
 
     def __str__(self) -> str:
@@ -42,13 +42,13 @@ class Precision:
 
 
 def of_net(config: NetConfig, machine: Compute, cache: Cache) -> Precision:
-    """Return the precision of a net's backbone, which sees three frames and is trained."""
+    """Return the precision of a net's backbone, which reads three frames and is trained."""
     frames = len(FRAME_FILES)
     return choose(machine, cache, config.backbone, config.size_px, in_frames=frames, trained=True)
 
 
 def of_embed(config: EmbedConfig, machine: Compute, cache: Cache) -> Precision:
-    """Return the precision of a frozen backbone that sees single frames."""
+    """Return the precision of a frozen backbone that reads single frames."""
     size_px = FRAME_HEIGHT_PX, FRAME_WIDTH_PX
     return choose(machine, cache, config.backbone, size_px, in_frames=1, trained=False)
 
@@ -56,17 +56,17 @@ def of_embed(config: EmbedConfig, machine: Compute, cache: Cache) -> Precision:
 def choose(
     machine: Compute, cache: Cache, backbone: str, size_px: tuple[int, int], *, in_frames: int, trained: bool
 ) -> Precision:
-    """Return the precision of a backbone's work on this machine, measured now if it never was.
+    """Return the precision of a backbone on this machine; measure the speedup if the cache has none.
 
-    What was chosen once stays, for it is part of a step's configuration.
+    A cached choice never changes, because it is part of a step's configuration.
 
     Args:
-        machine: where the work is done.
-        cache: keeps the answer.
+        machine: the device, threads and hardware.
+        cache: the cache of the choice.
         backbone: a name that `backbones.build` knows.
         size_px: height and width of its input.
         in_frames: frames per input.
-        trained: whether gradients are computed too.
+        trained: whether gradients are computed, too.
     """
     if not machine.bfloat16:
         return Precision(None)
@@ -84,7 +84,7 @@ def choose(
 def _speedup(
     device: str, threads: int, backbone: str, size_px: tuple[int, int], in_frames: int, trained: bool
 ) -> float:
-    """Do the same work both ways, in turn, with the process's `threads`; compare the fastest of each."""
+    """Alternate the same work in both precisions with `threads` threads, and compare the fastest time of each."""
     net = backbones.untrained(backbones.find(backbone).spec, in_frames=in_frames)
     net = net.to(device).to(memory_format=torch.channels_last).train(trained)
     images = torch.zeros(_BATCH, 3 * in_frames, *size_px, device=device).to(memory_format=torch.channels_last)
@@ -99,6 +99,6 @@ def _speedup(
         return time.perf_counter() - started_s
 
     for bfloat16 in (False, True):
-        seconds(bfloat16)  # loads what is needed
+        seconds(bfloat16)  # warm-up
     measured = [(seconds(False), seconds(True)) for _ in range(_TIMES)]
     return min(plain for plain, _ in measured) / min(coarse for _, coarse in measured)

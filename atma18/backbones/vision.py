@@ -1,4 +1,4 @@
-"""Models of torchvision, cut where their last map is: untrained, with weights by name, or with those of a file."""
+"""Models of torchvision up to their last map: untrained, with named weights, or with the weights of a file."""
 
 import sys
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import BackboneSpec
 from atma18.backbones.kinds import IMAGENET_MEAN, IMAGENET_STD, Found, Missing, MissingWeightsError
+from atma18.config import TORCHVISION
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, shown
 
-TORCHVISION = "torchvision"
 UNTRAINED = "none"
 _SIZE_PX = 224
 
 
 class Cut(nn.Module):
-    """A model that returns one of its maps by name, as torchvision extracts it, unwrapped."""
+    """A model that returns one of its maps, by torchvision's feature extraction, as a tensor."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Cut(nn.Module):
 
 
 class TorchvisionKind:
-    """`torchvision:NAME`, followed by `@` and the name of weights, `none`, or a file."""
+    """`torchvision:NAME`, optionally with `@` and the name of weights, `none`, or a file."""
 
     def find(self, reference: str) -> Found:
         """Find a classification model of torchvision and its weights."""
@@ -56,8 +56,8 @@ class TorchvisionKind:
         if _is_path(given):
             return found_in(spec, Path(given).expanduser(), "")
         weights = _named(model_name, given)
-        seen = weights.transforms()
-        mean, std, [size_px] = tuple(seen.mean), tuple(seen.std), set(seen.crop_size)
+        transforms = weights.transforms()
+        mean, std, [size_px] = tuple(transforms.mean), tuple(transforms.std), set(transforms.crop_size)
         spec = replace(spec, mean_rgb=mean, std_rgb=std, size_px=size_px)
         if not _place(weights).is_file():
             raise MissingWeightsError(str(_missing(reference, weights)))
@@ -65,7 +65,7 @@ class TorchvisionKind:
 
     def draw(self, architecture: Mapping[str, Any]) -> nn.Module:
         """Build the model up to its last map."""
-        from torchvision import models  # takes seconds, and lite0 does without
+        from torchvision import models  # takes seconds, and lite0 does not need it
         from torchvision.models.feature_extraction import create_feature_extractor
 
         model = models.get_model(architecture["model"], weights=None)
@@ -84,7 +84,7 @@ class TorchvisionKind:
 
 
 def found_in(spec: BackboneSpec, file: Path, prefix: str) -> Found:
-    """Find weights in a file, under the names of torchvision's model behind a prefix; others are passed over."""
+    """Find weights in a file by torchvision's names with a prefix; other names are ignored."""
     checkpoint.check(file)
 
     def read() -> dict[str, Tensor]:
@@ -96,10 +96,10 @@ def found_in(spec: BackboneSpec, file: Path, prefix: str) -> Found:
 
 
 def download(url: str, place: Path, otherwise: str) -> None:
-    """Download a file whole or not at all, with a progress bar, checked against the hash in its name.
+    """Download a file with a progress bar, and check the hash in its name; no incomplete file remains.
 
     Raises:
-        MissingWeightsError: If that cannot be done; `otherwise` says what can.
+        MissingWeightsError: If the download fails; `otherwise` is the remedy in the message.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     promised = checkpoint.promised_hash(place)
@@ -111,10 +111,10 @@ def download(url: str, place: Path, otherwise: str) -> None:
 
 @lru_cache(maxsize=16)
 def last_map(model_name: str) -> tuple[str, int, int]:
-    """Find the last (B, C, h, w) map before a model's head pools it: the layer that gives it, C, and its stride.
+    """Find the last (B, C, h, w) map before the pooling of a model's head; return its layer, C and stride.
 
     Raises:
-        ValueError: If torchvision knows no such model, or it cannot take our frames.
+        ValueError: If torchvision has no such model, or the model does not accept the frames.
     """
     from torchvision import models
 
@@ -151,7 +151,7 @@ def last_map(model_name: str) -> tuple[str, int, int]:
 
 @lru_cache(maxsize=16)
 def _heads(model_name: str, layer: str) -> frozenset[str]:
-    """Return the parts of a model that are cut off, by the first word of their weights' names."""
+    """Return the removed parts of a model, by the first component of their weights' names."""
     from torchvision import models
 
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Convex weights of predictions per scene-size group, with their proof, scored by cross-fitting."""
+"""Blending: `convex_weights` fits weights with a proven bound, `blend` does so per scene-size group and cross-fits."""
 
 from atma18.blending.blend import FEWEST_SAMPLES, Blend, Fitted, cross_fit, fit, group_of
 

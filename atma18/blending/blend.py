@@ -1,18 +1,26 @@
-"""Convex weights per scene-size group: what each input counts for in small and in large scenes."""
+"""A blend: one set of convex weights per group of scene sizes, scored by cross-fitting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from atma18.blending.convex_weights import Weights, check_stack, check_targets, fit_weights
+from atma18.config import BlendConfig
 from atma18.config.groups import Groups, check_groups
-from atma18.config.presets import BlendConfig
-from atma18.schema import FloatArray, IntArray, first_few, repeated
+from atma18.schema import FloatArray, IntArray, Samples, first_few, repeated
 
 FEWEST_SAMPLES = 50
-"""A group with fewer gets the weights of all samples: its own would follow chance."""
+"""A group with fewer samples gets the weights of all samples, because its own would be unreliable."""
+
+
+class Stacked(Protocol):
+    """Upstream predictions of some samples."""
+
+    def stacked(self, name: str, fold: int) -> FloatArray:
+        """Return the (N, 18) predictions of the upstream's model of this fold, metres."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Blend:
     inputs: tuple[str, ...]
     """(M,) names, in the order of a stack."""
     groups: Groups
-    """(G,) ascending, without gaps, from 1 to no bound."""
+    """(G,) ranges of scene sizes, ascending, without gaps, from 1 to no bound."""
     weights: FloatArray
     """(G, M) at least 0, each row summing to 1."""
 
@@ -38,12 +46,21 @@ class Blend:
 
     @property
     def causal(self) -> bool:
-        """Whether a sample's weights are the same however many samples of its scene are there."""
+        """Whether a sample's weights do not depend on the number of samples in its scene."""
         return len(self.groups) == 1
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the upstreams that the blend reads."""
+        return self.inputs
+
+    @property
+    def count(self) -> None:
+        """None: one model serves all folds."""
+
+    @property
     def labels(self) -> list[str]:
-        """(G,) the scene sizes of each group in words: `1`, `1–2`, `3+`."""
+        """(G,) the scene sizes of each group as text: `1`, `1–2`, `3+`."""
         return [
             f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}"
             for first, last in self.groups
@@ -70,20 +87,27 @@ class Blend:
         """
         check_stack(stack_m, n_inputs=len(self.inputs), n_rows=len(scene_sizes))
         weights = self.weights[group_of(scene_sizes, self.groups)]  # (N, M)
-        # Input by input, in one order: a row is the same to the bit whatever rows stand next to it.
+        # Inputs are added in a fixed order, so that a row's result is bit-identical with any other rows beside it.
         blended_m = np.zeros(stack_m.shape[1:])
         for weight, values_m in zip(weights.T, stack_m, strict=True):
             blended_m += weight[:, None] * values_m
         return blended_m
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain lists and strings."""
+    def predict(self, fold: int, samples: Samples, inputs: Stacked, device: str) -> FloatArray:
+        """Blend the predictions of the upstreams' models of one fold: (N, 18) metres, vehicle frame at t."""
+        return self.apply(np.stack([inputs.stacked(name, fold) for name in self.inputs]), samples.scene_sizes)
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: `describe` returns the whole blend."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the whole blend as plain lists and strings."""
         groups = [list(group) for group in self.groups]
         return {"inputs": list(self.inputs), "groups": groups, "weights": self.weights.tolist()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote.
+        """Build a blend from the result of `describe`.
 
         Raises:
             ValueError: If a key is missing or unknown, or a rule is broken.
@@ -95,7 +119,7 @@ class Blend:
 
 
 def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
-    """Return the (N,) index of the group that each of (N,) scene sizes belongs to.
+    """Return the (N,) index of the group of each scene size.
 
     Raises:
         ValueError: If the groups are not ascending and gapless from 1 to no bound, or a size is below 1.
@@ -109,17 +133,17 @@ def group_of(scene_sizes: IntArray, groups: Groups) -> IntArray:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A blend and how good it is proven to be on the rows that it was fitted on."""
+    """A blend, with the error of each group on its training rows and the proven bound."""
 
     blend: Blend
     parts: tuple[Weights, ...]
-    """(G,) what each group's weights reach on the rows they were fitted on."""
+    """(G,) each group's weights, with their error on the rows that they were fitted to."""
     samples: tuple[int, ...]
-    """(G,) rows of each group."""
+    """(G,) number of rows of each group."""
 
     @property
     def borrowed(self) -> tuple[bool, ...]:
-        """(G,) whether a group has too few rows and got the weights of all."""
+        """(G,) whether a group has too few rows and got the weights of all rows."""
         return tuple(count < FEWEST_SAMPLES for count in self.samples)
 
 
@@ -129,9 +153,8 @@ def fit(
     scene_sizes: IntArray,
     config: BlendConfig,
     names: Sequence[str],
-    importance: FloatArray | None = None,
 ) -> Fitted:
-    """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets those of all rows together.
+    """Fit the weights of each group; a group with fewer than `FEWEST_SAMPLES` rows gets the weights of all rows.
 
     Args:
         stack_m: (M, N, 18) metres, out-of-fold predictions of the inputs.
@@ -139,11 +162,9 @@ def fit(
         scene_sizes: (N,) samples in each row's scene.
         config: groups and method.
         names: (M,) of the inputs.
-        importance: (N,) for how much the error of each row counts, at least 0; None for the same. Only shares within
-            a group matter, and a group of rows that count for nothing is fitted as if all counted the same.
 
     Returns:
-        The blend. Its error on these same rows is optimistic; `cross_fit` gives an honest one.
+        The blend. Its error on these rows is optimistic; that of `cross_fit` is not.
 
     Raises:
         ValueError: If there are no rows, shapes disagree, or a number is not finite.
@@ -155,10 +176,7 @@ def fit(
     samples = tuple(map(len, rows))
 
     def of_rows(part: IntArray) -> Weights:
-        if importance is None or not importance[part].any():
-            return fit_weights(stack_m[:, part], targets_m[part], config)
-        share = (importance[part] / importance[part].mean())[:, None]  # weighted errors are those of weighted numbers
-        return fit_weights(stack_m[:, part] * share, targets_m[part] * share, config)
+        return fit_weights(stack_m[:, part], targets_m[part], config)
 
     whole = of_rows(np.arange(len(scene_sizes))) if min(samples) < FEWEST_SAMPLES else None
     parts = tuple(whole if whole is not None and len(part) < FEWEST_SAMPLES else of_rows(part) for part in rows)
@@ -172,24 +190,22 @@ def cross_fit(
     folds: IntArray,
     config: BlendConfig,
     names: Sequence[str],
-    importance: FloatArray | None = None,
 ) -> FloatArray:
-    """Blend the rows of each fold with weights fitted on the other folds alone.
+    """Blend the rows of each fold with weights fitted only on the other folds.
 
     Args:
         stack_m: (M, N, 18) metres, out-of-fold predictions of the inputs.
         targets_m: (N, 18) metres.
         scene_sizes: (N,) samples in each row's scene.
-        folds: (N,) fold of each row; a scene is never in two.
+        folds: (N,) fold of each row; a scene is never in two folds.
         config: groups and method.
         names: (M,) of the inputs.
-        importance: (N,) for how much the error of each row counts, as in `fit`.
 
     Returns:
-        (N, 18) metres; no row has seen its own target.
+        (N, 18) metres; the weights of a row never depend on its own target.
 
     Raises:
-        ValueError: If there is only one fold, or as in `fit`.
+        ValueError: If there is only one fold, and in the cases of `fit`.
     """
     if folds.shape != scene_sizes.shape:
         raise ValueError(f"expected a fold for each of {len(scene_sizes)} rows, found {folds.shape}")
@@ -199,7 +215,6 @@ def cross_fit(
     blended_m = np.empty(targets_m.shape)
     for fold in present:
         inside, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        counts = None if importance is None else importance[others]
-        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names, counts).blend
+        blend = fit(stack_m[:, others], targets_m[others], scene_sizes[others], config, names).blend
         blended_m[inside] = blend.apply(stack_m[:, inside], scene_sizes[inside])
     return blended_m

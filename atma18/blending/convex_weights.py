@@ -1,10 +1,10 @@
-"""Convex weights of a few predictions: the least MAE there is, with its proof; Nelder–Mead's; or all the same.
+"""Convex weights of a few predictions: with the smallest MAE and a proof, by Nelder–Mead, or equal weights.
 
-The MAE of a weighted mean is convex in the weights, and any signs s in [-1, 1], one per number, prove a lower bound:
-mean|r(w)| >= mean(s r(w)) >= min over inputs k of mean(s (p_k - y)), for the weights sum to 1. At the optimum the
-signs of the residuals r reach it, but for the few numbers whose residual is 0 there. So almost all signs are known
-before the optimum is, and the few others follow from a small linear programme: so do Portnoy and Koenker
-(The Gaussian Hare and the Laplacian Tortoise, Statistical Science 12(4), 1997). Newton on a smooth loss leads there.
+The MAE of a weighted mean is convex in the weights. Any signs s in [-1, 1], one per number, prove a lower bound:
+mean|r(w)| >= mean(s r(w)) >= min over inputs k of mean(s (p_k - y)), because the weights sum to 1. At the optimum, the
+signs of the residuals r reach this bound, except for the few numbers with a residual of 0. So almost all signs are
+known near the optimum, and a small linear programme finds the others, as in Portnoy and Koenker (The Gaussian Hare and
+the Laplacian Tortoise, Statistical Science 12(4), 1997). Newton steps on a smooth loss find a point near the optimum.
 """
 
 from dataclasses import dataclass, replace
@@ -13,45 +13,45 @@ from typing import Self
 import numpy as np
 from scipy.optimize import linprog, minimize, nnls
 
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 from atma18.schema import FloatArray, IntArray
 
 _TOLERANCE = 1e-7
 _NOTHING_M = 1e-9
-"""A nanometre: errors and gaps below it count as 0."""
+"""One nanometre: errors and gaps below it count as 0."""
 _OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT = 1000, 125
-"""Numbers, those nearest to a residual of 0, whose signs the linear programme decides at first: at least so many, and
-so many for each input, for more inputs leave more in doubt."""
+"""The number of signs that the linear programme finds at first, those of the residuals nearest to 0: a minimum, and a
+number per input, because more inputs leave more signs open."""
 _ROUNDS = 5
 _SAMPLE_ROWS = 1200
 _MANY = 100_000
 _EVERY = 37
-"""Of many numbers, one in so many tells how large they are; it has no divisor in common with 18 targets."""
+"""Every 37th of many numbers is used to estimate their size; 37 has no common divisor with the 18 targets."""
 _STILL = 0.03
-"""Newton's steps end when no weight moves by this share of the width."""
+"""Newton steps end when no weight moves by more than this share of the width."""
 _SCALE = 1e6
-"""HiGHS rounds absolutely: it sees the slopes in this many parts of the MAE."""
+"""HiGHS uses absolute tolerances, so slopes are scaled by this factor relative to the MAE."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights, what they reach, and what no weights can fall below."""
+    """Convex weights, their error, and a lower bound of the error of any convex weights."""
 
     values: FloatArray
     """(M,) at least 0, summing to 1."""
     mae_m: float
     """Mean absolute error over all numbers, metres."""
     bound_m: float
-    """Proven: no convex weights have a lower one, metres."""
+    """Proven lower bound of the MAE of any convex weights, metres."""
 
     @property
     def gap(self) -> float:
-        """By which share of itself the error may be above the least there is."""
+        """The largest possible distance to the smallest error, as a share of the error."""
         return 0.0 if self.mae_m - self.bound_m <= _NOTHING_M else 1.0 - self.bound_m / self.mae_m
 
     @property
     def proven(self) -> bool:
-        """Whether the error is the least there is, to seven digits."""
+        """Whether the error is proven to be the smallest, to seven digits."""
         return self.gap <= _TOLERANCE
 
     def improved(self, other: Self) -> Self:
@@ -61,7 +61,7 @@ class Weights:
 
 
 def fit_weights(stack_m: FloatArray, targets_m: FloatArray, config: BlendConfig) -> Weights:
-    """Fit convex weights by the configured method; the bound tells how far from the least MAE any of them is.
+    """Fit convex weights by the configured method; the result has a proven bound with every method.
 
     Args:
         stack_m: (M, N, 18) metres.
@@ -87,9 +87,9 @@ def fit_weights(stack_m: FloatArray, targets_m: FloatArray, config: BlendConfig)
 
 
 def exact(stack_m: FloatArray, targets_m: FloatArray) -> Weights:
-    """Find the convex weights with the least MAE over all numbers, and prove it.
+    """Find the convex weights with the smallest MAE over all numbers, with a proof.
 
-    Where inputs tie, the weights are one of the optima, the same in every call.
+    If several weights are optimal, every call returns the same ones.
 
     Args:
         stack_m: (M, N, 18) metres, finite, N at least 1.
@@ -105,7 +105,7 @@ def exact(stack_m: FloatArray, targets_m: FloatArray) -> Weights:
         width_m = _width_m(start, flat_m[:, ::every], truth_m[::every], share=0.01)
         start, _ = _approach(flat_m, truth_m, start, width_m, steps=3)
     found = _settle(flat_m, truth_m, start)
-    # Where many residuals are 0 at once, a programme of a few cannot tell their signs: narrow them down.
+    # If many residuals are 0 at once, a small programme cannot find their signs: approach the optimum further.
     while not found.proven and width_m > _NOTHING_M:
         width_m /= 4
         start, bound_m = _approach(flat_m, truth_m, start, width_m, steps=20)
@@ -115,7 +115,7 @@ def exact(stack_m: FloatArray, targets_m: FloatArray) -> Weights:
 
 
 def nelder_mead(stack_m: FloatArray, targets_m: FloatArray, max_iterations: int) -> FloatArray:
-    """Search (M,) convex weights with a small MAE from equal weights on, as the published solution does."""
+    """Search (M,) convex weights with a small MAE by Nelder–Mead from equal weights, as the published solution does."""
     flat_m, truth_m = _flat(stack_m, targets_m)
     start = _equal(len(flat_m))
     options = {"maxiter": max_iterations}
@@ -124,7 +124,7 @@ def nelder_mead(stack_m: FloatArray, targets_m: FloatArray, max_iterations: int)
 
 
 def convex(raw: FloatArray) -> FloatArray:
-    """Clip (M,) numbers at 0 and scale them to sum to 1; if none is above 0, all count the same."""
+    """Clip (M,) numbers at 0 and scale them to sum to 1; if none is above 0, return equal weights."""
     clipped = np.maximum(raw, 0.0)
     total = clipped.sum()
     return np.asarray(clipped / total if total > 0 else _equal(len(raw)))
@@ -139,16 +139,16 @@ def check_stack(stack_m: FloatArray, *, n_inputs: int, n_rows: int) -> None:
 
 
 def check_targets(targets_m: FloatArray, stack_m: FloatArray) -> None:
-    """Refuse targets that are not finite, or not those of the stack."""
+    """Refuse targets that are not finite or do not have the shape of the stack."""
     expected, strange = stack_m.shape[1:], int((~np.isfinite(targets_m)).sum())
     if targets_m.shape != expected or strange:
         raise ValueError(f"expected finite targets {expected}, found {targets_m.shape} with {strange} others")
 
 
 def _settle(flat_m: FloatArray, truth_m: FloatArray, near: FloatArray) -> Weights:
-    """Fix the signs of all but the smallest residuals near (M,) weights, and solve for the others.
+    """Fix the signs of all but the smallest residuals at (M,) weights, and solve for the others.
 
-    A sign that the solution contradicts was fixed too early: it is left open, and the programme solved again.
+    A fixed sign that the solution contradicts becomes open, and the programme is solved again.
     """
     residuals_m = _residuals_m(near, flat_m, truth_m)
     signs = np.sign(residuals_m)
@@ -177,10 +177,10 @@ def _settle(flat_m: FloatArray, truth_m: FloatArray, near: FloatArray) -> Weight
 def _solve(
     flat_m: FloatArray, truth_m: FloatArray, signs: FloatArray, undecided: IntArray, mae_m: float
 ) -> tuple[FloatArray, FloatArray] | None:
-    """Return the best (M,) weights if all signs but U are fixed (those being 0 here), and the U signs."""
+    """Return the best (M,) weights if all signs but U are fixed, and the U signs, which are 0 in `signs`."""
     scale = _SCALE / (max(mae_m, _NOTHING_M) * truth_m.size)
     deviations = (flat_m[:, undecided] - truth_m[undecided]) * scale  # (M, U)
-    # The dual: the highest level t that slopes + deviations s keeps above for each input, -1 <= s <= 1.
+    # The dual: the largest t with slopes + deviations s >= t for each input, -1 <= s <= 1.
     solved = linprog(
         np.r_[np.zeros(len(undecided)), -1.0],
         A_ub=np.hstack([-deviations, np.ones((len(flat_m), 1))]),
@@ -197,13 +197,13 @@ def _solve(
 def _approach(
     flat_m: FloatArray, truth_m: FloatArray, start: FloatArray, width_m: float, steps: int
 ) -> tuple[FloatArray, float]:
-    """Take Newton steps on Huber's loss, quadratic below a width: (M,) weights, and the best bound on the way."""
+    """Take Newton steps on the Huber loss of a width; return (M,) weights and the best bound of all steps."""
     weights, best, best_loss, bound_m = start, start, float("inf"), 0.0
     for _ in range(steps):
         residuals_m = _residuals_m(weights, flat_m, truth_m)
         signs = np.clip(residuals_m / width_m, -1.0, 1.0)
         loss = float(signs @ residuals_m - width_m / 2 * (signs @ signs))
-        if loss > best_loss:  # a step too far
+        if loss > best_loss:  # the step was too large
             weights = (best + weights) / 2
             continue
         best, best_loss = weights, loss
@@ -218,7 +218,7 @@ def _approach(
 
 
 def _width_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray, share: float) -> float:
-    """Return twice the size below which the smallest `share` of the residuals lie, but not next to nothing."""
+    """Return twice the quantile `share` of the residuals' sizes, with a small positive minimum."""
     sizes_m = np.abs(_residuals_m(weights, flat_m, truth_m))
     smallest = sizes_m[_smallest(sizes_m, round(share * truth_m.size))]
     return float(max(2 * smallest.max(), sizes_m.mean() / 50, _NOTHING_M))
@@ -227,7 +227,8 @@ def _width_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray, share
 def _step(weights: FloatArray, slope: FloatArray, curvature: FloatArray) -> FloatArray:
     """Minimise a quadratic (M, M) model around convex weights over all convex weights.
 
-    As non-negative least squares, the sum held by a heavy row (Lawson, Hanson, Solving Least Squares Problems, ch. 22).
+    It is solved as non-negative least squares; a row with a large weight keeps the sum at 1 (Lawson, Hanson, Solving
+    Least Squares Problems, ch. 22).
     """
     scale = np.sqrt(np.diag(curvature))
     if not (scale > 0).all():
@@ -248,21 +249,21 @@ def _open_signs(flat_m: FloatArray) -> int:
 
 
 def _flat(stack_m: FloatArray, targets_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return (M, n) predictions and (n,) truths, one column per number."""
+    """Return (M, n) predictions and (n,) true values, one column per number."""
     return stack_m.reshape(len(stack_m), -1), targets_m.reshape(-1)
 
 
 def _slopes(signs: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    """Return the (M,) sums of signs times deviations: how the sum of errors grows with each weight."""
+    """Return the (M,) sums of signs times deviations: the gradient of the sum of errors with respect to the weights."""
     return np.asarray(flat_m @ signs - truth_m @ signs)
 
 
 def _smallest(sizes: FloatArray, count: int) -> IntArray:
-    """Return where the `count` smallest numbers are."""
+    """Return the indices of the `count` smallest numbers."""
     if count >= len(sizes):
         return np.arange(len(sizes))
     near = np.arange(len(sizes))
-    if len(sizes) > _MANY:  # a bound that a sample suggests rules most of them out
+    if len(sizes) > _MANY:  # a bound estimated from a sample excludes most of them
         sample = sizes[::_EVERY]
         bound = np.partition(sample, (place := min(len(sample) - 1, 2 * count // _EVERY)))[place]
         found = np.flatnonzero(sizes <= bound)
@@ -282,7 +283,7 @@ def _mae_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> floa
 
 
 def _bound_m(signs: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> float:
-    """Return what signs prove, in float64: true whatever made the signs."""
+    """Return the lower bound that signs prove, in float64; it holds for any signs."""
     return float(_slopes(signs, flat_m, truth_m).min() / truth_m.size)
 
 

@@ -1,7 +1,7 @@
-"""What the folder of a bundle says, checked before any of it is believed.
+"""The folder of a bundle: read `bundle.json` and check it before anything is loaded.
 
-A bundle is a folder with `bundle.json` and `objects/<sha256>.<suffix>`. Its members are models by run ID; each upstream
-is there once, however many members read it, and equal files are one file.
+A bundle is a folder with `bundle.json` and `objects/<sha256>.<suffix>`. Its members are models by run ID. An upstream
+of several members is stored once, and equal files are one file.
 """
 
 import hashlib
@@ -19,58 +19,63 @@ FILE = "bundle.json"
 OBJECTS = "objects"
 FORMAT = 1
 BUNDLE_SHA256 = "bundle_sha256"
-"""Under which a logged model keeps the digest of its `bundle.json`, outside of the bundle."""
-_MOST_BYTES = 2**24  # of bundle.json: a member names some hundred files, in a hundred bytes each
+"""The key in a logged model's configuration for the SHA-256 of its `bundle.json`."""
+_MOST_BYTES = 2**24  # of bundle.json: a member names some hundred files, with 100 bytes each
 _MOST_FOLDS = 1000
 _OBJECT = re.compile(r"[0-9a-f]{64}\.(safetensors|ubj|cbm|json)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is said of one member."""
+    """The description of one member."""
 
     step: str
     inputs: dict[str, str]
-    """The run ID of each upstream, under the name by which the model reads it."""
+    """The run ID of each upstream, by the name of the model's input."""
     files: dict[str, str]
-    """The object that holds each of the files that the model saved."""
+    """The object of each file that the model saved."""
     model: dict[str, Any]
-    """What the model is, apart from its files."""
+    """The description of the model, without its files."""
+    causal: bool | None = None
+    """Whether no prediction uses a later sample of the scene; None in bundles without this record."""
 
     @classmethod
     def of(cls, plain: object) -> Self:
-        """Read what JSON says of a member."""
+        """Parse the JSON of a member."""
         step, inputs, files, model = _values(plain, {"step": str, "inputs": dict, "files": dict, "model": dict})
         if odd := [shown(value) for value in (*inputs.values(), *files.values()) if not isinstance(value, str)]:
             raise ValueError(f"expected the names of runs and files, found {first_few(odd)}")
         if odd := [shown(name) for name in files.values() if not _OBJECT.fullmatch(name)]:
             raise ValueError(f"expected files called <sha256>.<suffix>, found {first_few(odd)}")
-        return cls(step, inputs, files, model)
+        causal = plain.get("causal") if isinstance(plain, dict) else None
+        if causal not in (None, True, False):
+            raise ValueError(f"expected causal of type bool, found {shown(causal)}")
+        return cls(step, inputs, files, model, causal)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What `bundle.json` says."""
+    """The content of `bundle.json`."""
 
     folder: Path
     sha256: str
-    """Of `bundle.json`, which names all else by its digest."""
+    """SHA-256 of `bundle.json`, which names all other files by their digests."""
     root: str
-    """The run ID of the model that answers."""
+    """The run ID of the model that predicts."""
     folds: int
     signals: tuple[str, ...]
-    """The CAN signals that a sample must bring."""
+    """The CAN signals that a sample must have."""
     gear: bool
     lights: bool
     members: dict[str, Entry]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a bundle's folder, but none of its objects.
+        """Read `bundle.json` and list the folder; objects are not read.
 
         Raises:
-            ValueError: If it has another format, a value is missing or of another kind, an input is no member or its
-                own, or there is a file that nobody names, none where one is named, or a link that leaves the folder.
+            ValueError: If the format differs, a value is missing or has another type, an input is not a member or forms
+                a cycle, a file is missing or not named in `bundle.json`, or a link leaves the folder.
         """
         root = folder.resolve()
         try:
@@ -88,9 +93,9 @@ class Bundle:
     @classmethod
     def _parse(cls, folder: Path, content: bytes) -> Self:
         plain = strict_json.loads(content)
-        (found,) = _values(plain, {"format": int})
-        if found != FORMAT:
-            raise ValueError(f"expected a bundle of format {FORMAT}, found {found}")
+        (version,) = _values(plain, {"format": int})
+        if version != FORMAT:
+            raise ValueError(f"expected a bundle of format {FORMAT}, found {version}")
         root, folds, sensors, members = _values(plain, {"root": str, "folds": int, "sensors": dict, "members": dict})
         if not 1 <= folds <= _MOST_FOLDS:
             raise ValueError(f"expected 1 to {_MOST_FOLDS} folds, found {folds}")
@@ -107,17 +112,17 @@ class Bundle:
         return cls(folder, sha256, root, folds, tuple(signals), gear, lights, entries)
 
     def _check_files(self, root: Path) -> None:
-        """Compare what lies in the folder with what is named."""
+        """Compare the files in the folder with those in `bundle.json`."""
         objects = self.folder / OBJECTS
         try:
             reading.stat_inside(objects, root)
-            found = {path.name for path in objects.iterdir()}
+            present = {path.name for path in objects.iterdir()}
         except OSError as error:
             raise ValueError(f"{objects}: expected the files of a bundle, found no folder: copy it again") from error
-        if missing := sorted(self.objects - found):
+        if missing := sorted(self.objects - present):
             raise ValueError(f"{objects / missing[0]}: expected a file with this SHA-256, found none: copy it again")
         others = {path.name for path in self.folder.iterdir()} - {FILE, OBJECTS}
-        if extra := sorted(others) + [f"{OBJECTS}/{name}" for name in sorted(found - self.objects)]:
+        if extra := sorted(others) + [f"{OBJECTS}/{name}" for name in sorted(present - self.objects)]:
             raise ValueError(f"{self.folder}: expected what {FILE} names, found {first_few(extra)} too: remove it")
         for name in self.objects:
             reading.check_plain(objects / name, reading.stat_inside(objects / name, root))
@@ -128,10 +133,10 @@ class Bundle:
         return {name for entry in self.members.values() for name in entry.files.values()}
 
     def check_content(self) -> None:
-        """Compare every object with the SHA-256 in its name: before anything reads it.
+        """Compare every object with the SHA-256 in its name, before it is used.
 
         Raises:
-            ValueError: If one was changed.
+            ValueError: If an object was changed.
         """
         for name in sorted(self.objects):
             path = self.folder / OBJECTS / name
@@ -139,8 +144,8 @@ class Bundle:
                 raise ValueError(f"{path}: expected a file with this SHA-256, found another: copy it again")
 
     def files_of(self, run_id: str) -> dict[str, Path]:
-        """Return where the files lie that a member's model saved."""
-        return {name: self.folder / OBJECTS / found for name, found in self.members[run_id].files.items()}
+        """Return the paths of the files that a member's model saved, by name."""
+        return {name: self.folder / OBJECTS / object_name for name, object_name in self.members[run_id].files.items()}
 
 
 def write(folder: Path, plain: Mapping[str, Any]) -> None:
@@ -149,7 +154,7 @@ def write(folder: Path, plain: Mapping[str, Any]) -> None:
 
 
 def _values(plain: object, kinds: Mapping[str, type]) -> list[Any]:
-    """Return the values of these keys, each of its kind."""
+    """Return the values of these keys, and check their types."""
     if not isinstance(plain, dict):
         raise ValueError(f"expected an object with {', '.join(kinds)}, found {shown(plain)}")
     if missing := [name for name in kinds if name not in plain]:
@@ -161,7 +166,7 @@ def _values(plain: object, kinds: Mapping[str, type]) -> list[Any]:
 
 
 def _check_inputs(root: str, members: Mapping[str, Entry]) -> None:
-    """Refuse a root or an input that is no member, and members that read each other in a circle."""
+    """Refuse a root or an input that is not a member, and cycles of inputs."""
     named = [root, *(run_id for entry in members.values() for run_id in entry.inputs.values())]
     if unknown := [shown(run_id) for run_id in dict.fromkeys(named) if run_id not in members]:
         raise ValueError(f"expected the root and every input among the members, found none called {first_few(unknown)}")

@@ -1,4 +1,4 @@
-"""Forecasts: what a servable says of any drives, some whole scenes at a time, so that memory stays bounded."""
+"""Forecasts: predict any dataset with a servable, some whole scenes at a time, with bounded memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, firs
 
 PREDICTIONS = "predictions.parquet"
 FILES = (PREDICTIONS, SUBMISSION)
-"""What `write` writes."""
+"""The files of `write`."""
 _SAMPLES_AT_A_TIME = 512
 
 
@@ -22,9 +22,9 @@ def predict(servable: Servable, samples: Samples, at_a_time: int = _SAMPLES_AT_A
     """Predict (N, 18) waypoints in metres, vehicle frame at t.
 
     Args:
-        servable: of any step.
-        samples: N samples; scenes may be whole or in part.
-        at_a_time: how many samples are in memory at once, but for a scene that has more.
+        servable: the servable of any step.
+        samples: N samples; scenes may be incomplete.
+        at_a_time: largest number of samples in memory, except for a larger scene.
 
     Raises:
         ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
@@ -41,11 +41,11 @@ def predict(servable: Servable, samples: Samples, at_a_time: int = _SAMPLES_AT_A
 
 
 def whole_scenes(scenes: StrArray, at_a_time: int) -> Iterator[IntArray]:
-    """Yield the rows of as many whole scenes as `at_a_time` rows can hold, at least one.
+    """Yield the rows of as many whole scenes as fit into `at_a_time` rows, at least one.
 
     Args:
-        scenes: (N,) the scene of each row, equal ones side by side.
-        at_a_time: most rows of several scenes.
+        scenes: (N,) the scene of each row; rows of a scene are adjacent.
+        at_a_time: largest number of rows of several scenes.
     """
     ends = np.flatnonzero(np.append(scenes[1:] != scenes[:-1], True)) + 1
     start = 0

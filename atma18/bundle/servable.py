@@ -1,4 +1,4 @@
-"""Servables: a model with all it needs from raw frames on, kept as a bundle: plain data in content-addressed files."""
+"""Servables: a model with all its upstreams, which predicts from raw frames and is stored as a bundle."""
 
 import os
 import shutil
@@ -11,23 +11,21 @@ from typing import Any, Self
 import numpy as np
 
 from atma18 import bundle
-from atma18.blending import Blend
 from atma18.bundle import bundled_models
-from atma18.bundle.bundled_models import Member, Model
-from atma18.bundle.files import OBJECTS, Bundle
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.files import OBJECTS, Bundle, Entry
+from atma18.bundle.model import Model
 from atma18.data.predictions import Predictions
-from atma18.embedding import EmbeddingFeatures, EmbedModel
+from atma18.embedding import EMBEDDING, EmbeddingFeatures, EmbedModel
 from atma18.gbdt import boosting
-from atma18.gbdt.inputs import Inputs, StoredInputs
-from atma18.gbdt.stacking import EMBEDDING, GbdtModel
-from atma18.nets.model import NetModel
+from atma18.gbdt.inputs import StoredInputs
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.storage import digests
 
 
 @dataclass(frozen=True)
 class Sensors:
-    """What a sample must bring: the sensors that the training drives had."""
+    """The sensors that a sample must have: those of the training data."""
 
     signals: tuple[str, ...]
     gear: bool
@@ -35,21 +33,8 @@ class Sensors:
 
     @classmethod
     def of(cls, samples: Samples) -> Self:
-        """Return what these samples bring."""
-        return cls(tuple(samples.signals.columns), samples.gear is not None, samples.lights is not None)
-
-
-def predict_fold(model: Model, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
-    """Predict (N, 18) waypoints in metres with one fold's model: the one way, for OOF, test and serving alike."""
-    match model:
-        case EmbedModel():
-            return model.predict(fold, samples, inputs.embedding(EMBEDDING, fold))
-        case NetModel():
-            return model.predict(fold, samples, device)
-        case GbdtModel():
-            return model.predict(fold, samples, inputs)
-        case Blend():
-            return model.apply(np.stack([inputs.stacked(name, fold) for name in model.inputs]), samples.scene_sizes)
+        """Return the sensors of these samples."""
+        return cls(tuple(samples.signals.columns), samples.gear is not None, samples.traffic_lights is not None)
 
 
 def predict_all(
@@ -59,38 +44,37 @@ def predict_all(
     test: Samples,
     inputs: tuple[StoredInputs, StoredInputs],
     device: str,
-    more_splits: Sequence[IntArray] = (),
+    splits: Sequence[tuple[Model, IntArray]] = (),
 ) -> Predictions:
-    """Predict each training sample with the models that never saw its scene, and each test sample with all.
+    """Predict training samples out-of-fold, and test samples with the models of all folds.
 
     Args:
-        model: of any step.
+        model: the model of any step.
         train: the N training samples.
-        folds: (N,) the fold of each.
+        folds: (N,) the fold of each training sample.
         test: the M test samples.
-        inputs: what the model reads of its upstreams, for training and for test samples.
-        device: where nets run.
-        more_splits: (N,) the fold of each training sample in the further splits that nets were trained on; its
-            prediction is then the mean over splits, each of the net that never saw its scene.
+        inputs: the upstream predictions and embeddings for training and for test samples.
+        device: device of nets.
+        splits: for a model with several fold splits, the model of each split and the (N,) fold of each training sample
+            in it. The out-of-fold prediction is the mean over the splits.
     """
     train_inputs, test_inputs = inputs
     oof_m = np.zeros((len(train), len(TARGETS)))
-    splits = [folds, *more_splits]
-    for number, split in enumerate(splits):
-        of_split = model.of_split(number) if isinstance(model, NetModel) else model
+    splits = splits or [(model, folds)]
+    for of_split, split in splits:
         for k in range(int(split.max()) + 1):
             rows = np.flatnonzero(split == k)
-            oof_m[rows] += predict_fold(of_split, k, train.take(rows), train_inputs.take(rows), device) / len(splits)
-    test_m = np.stack([predict_fold(model, k, test, test_inputs, device) for k in range(int(folds.max()) + 1)])
+            oof_m[rows] += of_split.predict(k, train.take(rows), train_inputs.take(rows), device) / len(splits)
+    test_m = np.stack([model.predict(k, test, test_inputs, device) for k in range(int(folds.max()) + 1)])
     return Predictions(train.ids, folds, oof_m, test.ids, test_m)
 
 
 @dataclass(frozen=True)
 class Servable:
-    """A model and all of its upstreams, ready to predict from raw samples."""
+    """A model with all its upstreams, ready to predict from raw samples."""
 
     root: str
-    """The run ID of the model that answers."""
+    """The run ID of the model that predicts."""
     members: dict[str, Member]
     folds: int
     sensors: Sensors
@@ -98,19 +82,19 @@ class Servable:
 
     @property
     def causal(self) -> bool:
-        """Whether samples may arrive one by one: no member looks at a later sample of a scene."""
+        """Whether samples may arrive one by one: no member uses a later sample of a scene."""
         return all(member.model.causal for member in self.members.values())
 
     def predict_by_fold(self, samples: Samples) -> FloatArray:
-        """Predict (K, N, 18) waypoints in metres, vehicle frame at t, from frames and signals alone.
+        """Predict (K, N, 18) waypoints in metres, vehicle frame at t, from raw samples.
 
         Raises:
             ValueError: If the samples lack a sensor that the models read, or a prediction is not finite.
         """
-        found = Sensors.of(samples)
-        missing = [name for name in self.sensors.signals if name not in found.signals]
-        missing += ["gearShifter"] * (self.sensors.gear > found.gear)
-        missing += ["traffic_lights"] * (self.sensors.lights > found.lights)
+        available = Sensors.of(samples)
+        missing = [name for name in self.sensors.signals if name not in available.signals]
+        missing += ["gearShifter"] * (self.sensors.gear > available.gear)
+        missing += ["traffic_lights"] * (self.sensors.lights > available.lights)
         if missing:
             raise ValueError(f"expected the sensors that the models were trained with, missing: {', '.join(missing)}")
         run = _Run(self, samples)
@@ -127,7 +111,7 @@ class Servable:
 
 @dataclass
 class _Run:
-    """One evaluation of a servable: every member predicts at most once per fold."""
+    """One prediction of a servable: every member predicts at most once per fold."""
 
     servable: Servable
     samples: Samples
@@ -138,7 +122,7 @@ class _Run:
         if (run_id, fold) not in self.predicted:
             member = self.servable.members[run_id]
             inputs = _LiveInputs(self, member.inputs | {EMBEDDING: member.inputs.get(EMBEDDING, run_id)})
-            self.predicted[run_id, fold] = predict_fold(member.model, fold, self.samples, inputs, self.servable.device)
+            self.predicted[run_id, fold] = member.model.predict(fold, self.samples, inputs, self.servable.device)
         return self.predicted[run_id, fold]
 
     def embedding(self, run_id: str, fold: int) -> EmbeddingFeatures:
@@ -165,40 +149,39 @@ class _LiveInputs:
 def write(
     folder: Path, run_id: str, member: Member, folds: int, sensors: Sensors, upstreams: Mapping[str, Path]
 ) -> None:
-    """Write a bundle: the member's own files, and those of its upstreams' bundles.
+    """Write a bundle with the files of a member and those of its upstreams' bundles.
 
     Args:
-        folder: is made.
-        run_id: the member's run.
-        member: the model that will answer.
-        folds: number of fold models.
-        sensors: what a sample must bring.
+        folder: the new folder of the bundle.
+        run_id: the run of the member.
+        member: the model that predicts.
+        folds: number of folds.
+        sensors: the sensors that a sample must have.
         upstreams: the bundle folder of each input, by its name in `member.inputs`.
     """
     (folder / OBJECTS).mkdir(parents=True)
     entries: dict[str, Any] = {}
     for upstream in map(Bundle.read, upstreams.values()):
-        entries |= {found: asdict(entry) for found, entry in upstream.members.items()}
+        entries |= {member_id: asdict(entry) for member_id, entry in upstream.members.items()}
         for name in upstream.objects:
             link_or_copy(upstream.folder / OBJECTS / name, folder / OBJECTS / name)
     files = {}
     saved = folder / "saved"
     saved.mkdir()
-    if not isinstance(member.model, Blend):
-        member.model.save(saved)
+    member.model.save(saved)
     for path in sorted(saved.iterdir()):
         files[path.name] = f"{digests.file_sha256(path)}{path.suffix}"
         path.replace(folder / OBJECTS / files[path.name])
     saved.rmdir()
-    described = bundled_models.describe(member.model)
-    entries[run_id] = {"step": member.step, "inputs": member.inputs, "files": files, "model": described}
+    entry = Entry(member.step, member.inputs, files, member.model.describe(), member.model.causal)
+    entries[run_id] = asdict(entry)
     bundle.write(folder, {"root": run_id, "folds": folds, "sensors": asdict(sensors), "members": entries})
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source` where the file system can, else a copy; replace what is there."""
+    """Make `target` a hard link to `source` if the file system can, else a copy; replace an existing file."""
     if target.exists() and target.samefile(source):
-        return  # renaming a file onto itself would leave both names
+        return  # a rename between two links of one file leaves both names
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         os.link(source, beside)
@@ -208,26 +191,26 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
-    """Load a bundle whose every file has the SHA-256 that its name says.
+    """Load a bundle after checking the SHA-256 of every file.
 
     Args:
-        folder: of the bundle.
-        device: where nets will run.
-        sha256: of `bundle.json`, which nothing in the folder can vouch for; None takes it as it is.
+        folder: the folder of the bundle.
+        device: device of nets.
+        sha256: expected SHA-256 of `bundle.json`, from outside the folder; None skips this check.
 
     Raises:
-        ValueError: If it is no bundle, or another one; if a file is missing, was changed or is too many; or if a model
-            cannot be made of what is there.
+        ValueError: If the folder is not a bundle, or another one; if a file is missing, changed or superfluous; or if a
+            model cannot be built.
     """
-    found = Bundle.read(folder)
-    if sha256 is not None and found.sha256 != sha256:
+    bundled = Bundle.read(folder)
+    if sha256 is not None and bundled.sha256 != sha256:
         raise ValueError(
             f"{folder / bundle.FILE}: expected the file that the model was logged with, of SHA-256 {one_line(sha256)}, "
-            f"found {found.sha256}: fetch the model again"
+            f"found {bundled.sha256}: fetch the model again"
         )
-    found.check_content()
+    bundled.check_content()
     if sha256 is None:
-        boosting.check_readable(found.folder / OBJECTS / name for name in sorted(found.objects))
-    sensors = Sensors(found.signals, found.gear, found.lights)
-    made = bundled_models.read(found, device)
-    return Servable(found.root, made, found.folds, sensors, device)
+        boosting.check_readable(bundled.folder / OBJECTS / name for name in sorted(bundled.objects))
+    sensors = Sensors(bundled.signals, bundled.gear, bundled.lights)
+    models = bundled_models.read(bundled, device)
+    return Servable(bundled.root, models, bundled.folds, sensors, device)

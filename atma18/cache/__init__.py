@@ -1,11 +1,13 @@
-"""Where things that can be made again are kept: by content, complete or absent, shared by processes, and cleaned.
+"""A cache of files that can be made again: keyed by content, shared by processes, with automatic removal.
 
-The cache is a folder of `<kind>/<key>`. Four rules keep it sound, however many processes use it and however they end:
+`entries` is the cache, `locks` its locks between processes, and `settings` reads its folder and size limit.
 
-- an entry is made beside its place and renamed when it is whole, under a lock of its own, and its size is noted;
-- what is being made is locked by its maker, so what a killed maker left is known as such, and removed;
-- what a process has asked for is held until it ends, and nobody removes what is held;
-- a lock ends with its process, by the operating system's word.
+The cache is a folder of `<kind>/<key>`. Four rules keep it consistent with any number of processes, even killed ones:
+
+- an entry is written beside its final path under a lock, renamed when it is complete, and its size is recorded;
+- the writer of an entry holds a lock, so the unfinished files of a killed writer are recognised and removed;
+- an entry that a process has asked for is in use until the process ends, and is not removed;
+- the operating system releases a lock when its process ends.
 """
 
 from atma18.cache.entries import CHECKPOINTS, FOLDS, OUTBOX, PRECISION, Cache, Entry, surplus, unused_since

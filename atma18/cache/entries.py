@@ -1,5 +1,6 @@
-"""The cache itself: entries that are whole or not there."""
+"""The cache: its entries are complete or absent."""
 
+import logging
 import os
 import shutil
 import stat
@@ -15,17 +16,19 @@ from filelock import FileLock, Timeout
 from atma18.cache.locks import Holding, holders, is_free, lock_of, locked
 from atma18.cache.settings import PLACE, default_limit_bytes, default_root
 
+_log = logging.getLogger(__name__)
+
 FOLDS = "folds"
-"""A kind that never makes room: made again after an upgrade of a library, folds could come out otherwise."""
+"""A kind that is never evicted: after an upgrade of a library, folds made again could differ."""
 
 PRECISION = "precision"
-"""A kind that never makes room: measured again, a choice could come out otherwise."""
+"""A kind that is never evicted: a choice measured again could differ."""
 
 CHECKPOINTS = "checkpoints"
-"""A kind that is of use only until somebody has gone on from it."""
+"""A kind whose entries are needed only until a training has resumed from them."""
 
 OUTBOX = "outbox"
-"""A kind that never makes room: results that a store did not take yet."""
+"""A kind that is never evicted: results that are not uploaded yet."""
 
 _HELD = ".held"
 _MAKING = ".making-"
@@ -33,24 +36,24 @@ _MAKING = ".making-"
 
 @dataclass(frozen=True)
 class Entry:
-    """Something whole that the cache keeps."""
+    """A complete entry of the cache."""
 
     kind: str
     key: str
     size_bytes: int
     used_s: float
-    """When it was last asked for, in seconds since 1970."""
+    """The time of its last use, in seconds since 1970."""
     holder: int | None
-    """The number of a process that holds it."""
+    """The ID of a process that uses it."""
 
 
 def unused_since(entries: Iterable[Entry], time_s: float) -> list[Entry]:
-    """Return the entries that nobody holds nor has asked for since then; some kinds are always of use."""
+    """Return the entries that are not in use and were not used since a time; some kinds are never evicted."""
     return [entry for entry in entries if _may_go(entry) and entry.used_s < time_s]
 
 
 def surplus(entries: Iterable[Entry], limit_bytes: int) -> list[Entry]:
-    """Return the entries to remove so that the rest fits, least recently used first; what must stay, stays."""
+    """Return the entries to remove so that the rest fits the limit, least recently used first."""
     ordered = sorted(entries, key=lambda entry: entry.used_s)
     too_much = sum(entry.size_bytes for entry in ordered) - limit_bytes
     chosen: list[Entry] = []
@@ -68,23 +71,23 @@ def _may_go(entry: Entry) -> bool:
 
 @dataclass(frozen=True)
 class Cache:
-    """Entries `<root>/<kind>/<key>`, each a file or a folder that exists only once it is whole.
+    """Entries `<root>/<kind>/<key>`; each is a file or a folder that exists only when it is complete.
 
-    What was asked for is held as long as the object lives, and its process.
+    An entry that was asked for is in use until this object or its process ends.
     """
 
     root: Path
     limit_bytes: int | None = None
-    """How large the cache may grow before the least recently used entries go; None for no limit."""
+    """The size above which the least recently used entries are removed; None for no limit."""
 
     @classmethod
     def open(cls, root: Path | None = None) -> "Cache":
-        """Open the cache at `root`, or where the environment puts it; a new one is private to the user.
+        """Open the cache at `root`, or at the path in the environment; a new cache is private to the user.
 
-        Of a folder that was there before only what the cache makes in it is private.
+        In a folder that existed before, only the files that the cache makes are private.
 
         Raises:
-            ValueError: If no folder can be there, or the limit that the environment sets is no number above 0.
+            ValueError: If the folder cannot be made, or the limit in the environment is not a number above 0.
         """
         root = default_root(os.environ) if root is None else root.absolute()
         try:
@@ -94,16 +97,16 @@ class Cache:
         return cls(root, default_limit_bytes(os.environ))
 
     def place(self, kind: str, key: str) -> Path:
-        """Return where an entry is, or would be."""
+        """Return the path of an entry, which may not exist."""
         return self.root / kind / key
 
     def get(self, kind: str, key: str, make: Callable[[Path], object]) -> Path:
-        """Return the entry, making it first if it is not there; nobody removes it while this object lives.
+        """Return the path of an entry; make it first if it does not exist. It is not removed while this object exists.
 
         Args:
             kind: the folder of the entry.
-            key: what the entry is a function of, usually a digest.
-            make: writes the entry, a file or a folder, at the path that it is given.
+            key: the key of the entry, usually a digest of everything that determines it.
+            make: writes the entry, a file or a folder, at a given path.
         """
         place = self.place(kind, key)
         with self._only_one(kind, key):
@@ -111,7 +114,7 @@ class Cache:
             if _is_whole(place):
                 return place
             if place.exists():
-                print(f"{place}: damaged from outside, made again")
+                _log.warning(f"{place}: damaged from outside, made again")
                 _delete(place)
             with self.scratch(kind) as scratch:
                 make(scratch)
@@ -121,14 +124,14 @@ class Cache:
         return place
 
     def keep(self, scratch: Path, kind: str, key: str) -> Path:
-        """Give a finished scratch entry its name; an entry that has the name already is the same and stays."""
+        """Move a finished scratch entry to its key; an existing entry with this key is equal and stays."""
         return self.get(kind, key, lambda path: shutil.move(scratch, path))
 
     @contextmanager
     def workplace(self, kind: str, key: str) -> Iterator[Path | None]:
-        """Yield the folder of an entry that grows, to this process alone; None if another process has it.
+        """Yield the folder of an entry that grows, locked for this process; None if another process has the lock.
 
-        What is in it stays when the process dies, until somebody calls `forget`.
+        Its files stay when the process ends, until `forget` is called.
         """
         place, alone = self.place(kind, key), FileLock(lock_of(self.place(kind, key)))
         _make_private(place.parent)
@@ -138,21 +141,21 @@ class Cache:
             yield None
             return
         try:
-            os.utime(lock_of(place))  # the entry is of use now
+            os.utime(lock_of(place))  # the time of the last use
             place.mkdir(exist_ok=True)
             yield place
         finally:
             alone.release()
 
     def forget(self, kind: str, key: str) -> None:
-        """Remove an entry that may be wrong, whoever holds it."""
+        """Remove an entry that may be wrong, even if it is in use."""
         with self._only_one(kind, key):
             _delete(self.place(kind, key))
             _size_note(self.place(kind, key)).unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self, kind: str) -> Iterator[Path]:
-        """Yield a path beside the entries of a kind; what is still there at the end is removed."""
+        """Yield a temporary path beside the entries of a kind; it is removed at the end."""
         path = self.root / kind / f"{_MAKING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         _make_private(path.parent)
         for left in self.leftovers(kind):
@@ -165,9 +168,9 @@ class Cache:
                 lock_of(path).unlink()
 
     def entries(self) -> list[Entry]:
-        """Return every whole entry, least recently used first."""
+        """Return every complete entry, least recently used first."""
         held_by = holders(self.root / _HELD)
-        found = [
+        whole = [
             Entry(
                 kind=path.parent.name,
                 key=path.name,
@@ -177,26 +180,26 @@ class Cache:
             )
             for path in self.root.glob("[!.]*/[!.]*")
         ]
-        return sorted(found, key=lambda entry: entry.used_s)
+        return sorted(whole, key=lambda entry: entry.used_s)
 
     def leftovers(self, kind: str = "*") -> list[Path]:
-        """Return what was being made by processes that are gone."""
+        """Return the unfinished files of processes that have ended."""
         locks = self.root.glob(f"{kind}/.{_MAKING}*.lock")
         return [lock.with_name(lock.name[1 : -len(".lock")]) for lock in locks if is_free(lock)]
 
     def discard(self, leftover: Path) -> None:
-        """Remove what a killed process left; somebody else may be removing it too."""
+        """Remove the unfinished files of a killed process; another process may remove them at the same time."""
         _delete(leftover)
         lock_of(leftover).unlink(missing_ok=True)
 
     def remove(self, entry: Entry) -> bool:
-        """Remove an entry unless a process holds it or is just asking for it; say whether it went."""
+        """Remove an entry unless a process uses it or is asking for it; return whether it was removed."""
         place = self.place(entry.kind, entry.key)
         try:
             with locked(lock_of(place), timeout_s=0):
                 if f"{entry.kind}/{entry.key}" in holders(self.root / _HELD) or not place.exists():
                     return False
-                with self.scratch(entry.kind) as scratch:  # gone at once, and wholly, even if we are killed now
+                with self.scratch(entry.kind) as scratch:  # removed by one rename, even if this process is killed
                     place.rename(scratch)
                 _size_note(place).unlink(missing_ok=True)
                 lock_of(place).unlink()
@@ -215,7 +218,7 @@ class Cache:
         lock = lock_of(self.place(kind, key))
         _make_private(lock.parent)
         with locked(lock, waiting_for=f"{kind}/{key}"):
-            os.utime(lock)  # the entry is of use now
+            os.utime(lock)  # the time of the last use
             try:
                 yield
             finally:
@@ -225,18 +228,18 @@ class Cache:
     @cached_property
     def _holding(self) -> Holding:
         _make_private(self.root / _HELD)
-        holders(self.root / _HELD)  # clears away the lists of processes that are gone
+        holders(self.root / _HELD)  # removes the lists of processes that have ended
         return Holding(self.root / _HELD)
 
 
 def _make(folder: Path) -> None:
-    """Make a folder, and those above it that are not there, private to the user."""
-    for missing in reversed([found for found in (folder, *folder.parents) if not found.is_dir()]):
+    """Make a folder and its missing parents, private to the user."""
+    for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.is_dir()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def _make_private(folder: Path) -> None:
-    """See that a folder is there and private to the user, however it was before."""
+    """Make a folder if it is missing, and make it private to the user in any case."""
     _make(folder)
     if stat.S_IMODE(folder.stat().st_mode) & 0o077:
         try:
@@ -250,7 +253,7 @@ def _size_note(place: Path) -> Path:
 
 
 def _is_whole(place: Path) -> bool:
-    """Say whether an entry is there as it was made, as far as its size can tell."""
+    """Return whether an entry exists with the size that it was made with."""
     note = _size_note(place)
     return place.exists() and note.exists() and note.read_text() == str(_size_bytes(place))
 

@@ -1,5 +1,6 @@
-"""Locks that end with their process, by the operating system's word, and lists of what a process holds."""
+"""Locks that the operating system releases when their process ends, and lists of the entries that a process uses."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,24 +9,26 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_log = logging.getLogger(__name__)
+
 PATIENCE_S = 5
 
 
 def lock_of(path: Path) -> Path:
-    """Return where the lock of a path is: beside it."""
+    """Return the path of the lock file beside a path."""
     return path.with_name(f".{path.name}.lock")
 
 
 @contextmanager
 def locked(lock: Path, *, timeout_s: float = -1, waiting_for: str = "") -> Iterator[None]:
-    """Hold a lock; say what is waited for if somebody else holds it for long."""
+    """Hold a lock; report the wait if another process holds the lock for long."""
     file_lock = FileLock(lock)
     try:
         file_lock.acquire(timeout=PATIENCE_S if waiting_for else timeout_s)
     except Timeout:
         if not waiting_for:
             raise
-        print(f"waiting for another process that makes {waiting_for}")
+        _log.info(f"waiting for another process that makes {waiting_for}")
         file_lock.acquire()
     try:
         yield
@@ -34,7 +37,7 @@ def locked(lock: Path, *, timeout_s: float = -1, waiting_for: str = "") -> Itera
 
 
 def is_free(lock: Path) -> bool:
-    """Say whether nobody holds a lock: its process is gone."""
+    """Return whether no process holds a lock."""
     try:
         with locked(lock, timeout_s=0):
             return True
@@ -43,7 +46,7 @@ def is_free(lock: Path) -> bool:
 
 
 class Holding:
-    """A list of what this process holds, beside a lock that ends with the process."""
+    """The list of the entries that this process uses, with a lock that ends with the process."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -55,7 +58,7 @@ class Holding:
         self.held: set[str] = set()
 
     def add(self, name: str) -> None:
-        """Hold one more."""
+        """Add an entry."""
         if name not in self.held:
             self.held.add(name)
             with self.names.open("a") as file:
@@ -63,13 +66,13 @@ class Holding:
 
 
 def holders(folder: Path) -> dict[str, int]:
-    """Return, for each name that is held, the number of a process that holds it; forget processes that are gone."""
-    found: dict[str, int] = {}
+    """Return the ID of a process that uses each name; delete the lists of processes that have ended."""
+    process_ids: dict[str, int] = {}
     for lock in folder.glob("*.lock"):
         names = lock.with_suffix(".txt")
         if is_free(lock):
             names.unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
         elif names.exists():
-            found |= dict.fromkeys(names.read_text().splitlines(), int(lock.name.split("-")[0]))
-    return found
+            process_ids |= dict.fromkeys(names.read_text().splitlines(), int(lock.name.split("-")[0]))
+    return process_ids

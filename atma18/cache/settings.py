@@ -1,9 +1,9 @@
-"""Where the cache is and how large it may grow: what the environment says."""
+"""The folder and the size limit of the cache, from environment variables."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from atma18.schema import shown
+from atma18.quoting import shown
 
 PLACE = "ATMA18_CACHE"
 LIMIT = "ATMA18_CACHE_LIMIT_GB"
@@ -14,25 +14,25 @@ def default_root(environment: Mapping[str, str]) -> Path:
     if chosen := environment.get(PLACE):
         return Path(chosen).expanduser().absolute()
     users = environment.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification has relative paths ignored.
+    # The XDG base directory specification says to ignore relative paths.
     return (Path(users) if Path(users).is_absolute() else Path.home() / ".cache") / "atma18"
 
 
 def default_limit_bytes(environment: Mapping[str, str]) -> int | None:
-    """Return how large the cache may grow: `ATMA18_CACHE_LIMIT_GB`, or None where nothing is set.
+    """Return the size limit in `ATMA18_CACHE_LIMIT_GB`, or None if it is not set.
 
     Raises:
-        ValueError: If the variable is no number above 0.
+        ValueError: If the variable is not a number above 0.
     """
     text = environment.get(LIMIT)
     return limit_bytes(text, LIMIT) if text else None
 
 
 def limit_bytes(text: str, name: str) -> int:
-    """Read a number of gigabytes; `name` says whose it is.
+    """Parse a number of gigabytes; `name` is the name of the setting in messages.
 
     Raises:
-        ValueError: If it is no number above 0.
+        ValueError: If it is not a number above 0.
     """
     try:
         limit_gb = float(text)

@@ -1,4 +1,4 @@
-"""What the machine offers: device, threads, batches of one size, progress and stopwatch."""
+"""Computing: `machine` chooses the device and runs nets, `progress` shows bars, `stopwatch` measures phases."""
 
 from atma18.compute.machine import (
     Compute,

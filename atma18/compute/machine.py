@@ -1,4 +1,4 @@
-"""What the machine offers, and the one way in which a net is run for predictions."""
+"""Device, threads and precision of the machine, and batches of a fixed size for predictions with nets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from atma18.schema import Float32Array
 
 
 class Rows(Protocol):
-    """N rows of anything, read a slice at a time."""
+    """N rows of an array-like, read slice by slice."""
 
     def __len__(self) -> int: ...
 
@@ -35,69 +35,69 @@ class Compute:
 
     @classmethod
     def choose(cls) -> Self:
-        """Take the GPU if there is one, and bfloat16 where the hardware has it."""
+        """Choose the GPU if there is one, and bfloat16 if the hardware supports it."""
         if torch.cuda.is_available():
             return cls("cuda", torch.get_num_threads(), torch.cuda.is_bf16_supported(including_emulation=False))
         return cls("cpu", torch.get_num_threads(), _cpu_has_bfloat16())
 
 
 def _cpu_has_bfloat16() -> bool:
-    # Two public-looking questions that torch answers only under private names.
+    # torch offers these two checks only under private names.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @contextmanager
 def autocast(device: str, enabled: bool) -> Iterator[None]:
-    """Run what is inside in bfloat16 if `enabled`; the caller brings results back to float32."""
+    """Compute in bfloat16 if `enabled`; the caller converts results back to float32."""
     with torch.autocast(device, torch.bfloat16, enabled=enabled):
         yield
 
 
 def images(pixels: Tensor) -> Tensor:
-    """Turn (B, H, W, C) bytes into (B, C, H, W) floats in [0, 1], in channels-last memory."""
+    """Convert (B, H, W, C) bytes to (B, C, H, W) floats in [0, 1], in channels-last memory."""
     return pixels.permute(0, 3, 1, 2).float().div_(255.0)
 
 
 def single_images(frames: Tensor) -> Tensor:
-    """Turn (B, 3, H, W, 3) bytes into (B * 3, 3, H, W) floats in [0, 1], in channels-last memory."""
+    """Convert (B, 3, H, W, 3) bytes to (B * 3, 3, H, W) floats in [0, 1], in channels-last memory."""
     return images(_packed(frames, frame_dim=1).flatten(0, 1))
 
 
 def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Turn (B, 3, H, W, 3) bytes into (B, 9, h, w) floats in [0, 1], frame after frame, in channels-last memory.
+    """Convert (B, 3, H, W, 3) bytes to (B, 9, h, w) floats in [0, 1], frame after frame, in channels-last memory.
 
     Args:
-        frames: RGB.
-        size_px: height and width to which frames are resized.
+        frames: RGB frames.
+        size_px: height and width of the resized frames.
     """
     return images(stacked(frames, size_px))
 
 
 def stacked(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Turn (B, 3, H, W, 3) bytes into (B, h, w, 9) bytes, resized, frame after frame in each pixel."""
+    """Convert (B, 3, H, W, 3) bytes to resized (B, h, w, 9) bytes, frame after frame in each pixel."""
     return _packed(resized(frames, size_px).permute(0, 2, 3, 1, 4), frame_dim=3).flatten(3)
 
 
 def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Resize (B, 3, H, W, 3) bytes to (B, 3, h, w, 3) bytes by bicubic interpolation, as Pillow does it."""
+    """Resize (B, 3, H, W, 3) bytes to (B, 3, h, w, 3) bytes by bicubic interpolation, as Pillow does."""
     if tuple(frames.shape[2:4]) == size_px:
         return frames
     planes = _packed(frames, frame_dim=1).flatten(0, 1).permute(0, 3, 1, 2)
-    if frames.device.type == "cpu":  # where torch interpolates bytes as they are, several times as fast
-        found = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
+    if frames.device.type == "cpu":  # torch interpolates bytes directly, several times as fast
+        scaled = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
     else:
         floats = F.interpolate(planes.float(), size_px, mode="bicubic", antialias=True)
-        found = floats.round_().clamp_(0, 255).to(torch.uint8)
-    return found.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
+        scaled = floats.round_().clamp_(0, 255).to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
 
 
 def _packed(values: Tensor, frame_dim: int) -> Tensor:
-    """Bring bytes into contiguous memory: three frames in one of their five dimensions, three colours in the last."""
+    """Copy bytes to contiguous memory; `frame_dim` holds the three frames, the last dimension the three colours."""
     if values.device.type != "cpu" or values.is_contiguous():
         return values.contiguous()
     packed = torch.empty(values.shape, dtype=values.dtype)
     source, target = (np.moveaxis(tensor.numpy(), frame_dim, -2) for tensor in (values, packed))
-    for frame, colour in np.ndindex(target.shape[-2:]):  # nine long strides are much faster than many copies of three
+    for frame, colour in np.ndindex(target.shape[-2:]):  # nine long copies are much faster than many of three bytes
         target[..., frame, colour] = source[..., frame, colour]
     return packed
 
@@ -105,16 +105,16 @@ def _packed(values: Tensor, frame_dim: int) -> Tensor:
 def run_padded(
     forward: Callable[..., Tensor], arrays: tuple[Rows, ...], batch: int, device: str, what: str
 ) -> Iterator[tuple[slice, Float32Array]]:
-    """Run a net over samples in batches of one fixed size, the last one padded with zeros.
+    """Run a net over samples in batches of a fixed size; the last one is padded with zeros.
 
-    A fixed size makes a sample's result independent of how many others come with it.
+    With a fixed size, a sample's result does not depend on the number of other samples.
 
     Args:
         forward: one (batch, …) tensor on the device per array → (batch, …) of any type.
-        arrays: each (N, …), read a batch at a time.
+        arrays: each (N, …), read batch by batch.
         batch: samples per batch.
-        device: where `forward` runs.
-        what: the progress bar's words.
+        device: the device of `forward`.
+        what: the text of the progress bar.
 
     Yields:
         The rows and their (rows, …) float32 results.

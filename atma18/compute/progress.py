@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar on a terminal, and a line per minute in a log."""
 
 import sys
 from collections.abc import Iterable
@@ -9,37 +9,37 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 LOG_EVERY_S = 60.0
-"""Work that is done sooner says nothing in a log."""
+"""Seconds between two lines in a log; shorter work writes none."""
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s after {elapsed}, {remaining} left{postfix}"
 
 
 class _Lines:
-    """A stream in which each state of a bar becomes a line."""
+    """A stream that writes each state of a bar as a line."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> None:
-        """Write what a terminal would show in the place of what was there."""
+        """Write the text that a terminal would show in place of the old one."""
         if said := text.strip():
             self.stream.write(f"{said}\n")
 
     def flush(self) -> None:
-        """Let it be seen."""
+        """Flush the stream."""
         self.stream.flush()
 
 
 def progress(
     work: Iterable[T] | None = None, *, total: int | None = None, desc: str, unit: str, leave: bool = True
 ) -> "tqdm[T]":
-    """Return tqdm's bar over some work, told as its reader reads: on a terminal at once, in a log every minute.
+    """Return tqdm's bar over some work: on a terminal it is updated at once, in a log it is a line per minute.
 
     Args:
-        work: to be gone through, or None if the caller calls `update`.
-        total: how much there is, if `work` does not say it.
-        desc: what is done.
-        unit: of what is counted, in the singular.
-        leave: whether a terminal still shows the bar afterwards.
+        work: the items to iterate over, or None if the caller calls `update`.
+        total: number of items, if `work` has no length.
+        desc: description of the work.
+        unit: unit of the count, in the singular.
+        leave: whether the bar stays on a terminal afterwards.
     """
     shared: dict[str, Any] = {"total": total, "desc": desc, "unit": unit}
     if sys.stderr.isatty():

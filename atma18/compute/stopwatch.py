@@ -1,4 +1,4 @@
-"""How long a phase takes, how fast it is, and how much memory it needs at its worst."""
+"""Stopwatch: the time, the throughput and the peak memory of a phase."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ _SAMPLING_S = 0.05
 
 @dataclass
 class Phase:
-    """A phase of a step; its figures are there once it is over."""
+    """A phase of a step; its figures are set when it ends."""
 
     name: str
     samples: int
-    """Samples that go through the phase; 0 if that means nothing for it. It may be set while the phase goes on."""
+    """Number of samples in the phase, or 0 if it has none; may be set during the phase."""
     figures: dict[str, float] = field(default_factory=dict)
     """`<name>/seconds`, `<name>/samples_per_s` and `<name>/peak_memory_gb` (resident, this process)."""
 
@@ -29,7 +29,7 @@ class Phase:
 
 @contextmanager
 def timed(name: str, samples: int = 0) -> Iterator[Phase]:
-    """Measure what happens inside."""
+    """Measure a phase."""
     phase, process, over = Phase(name, samples), psutil.Process(), threading.Event()
     peak_bytes = [process.memory_info().rss]
 

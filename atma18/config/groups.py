@@ -3,7 +3,7 @@
 import re
 from typing import TypeAlias
 
-from atma18.schema import shown
+from atma18.quoting import shown
 
 Groups: TypeAlias = tuple[tuple[int, int | None], ...]
 """Smallest and largest scene size of each group; None has no upper bound."""

@@ -1,1 +1,5 @@
-"""A dataset folder becomes checked samples, frames, traffic lights and folds; predictions become a submission."""
+"""Reading a dataset folder as checked samples, and writing predictions.
+
+`dataset` reads the folder, `frames` its images, `lights` its traffic lights; `folds` makes cross-validation folds;
+`predictions` is the table that steps exchange, and `submission` writes it in the competition's format.
+"""

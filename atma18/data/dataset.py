@@ -1,4 +1,4 @@
-"""A dataset folder becomes checked samples, targets and one digest over all that can change a prediction."""
+"""Read a dataset folder: checked samples, targets, and one digest of everything that can change a prediction."""
 
 import re
 from collections.abc import Callable
@@ -61,9 +61,9 @@ class Dataset:
     """(M,) test IDs in the order of `test_features.csv`."""
     camera: Camera
     absent: tuple[str, ...]
-    """Sensors that these drives do not have."""
+    """Sensors that are missing in this dataset."""
     sha256: str
-    """`data_sha256`: changes with any content, and with no change of form."""
+    """`data_sha256`: it changes with the content, not with the format of files."""
 
     @classmethod
     def open(cls, data: str, cache: Cache, *, verify: bool = False, test_alone: bool = False) -> Self:
@@ -71,12 +71,12 @@ class Dataset:
 
         Args:
             data: a folder in the competition's layout, or `demo`.
-            cache: where decoded frames and demo drives are kept.
-            verify: decode every frame again even if its file looks unchanged.
-            test_alone: take a folder without `train_features.csv` too; it has no training samples.
+            cache: the cache for decoded frames and demo drives.
+            verify: decode every frame again even if its file seems unchanged.
+            test_alone: accept a folder without `train_features.csv`, which has no training samples.
 
         Raises:
-            ValueError: If the folder breaks the contract; the first offenders are named.
+            ValueError: If the folder breaks the contract; the message names the first errors.
         """
         folder = demo_folder(cache) if data == DEMO else _named_folder(data)
         root = folder.resolve()
@@ -97,7 +97,7 @@ class Dataset:
                 ids=ordered,
                 signals=signals.numeric[split].iloc[order].reset_index(drop=True),
                 gear=None if signals.gear is None else signals.gear[split][order],
-                lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
+                traffic_lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
                 frames=FrameRows.of(store.frames),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
@@ -116,7 +116,7 @@ class Dataset:
 
 
 def _named_folder(data: str) -> Path:
-    """Return the folder that somebody named, whatever is there."""
+    """Return the path of the named folder, which may not exist."""
     if "://" in data:
         raise ValueError(
             f"expected a dataset folder of this machine, or {DEMO}, found {one_line(data)}: fetch it first"
@@ -125,8 +125,8 @@ def _named_folder(data: str) -> Path:
         folder = Path(data).expanduser()
         folder.lstat()
     except FileNotFoundError:
-        pass  # said of the first file that is looked for
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
+        pass  # reported for the first file that is read
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, or the home of an unknown user
         raise ValueError(f"expected a dataset folder, or {DEMO}, found {shown(data)}: name another") from error
     if not data.isprintable():
         raise ValueError(f"expected a dataset folder whose name can be printed, found {shown(data)}: rename it")
@@ -134,12 +134,12 @@ def _named_folder(data: str) -> Path:
 
 
 def demo_folder(cache: Cache) -> Path:
-    """Return the simulated demo drives, made on first use and again whenever the simulator changes."""
+    """Return the folder of the simulated demo drives, made on first use and again when the simulator changes."""
     return cache.get("demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO))
 
 
 def _is_there(path: Path, root: Path, is_right: Callable[[Path], bool], what: str) -> bool:
-    """Say whether something optional is there; something else under its name, or a dead link, is an error."""
+    """Return whether an optional file or folder exists; a path of another type, or a dead link, is an error."""
     reading.check_link(path, root)
     if not is_right(path) and (path.exists() or path.is_symlink()):
         raise ValueError(f"{path}: expected {what} or nothing, found something else: mend or remove it")
@@ -147,7 +147,7 @@ def _is_there(path: Path, root: Path, is_right: Callable[[Path], bool], what: st
 
 
 def _read_tables(folder: Path, root: Path, *, test_alone: bool) -> dict[str, pd.DataFrame]:
-    """Read the table of each split; of a training table that may be missing, the columns without a row."""
+    """Read the table of each split; with `test_alone`, a missing training table becomes an empty one."""
     test, train = (folder / f"{split}_features.csv" for split in SPLITS)
     tested = _read_table(test, root)
     if test_alone and not _is_there(train, root, Path.is_file, "a file"):
@@ -185,7 +185,7 @@ def _checked_ids(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
         )
     if again := repeated(ids):
         raise ValueError(f"{path}: expected each ID once, found repeated: {first_few(again)}: keep one row of each")
-    return np.array(ids, dtype=np.str_)  # which would drop NULs at the end of what was not checked before
+    return np.array(ids, dtype=np.str_)  # only after the check, since it drops trailing NULs
 
 
 def _check_apart(ids: dict[str, StrArray]) -> None:
@@ -205,7 +205,7 @@ class _Signals:
 
     @classmethod
     def parse(cls, folder: Path, tables: dict[str, pd.DataFrame]) -> Self:
-        """Parse the sensors that the drives have; a hole in one of them is an error."""
+        """Parse the sensors of the dataset; a missing value in one of them is an error."""
         present = [
             name
             for name in (*CAN_SIGNALS, GEAR)
@@ -247,9 +247,11 @@ def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
     values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
-        found = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
+        bad_values = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
         expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{LARGEST_SIGNAL:.0e}"
-        raise ValueError(f"{path}: expected {expected} in {name}, found {first_few(found)}: mend or drop these rows")
+        raise ValueError(
+            f"{path}: expected {expected} in {name}, found {first_few(bad_values)}: mend or drop these rows"
+        )
     return values
 
 

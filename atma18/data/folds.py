@@ -1,4 +1,4 @@
-"""Folds of whole scenes, alike in how they drive and in scene size; made once, then written and hashed."""
+"""Folds of whole scenes, stratified by driving behaviour and scene size; made once, then written and hashed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MIN_SCENES_FOR_HOLDOUT = 6
 
 
 def make_folds(ids: StrArray, scenes: StrArray, signals: pd.DataFrame, count: int, seed: int) -> IntArray:
-    """Deal scenes to folds so that each fold gets its share of every kind of driving and every scene size.
+    """Assign scenes to folds, stratified by cluster of driving behaviour and by scene size.
 
     The result for an ID depends on the set of rows, never on their order.
 
@@ -27,13 +27,13 @@ def make_folds(ids: StrArray, scenes: StrArray, signals: pd.DataFrame, count: in
         scenes: (N,) the scene of each sample.
         signals: (N, number of signals) float64, finite, rows as in `ids`.
         count: number of folds, at least 2.
-        seed: of the clusters and of the deal.
+        seed: seed of the clusters and of the assignment.
 
     Returns:
         (N,) fold of each sample, 0 … count-1; the folds' numbers of scenes differ by at most 1.
 
     Raises:
-        ValueError: If an ID is repeated, or there are fewer than 2 folds, or fewer scenes than folds.
+        ValueError: If an ID is repeated, there are fewer than 2 folds, or fewer scenes than folds.
     """
     if again := repeated(ids):
         raise ValueError(f"folds: expected each ID once, found repeated: {first_few(again)}")
@@ -54,22 +54,22 @@ def _scene_features(scene: IntArray, signals: FloatArray) -> FloatArray:
     grouped = pd.DataFrame(signals).groupby(scene)
     features = np.hstack([grouped.mean().to_numpy(), grouped.std(ddof=0).to_numpy()])
     spread = features.std(axis=0)
-    # What varies less than a signal's rounding error is constant, and must not be blown up to unit variance.
+    # A signal that varies less than its rounding error is constant, and must not be scaled to unit variance.
     rounding = 1e-9 * np.tile(np.abs(signals).max(axis=0), 2)
     centred = features - features.mean(axis=0)
     standardised = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > rounding)
-    return np.asarray(standardised.round(4))  # what differs less than that counts as the same scene
+    return np.asarray(standardised.round(4))  # smaller differences between scenes are rounding errors
 
 
 def _clusters(features: FloatArray, count: int, seed: int) -> IntArray:
     distinct = len(np.unique(features, axis=0))
-    with threadpool_limits(limits=1):  # with more threads, the order of sums depends on who finishes first
+    with threadpool_limits(limits=1):  # with more threads, the order of sums varies
         fitted = KMeans(min(count, distinct), random_state=seed, n_init=10).fit(features)
     return np.asarray(fitted.labels_, dtype=np.int64)
 
 
 def _deal(clusters: IntArray, sizes: IntArray, count: int, seed: int) -> IntArray:
-    """Return the (S,) fold of each scene: scenes lined up by kind, every `count` in a row get different folds."""
+    """Return the (S,) fold of each scene: scenes sorted by stratum, each `count` in a row in different folds."""
     rng = np.random.default_rng(seed)
     line = np.lexsort((rng.random(len(sizes)), sizes, clusters))
     blocks = np.tile(np.arange(count), (-(-len(sizes) // count), 1))
@@ -107,7 +107,7 @@ class Folds:
 
     @property
     def sha256(self) -> str:
-        """The digest of the mapping from ID to fold, whatever the order of rows."""
+        """The SHA-256 of the mapping from ID to fold; it does not depend on the order of rows."""
         digest = hashlib.sha256()
         for sample_id, k in sorted(zip(self.ids.tolist(), self.fold.tolist(), strict=True)):
             for field in (sample_id.encode(), str(k).encode()):
@@ -128,10 +128,10 @@ class Folds:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
+        """Read a table of folds.
 
         Raises:
-            ValueError: If a column is missing or the table breaks a rule.
+            ValueError: If a column is missing or the table breaks a rule of this class.
         """
         table = pd.read_parquet(path)
         if missing := {"ID", "fold"} - set(table.columns):
@@ -142,16 +142,16 @@ class Folds:
 
 
 def held_out_scenes(scenes: StrArray, seed: int, part: int = 0, parts: int = 1) -> NDArray[np.bool_] | None:
-    """Choose whole scenes of a training part to stop early on: a tenth, or one of more parts, but at least 2.
+    """Choose held-out scenes of a training part for early stopping: a tenth, or less with more parts; at least 2.
 
     Args:
         scenes: (N,) the scene of each training sample.
-        seed: of the choice, which depends on the set of scenes, not on the order of rows.
-        part: which one of the parts; no scene is in two of them.
-        parts: how many are needed.
+        seed: seed of the choice, which depends on the set of scenes, not on the order of rows.
+        part: index of the part; no scene is in two of them.
+        parts: number of disjoint parts.
 
     Returns:
-        (N,) True for held-out samples; None below 6 scenes, where there is none to spare.
+        (N,) True for held-out samples; None below 6 scenes, which are too few to hold any out.
 
     Raises:
         ValueError: If there are too few scenes for so many parts.

@@ -1,4 +1,4 @@
-"""Frames, decoded once: PNG files become one memory-mapped uint8 array, kept by content."""
+"""Decoded frames: PNG files are decoded once into a memory-mapped uint8 array, cached by content."""
 
 import hashlib
 import os
@@ -27,9 +27,9 @@ from atma18.storage.png import picture_of
 
 _SAMPLES_PER_TASK = 64
 _LAYOUT = b"pixel, frame, colour"
-"""How frames lie in the store: as nets read them, so that a batch is a copy of whole rows. Part of every key."""
+"""Memory layout of the array: as nets read it, so that a batch is a copy of whole rows. It is part of every key."""
 MOST_BYTES = 2**18
-"""Eight times what 128 x 64 pixels take with transparency and without compression: a decoder reads the whole file."""
+"""Largest size of a PNG file, since a decoder reads all of it: 8 times 128 x 64 uncompressed RGBA pixels."""
 _BITS = 8
 
 
@@ -38,19 +38,19 @@ class FrameStore:
     """The decoded frames of N samples."""
 
     frames: UInt8Array
-    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s, memory-mapped read-only; in memory, frames lie inside pixels."""
+    """(N, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s, memory-mapped read-only; stored with frames inside pixels."""
     sha256: UInt8Array
-    """(N, 3, 32) digest of each frame's RGB bytes."""
+    """(N, 3, 32) SHA-256 of each frame's RGB bytes."""
 
 
 def decode(png: bytes, where: str) -> UInt8Array:
-    """Read one frame; `where` names it in messages.
+    """Decode one frame; `where` names it in messages.
 
     Returns:
         (64, 128, 3) RGB.
 
     Raises:
-        ValueError: If it is no image or has another size.
+        ValueError: If it is not an image or has another size.
     """
     expected_px = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
     if len(png) > MOST_BYTES:
@@ -76,31 +76,31 @@ def decode(png: bytes, where: str) -> UInt8Array:
 def open_store(
     images: Path, ids: StrArray, cache: Cache, *, verify: bool = False, root: Path | None = None
 ) -> FrameStore:
-    """Open the frames of these samples, decoding the PNG files only if they were never decoded or have changed.
+    """Open the decoded frames of these samples; decode PNG files only if they are new or have changed.
 
     Args:
-        images: the folder that holds `<ID>/image_t.png` and its two fellows.
+        images: the folder with the three files `<ID>/image_*.png` of each sample.
         ids: (N,) the samples, in the order of the result.
-        cache: where the decoded frames are kept.
+        cache: the cache for decoded frames.
         verify: decode every file even if its size, time of change and inode are known.
-        root: the folder, resolved, that no link inside `images` may leave; None for `images` itself.
+        root: the resolved folder that links inside `images` may not leave; None for `images` itself.
 
     Raises:
-        ValueError: If a file is missing, is no frame, is a link that leaves `root`, or changes while it is read; the
-            first ones are named.
+        ValueError: If a file is missing, is not a frame, is a link that leaves `root`, or changes while it is read;
+            the message names the first ones.
     """
     source = _Source(images, ids, images.resolve() if root is None else root)
-    seen = "frames-seen", source.stat_key()
+    status_key = "frames-seen", source.stat_key()
     if verify:
-        cache.forget(*seen)
+        cache.forget(*status_key)
 
     def decode_and_note(path: Path) -> None:
-        path.write_text(_decode_and_keep(source, seen[1], cache, replace=verify))
+        path.write_text(_decode_and_keep(source, status_key[1], cache, replace=verify))
 
-    content_key = cache.get(*seen, decode_and_note).read_text()
+    content_key = cache.get(*status_key, decode_and_note).read_text()
 
     def decode_again(path: Path) -> None:
-        if _decode_all(source, seen[1], path) != content_key:
+        if _decode_all(source, status_key[1], path) != content_key:
             raise ValueError(
                 f"{images}: expected the frames of the last time, for no file has another size, time or inode, "
                 "found others: read them all with verify=true"
@@ -113,15 +113,15 @@ def open_store(
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the PNG files of N samples lie."""
+    """The PNG files of N samples."""
 
     images: Path
     ids: StrArray
     root: Path
-    """What no link may leave, resolved."""
+    """The resolved folder that links may not leave."""
 
     def stat_key(self) -> str:
-        """Digest what the file system says of every frame; a missing file is an error, as is a link that leaves."""
+        """Return the SHA-256 of the file status of every frame; a missing file or a link out of `root` is an error."""
         digest = hashlib.sha256(_LAYOUT + str(self.images.resolve()).encode())
         missing: list[str] = []
         for sample_id in self.ids.tolist():
@@ -129,12 +129,14 @@ class _Source:
             reading.check_link(folder, self.root)
             for name in FRAME_FILES:
                 try:
-                    found = reading.stat_inside(f"{folder}/{name}", self.root)
+                    file_status = reading.stat_inside(f"{folder}/{name}", self.root)
                 except OSError:
                     missing.append(f"{sample_id}/{name}")
                     continue
-                reading.check_plain(f"{folder}/{name}", found)
-                digest.update(f"{sample_id}/{name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}\n".encode())
+                reading.check_plain(f"{folder}/{name}", file_status)
+                digest.update(
+                    f"{sample_id}/{name}:{file_status.st_size}:{file_status.st_mtime_ns}:{file_status.st_ino}\n".encode()
+                )
         if missing:
             raise ValueError(
                 f"{self.images}: expected {len(self.ids) * len(FRAME_FILES)} frames, missing: {first_few(missing)}: "
@@ -143,7 +145,7 @@ class _Source:
         return digest.hexdigest()
 
     def check_unchanged(self, stat_key: str) -> None:
-        """Refuse files of which the file system says something else by now."""
+        """Refuse files whose status has changed since then."""
         if self.stat_key() != stat_key:
             raise ValueError(
                 f"{self.images}: expected frames that stay as they are, found some that changed while they were read: "
@@ -152,7 +154,7 @@ class _Source:
 
 
 def _decode_and_keep(source: _Source, stat_key: str, cache: Cache, *, replace: bool) -> str:
-    """Decode every frame into the cache and return the content's key; `replace` trusts nothing that is there."""
+    """Decode every frame into the cache and return the content's key; `replace` overwrites an existing entry."""
     with cache.scratch("frames") as scratch:
         content_key = _decode_all(source, stat_key, scratch)
         if replace:
@@ -162,7 +164,7 @@ def _decode_and_keep(source: _Source, stat_key: str, cache: Cache, *, replace: b
 
 
 def _decode_all(source: _Source, stat_key: str, folder: Path) -> str:
-    """Decode every frame into a new folder and return the content's key; `stat_key` is what they were found with."""
+    """Decode every frame into a new folder and return the content's key; `stat_key` is the file status before."""
     ids = source.ids
     folder.mkdir()
     shape = (len(ids), FRAME_HEIGHT_PX, FRAME_WIDTH_PX, len(FRAME_FILES), 3)
@@ -184,14 +186,14 @@ def _decode_all(source: _Source, stat_key: str, folder: Path) -> str:
         return refused
 
     starts = range(0, len(ids), _SAMPLES_PER_TASK)
-    # Pillow and hashlib work outside the interpreter's lock, so threads use every core.
+    # Pillow and hashlib release the interpreter's lock, so threads use every core.
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(total=len(ids), desc="decode frames", unit="sample") as bar,
     ):
         refused = []
-        for start, found in zip(starts, pool.map(decode_rows, starts), strict=True):
-            refused += found
+        for start, errors in zip(starts, pool.map(decode_rows, starts), strict=True):
+            refused += errors
             bar.update(min(_SAMPLES_PER_TASK, len(ids) - start))
     source.check_unchanged(stat_key)
     if refused:

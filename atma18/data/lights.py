@@ -1,4 +1,4 @@
-"""Traffic lights in view: JSON files become detections, detections a table."""
+"""Traffic lights: read detections from JSON files, and arrange them as a table."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from atma18.storage import reading, strict_json
 
 MOST_BYTES = 2**16
 _MOST_LIGHTS = 100
-"""More than 128 x 64 pixels can show, and three times as many fit into so many bytes, however they are laid out."""
+"""Largest number of detections: more than 128 x 64 pixels can show. The size limit of a file allows three times it."""
 
 
 def parse_lights(text: str | bytes, where: str) -> list[Detection]:
-    """Read one sample's traffic lights: a JSON list of `{"class": …, "bbox": [x1, y1, x2, y2]}`, boxes in pixels.
+    """Parse one sample's traffic lights: a JSON list of `{"class": …, "bbox": [x1, y1, x2, y2]}`, boxes in pixels.
 
     Raises:
-        ValueError: If the text is something else; `where` names it.
+        ValueError: If the text has another form; `where` names it in the message.
     """
     expected = f'{where}: expected a JSON list of {{"class", "bbox"}}'
     if isinstance(text, str | bytes) and len(text) > MOST_BYTES:
@@ -39,15 +39,15 @@ def parse_lights(text: str | bytes, where: str) -> list[Detection]:
 
 
 def _boxes(text: str | bytes) -> list[Detection]:
-    """Read the class and the four edges of each box.
+    """Parse the class and the four edges of each box.
 
     Raises:
-        ValueError: If it is no JSON.
-        TypeError: If it is another JSON.
+        ValueError: If the text is not JSON.
+        TypeError: If a JSON value has another type.
         KeyError: If a class or a box is missing.
-        OverflowError: If an edge is beyond all floats.
+        OverflowError: If an edge is too large for a float.
     """
-    found: list[Detection] = []
+    detections: list[Detection] = []
     lights = strict_json.loads(text)
     if not isinstance(lights, list):
         raise TypeError("expected a list")
@@ -55,8 +55,8 @@ def _boxes(text: str | bytes) -> list[Detection]:
         name, (x1, y1, x2, y2) = light["class"], light["bbox"]
         if not isinstance(name, str) or not all(type(edge) in (int, float) for edge in (x1, y1, x2, y2)):
             raise TypeError("expected a text and four numbers")
-        found.append((name, (float(x1), float(y1), float(x2), float(y2))))
-    return found
+        detections.append((name, (float(x1), float(y1), float(x2), float(y2))))
+    return detections
 
 
 def _start_of(text: str | bytes) -> str:
@@ -67,12 +67,12 @@ def read_lights(folder: Path, ids: Sequence[str], root: Path | None = None) -> d
     """Read the detections of each sample from `<ID>.json`.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
         ids: the samples.
-        root: the folder, resolved, that no link may leave; None for `folder` itself.
+        root: the resolved folder that links may not leave; None for `folder` itself.
 
     Raises:
-        ValueError: If a file is missing, malformed or a link that leaves `root`; the first ones are named.
+        ValueError: If a file is missing, malformed or a link that leaves `root`; the message names the first ones.
     """
     root = folder.resolve() if root is None else root
     lights: dict[str, list[Detection]] = {}
@@ -101,12 +101,12 @@ def read_lights(folder: Path, ids: Sequence[str], root: Path | None = None) -> d
 def light_table(lights: Mapping[str, Sequence[Detection]]) -> pd.DataFrame:
     """Return the detections of each ID as a table: ID, class and the four box columns in pixels.
 
-    A class beyond `LIGHT_CLASSES` counts as `other`.
+    A class that is not in `LIGHT_CLASSES` becomes `other`.
     """
     rows = [
         (sample_id, name if name in LIGHT_CLASSES else "other", *box)
-        for sample_id, found in lights.items()
-        for name, box in found
+        for sample_id, boxes in lights.items()
+        for name, box in boxes
     ]
     table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
     return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))

@@ -1,4 +1,4 @@
-"""Predictions: the table that every step hands on, checked wherever it is made or read."""
+"""Predictions: the table that steps exchange, checked when it is made and when it is read."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +12,12 @@ from atma18.schema import TARGETS, FloatArray, IntArray, StrArray, first_few, re
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a step predicts: out-of-fold for the training samples, per fold model for the test samples."""
+    """The predictions of a step: out-of-fold for training samples, and of each fold's model for test samples."""
 
     train_ids: StrArray
     """(N,)"""
     folds: IntArray
-    """(N,) the fold whose model, which never saw the sample's scene, predicted it."""
+    """(N,) the fold whose model predicted the sample; that model was not trained on the sample's scene."""
     oof_m: FloatArray
     """(N, 18) metres, vehicle frame at t."""
     test_ids: StrArray
@@ -79,7 +79,7 @@ class Predictions:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote.
+        """Read the three tables.
 
         Raises:
             ValueError: If a table breaks a rule, or `test.parquet` is not the mean of `test_by_fold.parquet`.
@@ -92,7 +92,7 @@ class Predictions:
             raise ValueError(f"{folder}: expected the folds 0 … K-1 in oof and test_by_fold, found {labels}")
         parts = [by_fold[by_fold["fold"] == k] for k in labels]
         rows = [rows_of(test_ids, _ids(part), f"test_by_fold, fold {k}") for k, part in enumerate(parts)]
-        stacked = [_values(part)[found] for part, found in zip(parts, rows, strict=True)]
+        stacked = [_values(part)[order] for part, order in zip(parts, rows, strict=True)]
         read = cls(_ids(oof), oof["fold"].to_numpy(np.int64), _values(oof), test_ids, np.stack(stacked))
         if not np.allclose(read.test_m, _values(test), rtol=0, atol=1e-9):
             raise ValueError(f"{folder / 'test.parquet'} is not the mean over folds of test_by_fold.parquet")

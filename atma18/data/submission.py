@@ -1,4 +1,4 @@
-"""Submissions: predictions in the order of `test_features.csv`, and how finished files get to their place."""
+"""Submissions: predictions in the order of `test_features.csv`, copied atomically to the user's folder."""
 
 import os
 import shutil
@@ -34,10 +34,10 @@ def submission_table(dataset: Dataset, test_m: FloatArray) -> pd.DataFrame:
 
 
 def check_folder(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a place where no folder with these files can be, before hours of work end there.
+    """Check before any work that these files can be written to a folder.
 
     Raises:
-        ValueError: If something is in the way.
+        ValueError: If they cannot.
     """
     places = (folder.absolute(), *folder.absolute().parents)
     nearest = next(place for place in places if place.exists() or place.is_symlink())
@@ -50,10 +50,10 @@ def check_folder(folder: Path, names: Iterable[str]) -> None:
 
 
 def deliver(copies: Mapping[Path, Path]) -> None:
-    """Copy finished files to where a person wants them; whoever reads there meanwhile finds whole ones.
+    """Copy finished files to the user's folder atomically: a reader finds only complete files.
 
     Args:
-        copies: the source of each target.
+        copies: the source path by target path.
     """
     beside = {target: target.with_name(f".{target.name}.{os.getpid()}") for target in copies}
     try:

@@ -1,4 +1,4 @@
-"""What a frozen backbone sees in each cell of each frame: computed once, kept by content."""
+"""Embeddings of each cell of each frame by a frozen backbone: computed once, cached by content."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from atma18 import backbones, compute
 from atma18.backbones import Backbone
 from atma18.cache import Cache
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.schema import Float32Array, FrameRows, Samples
 from atma18.storage import digests, memmaps
 
@@ -43,7 +43,7 @@ def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, devi
 def cached_cells(
     samples: Samples, data_sha256: str, backbone: Backbone, config: EmbedConfig, device: str, threads: int, cache: Cache
 ) -> Float16Array:
-    """Return (N, 3, cells, channels), memory-mapped; computed once per data, backbone, precision and machine kind."""
+    """Return (N, 3, cells, channels), memory-mapped; cached by data, backbone, precision and machine kind."""
     started = [config.backbone, weights_sha256(config), config.pixels]
     settings = [*started, config.autocast, config.inference_batch, device, threads]
     sources = [source.read_bytes() for source in _SOURCES]
@@ -61,24 +61,24 @@ def cached_cells(
 
 
 def weights_sha256(config: EmbedConfig) -> str:
-    """Digest the weights that the backbone starts from."""
+    """Digest the initial weights of the backbone."""
     return backbones.weights_sha256(config.backbone, config.seed)
 
 
 def cell_count(backbone: Backbone) -> int:
-    """Return the number of cells of a frame."""
+    """Return the number of cells per frame."""
     height, width = backbone.cells(64, 128)
     return height * width
 
 
 def similarity(cells: Float16Array) -> Float32Array:
-    """Compare neighbouring frames cell by cell.
+    """Return the cosine similarity of consecutive frames, cell by cell.
 
     Args:
         cells: (N, 3, cells, channels).
 
     Returns:
-        (N, cells * 2) cosines, cell after cell: t with t-0.5 s, then t-0.5 s with t-1.0 s; 0 where a cell is all zero.
+        (N, cells * 2) cosines, ordered by cell: t with t-0.5 s, then t-0.5 s with t-1.0 s; 0 where an embedding is 0.
     """
     out = np.empty((len(cells), cells.shape[2], 2), np.float32)
     for start in range(0, len(cells), 1024):

@@ -1,9 +1,9 @@
-"""What `embed` predicts with: a backbone, and each fold's bases and probe."""
+"""The model of `embed`: a backbone, and the SVD bases and the probe of each fold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from atma18 import backbones
 from atma18.backbones import Backbone, BackboneSpec
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
@@ -19,26 +19,43 @@ from atma18.geometry.baseline import Baseline
 from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
 
+EMBEDDING = "embed"
+"""The name under which models, `embed` included, read the embedding."""
+
+
+class Embedded(Protocol):
+    """Samples whose embedding is computed."""
+
+    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+        """Return the embedding of N samples in this fold's basis."""
+
 
 @dataclass(frozen=True)
 class EmbedModel:
-    """The backbone with the bases and probe of every fold: all that `embed` predicts with."""
+    """The backbone, with the SVD bases and the probe of every fold."""
 
     config: EmbedConfig
     backbone: Backbone
     folds: tuple[FoldEmbedding, ...]
     causal: bool = True
+    needs: tuple[str, ...] = ()
+    """The upstreams that it reads: none, because it embeds the samples itself."""
+
+    @property
+    def count(self) -> int:
+        """The number of folds."""
+        return len(self.folds)
 
     @property
     def spec(self) -> BackboneSpec:
-        """What the backbone is."""
+        """The description of the backbone."""
         return self.backbone.spec
 
-    def predict(self, fold: int, samples: Samples, features: EmbeddingFeatures) -> FloatArray:
+    def predict(self, fold: int, samples: Samples, inputs: Embedded, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
         probe = self.folds[fold]
         baseline = Baseline(self.config.target, self.config.by_speed, probe.motion)
-        return baseline.metres(samples.signals, probe.probe(features))
+        return baseline.metres(samples.signals, probe.probe(inputs.embedding(EMBEDDING, fold)))
 
     def cells(self, samples: Samples, device: str) -> Float16Array:
         """Return (N, 3, cells, channels) embeddings."""
@@ -46,6 +63,10 @@ class EmbedModel:
         out = np.empty(shape, np.float16)
         embed_cells(samples.frames, self.backbone, self.config, device, out)
         return out
+
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration and the description of the backbone."""
+        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
 
     def save(self, folder: Path) -> None:
         """Write the backbone and each fold as safetensors."""
@@ -56,9 +77,9 @@ class EmbedModel:
 
     @classmethod
     def load(cls, config: EmbedConfig, spec: BackboneSpec, files: Mapping[str, Path], device: str) -> Self:
-        """Read what `save` wrote of a model with a backbone of this description."""
+        """Read the model that `save` wrote; `spec` describes its backbone."""
         state = tensors.read(files["backbone.safetensors"])
-        with torch.device("meta"):  # no memory is taken for what does not fit
+        with torch.device("meta"):  # shapes are checked before memory is allocated
             tensors.check_fit(state, backbones.untrained(spec).state_dict())
         backbone = backbones.untrained(spec)
         backbone.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What each fold makes of cells: an SVD for each of them, and a ridge probe."""
+"""The SVD of each cell and the ridge probe, fitted in each fold."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold
 
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding.cells import Float16Array, similarity
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.features.standardise import mean_and_scale
@@ -20,54 +20,56 @@ _SIMILARITIES = 2  # of each cell
 
 @dataclass(frozen=True)
 class FoldEmbedding:
-    """One fold's bases and its probe, fitted on the rows outside the fold."""
+    """The SVD bases and the ridge probe of one fold, fitted on the rows outside the fold."""
 
     components: Float32Array
     """(cells, components, channels) right singular vectors of the frame at t."""
     mean: FloatArray
-    """(F,) of the features, for the probe."""
+    """(F,) mean of the probe's features."""
     scale: FloatArray
-    """(F,) standard deviation of the features; 1 where they are constant."""
+    """(F,) standard deviation of the probe's features; 1 where a feature is constant."""
     coefficients: FloatArray
-    """(F + W, 18) of what the probe says, per standardised feature, and per wave."""
+    """(F + R, 18) coefficients of the standardised features, then of the random Fourier features."""
     intercept: FloatArray
-    """(18,) of the same."""
+    """(18,) intercept of the probe."""
     directions: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
-    """(F, W) of the waves over the standardised features; none in files from before there were waves."""
+    """(F, R) weights of the standardised features in each random Fourier feature; empty in files without this field."""
     phases: FloatArray = field(default_factory=lambda: np.empty(0))
-    """(W,) rad."""
+    """(R,) phases of the random Fourier features, rad."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
-    """The numbers of the motion model to which the probe says the difference; none otherwise."""
+    """Parameters of the motion model, if it is the baseline of the probe; else empty."""
 
     def __post_init__(self) -> None:
         cells, count = self.components.shape[:2] if self.components.ndim == 3 else (0, 0)
-        features, waves = cells * (count + _SIMILARITIES), len(self.phases)
-        expected = [(features,), (features,), (features + waves, len(TARGETS)), (len(TARGETS),), (waves,)]
+        features, random = cells * (count + _SIMILARITIES), len(self.phases)
+        expected = [(features,), (features,), (features + random, len(TARGETS)), (len(TARGETS),), (random,)]
         shapes = [a.shape for a in (self.mean, self.scale, self.coefficients, self.intercept, self.phases)]
-        if shapes != expected or (waves and self.directions.shape != (features, waves)):
-            raise ValueError(f"expected a probe of {features} features and {waves} waves, found {shapes}")
+        if shapes != expected or (random and self.directions.shape != (features, random)):
+            raise ValueError(f"expected a probe of {features} features and {random} random ones, found {shapes}")
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
-        """Project (N, 3, cells, channels) onto this fold's bases."""
+        """Project (N, 3, cells, channels) onto this fold's SVD bases."""
         return EmbeddingFeatures(_project(cells, self.components), similarity(cells))
 
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
-        """Predict from the embedding alone the (N, 18) numbers that were fitted."""
+        """Predict the (N, 18) values that the probe was fitted to, from the embedding alone."""
         standard = (features.stacked() - self.mean) / self.scale
-        return np.asarray(_with_waves(standard, self.directions, self.phases) @ self.coefficients + self.intercept)
+        return np.asarray(
+            _with_random_features(standard, self.directions, self.phases) @ self.coefficients + self.intercept
+        )
 
 
 def fit(
     cells: Float16Array, samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig
 ) -> FoldEmbedding:
-    """Fit one fold's SVD per cell, the origin of its probe, and the probe, on these rows alone.
+    """Fit one fold's SVD per cell, the baseline and the ridge probe on these rows alone.
 
     Args:
         cells: (N, 3, cells, channels) of all training samples.
         samples: the N training samples.
         targets_m: (N, 18) metres, vehicle frame at t.
         rows: the training rows of the fold.
-        config: of the probe.
+        config: the configuration of SVD, baseline and probe.
     """
     baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
     difference, pace = baseline.difference(samples.signals, targets_m), baseline.pace(samples.signals)[:, 0]
@@ -86,15 +88,15 @@ def fit_fold(
 
     Args:
         cells: (N, 3, cells, channels) of all training samples.
-        targets: (N, 18) what the probe is to say.
+        targets: (N, 18) values that the probe predicts.
         rows: the training rows of the fold.
-        scenes: (N,) the scene of each sample, which the inner splits keep whole.
+        scenes: (N,) the scene of each sample; inner splits keep scenes whole.
         config: components, penalties and seed.
-        importance: (N,) for how much each sample's errors count; None for the same.
+        importance: (N,) the weight of each sample's errors; None for equal weights.
     """
     count = max(1, min(config.svd_components, cells.shape[3] - 1, len(rows) - 1))
     current = cells[rows, 0].astype(np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):  # the share of variance explained, where a cell has none
+    with np.errstate(divide="ignore", invalid="ignore"):  # TruncatedSVD divides by the variance of a cell
         bases = [
             TruncatedSVD(count, random_state=config.seed).fit(current[:, c]).components_
             for c in range(current.shape[1])
@@ -102,15 +104,15 @@ def fit_fold(
     components = np.stack(bases).astype(np.float32)
     features = EmbeddingFeatures(_project(cells, components), similarity(cells)).take(rows).stacked()
     mean, scale = mean_and_scale(features)
-    directions, phases = _waves(features.shape[1], config.waves, config.seed)
-    read = _with_waves((features - mean) / scale, directions, phases)
+    directions, phases = _random_features(features.shape[1], config.random_features, config.seed)
+    read = _with_random_features((features - mean) / scale, directions, phases)
     counts = None if importance is None else importance[rows]
     ridge = _ridge(read, targets[rows], scenes[rows], config.ridge_alphas, counts)
     return FoldEmbedding(components, mean, scale, ridge.coef_.T.copy(), ridge.intercept_, directions, phases)
 
 
-def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Draw directions (F, W) and phases (W,): together they stand for a Gaussian kernel over the F features.
+def _random_features(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Draw directions (F, R) and phases (R,) of random Fourier features, which approximate a Gaussian kernel.
 
     Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007.
     """
@@ -118,22 +120,22 @@ def _waves(features: int, count: int, seed: int) -> tuple[FloatArray, FloatArray
     return rng.normal(0, 1 / np.sqrt(features), (features, count)), rng.uniform(0, 2 * np.pi, count)
 
 
-def _with_waves(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
-    """Return (N, F + W): standardised features with their waves beside them."""
+def _with_random_features(standard: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
+    """Return (N, F + R): standardised features, then their random Fourier features."""
     if len(phases) == 0:
         return standard
     return np.hstack([standard, np.cos(standard @ directions + phases)])
 
 
 def explained_variance(cells: Float16Array, components: Float32Array) -> FloatArray:
-    """Return the share of each cell's variance, in the frame at t, that each component of its SVD explains.
+    """Return the share of each cell's variance in the frame at t that each SVD component explains.
 
     Args:
         cells: (N, 3, cells, channels).
         components: (cells, components, channels).
 
     Returns:
-        (cells, components); zeros for a cell that never changes.
+        (cells, components); zeros for a cell without variance.
     """
     shares = np.zeros(components.shape[:2])
     for cell, basis in enumerate(components):
@@ -145,8 +147,8 @@ def explained_variance(cells: Float16Array, components: Float32Array) -> FloatAr
 
 
 def _project(cells: Float16Array, components: Float32Array) -> Float32Array:
-    """Return (N, cells * components) of the frame at t, cell after cell."""
-    # Float64 inside, so that a row's result does not depend on how many rows BLAS gets at once.
+    """Return (N, cells * components) SVD components of the frame at t, ordered by cell."""
+    # Computed in float64, so that the result of a row does not depend on the number of rows in a BLAS call.
     parts = [cells[:, 0, c].astype(np.float64) @ basis.T.astype(np.float64) for c, basis in enumerate(components)]
     return np.hstack(parts).astype(np.float32)
 
@@ -158,7 +160,7 @@ def _ridge(
     alphas: tuple[float, ...],
     importance: FloatArray | None,
 ) -> Ridge | RidgeCV:
-    """Choose the penalty by the MAE on whole scenes; with a single scene take the strongest."""
+    """Choose the penalty by the cross-validated MAE over whole scenes; with a single scene, use the strongest."""
     splits = min(_INNER_SPLITS, len(np.unique(scenes)))
     if splits < 2:
         return Ridge(max(alphas)).fit(features, targets, importance)

@@ -1,4 +1,4 @@
-"""The embedding of samples as tables, joined on ID."""
+"""Tables of the samples' embeddings, joined on ID."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +12,25 @@ from atma18.schema import Float32Array, FloatArray, IntArray, StrArray, first_fe
 
 @dataclass(frozen=True)
 class EmbeddingFeatures:
-    """The embedding of N samples as numbers that a table can hold, in the basis of one fold."""
+    """Tabular features of the embedding of N samples, in the SVD basis of one fold."""
 
     svd: Float32Array
-    """(N, cells * components) of the frame at t, cell by cell; comparable inside one fold's basis only."""
+    """(N, cells * components) of the frame at t, ordered by cell; comparable within one fold's basis only."""
     similarity: Float32Array
-    """(N, cells * 2) cosines, cell after cell: t with t-0.5 s, then t-0.5 s with t-1.0 s."""
+    """(N, cells * 2) cosines, ordered by cell: t with t-0.5 s, then t-0.5 s with t-1.0 s."""
 
     def take(self, rows: IntArray) -> Self:
         """Return the features of these rows."""
         return type(self)(self.svd[rows], self.similarity[rows])
 
     def stacked(self) -> FloatArray:
-        """Return (N, F): both side by side."""
+        """Return (N, F): SVD components, then similarities."""
         return np.hstack([self.svd, self.similarity]).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class EmbeddingTables:
-    """What `embed` hands on: every sample, training and test, in the basis of every fold."""
+    """The output of `embed`: every training and test sample, in the SVD basis of every fold."""
 
     ids: StrArray
     """(N,) unique."""
@@ -50,7 +50,7 @@ class EmbeddingTables:
 
     @property
     def cells(self) -> int:
-        """The number of cells of a frame."""
+        """The number of cells per frame."""
         return int(self.similarity.shape[1] // 2)
 
     def of(self, ids: StrArray) -> tuple[EmbeddingFeatures, ...]:
@@ -69,7 +69,7 @@ class EmbeddingTables:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote."""
+        """Read the tables that `write` wrote."""
         ids, similarities = _read_table(folder / "similarity.parquet")
         bases = []
         for k in range(len(list(folder.glob("svd_fold*.parquet")))):

@@ -1,4 +1,4 @@
-"""Tables of what is known of a sample: scene statistics, lags, and standardised columns."""
+"""Features of samples: `table` makes the table that the trees read, `standardise` scales columns."""
 
 from atma18.features.table import SCENE_SIGNALS, STACKING_NOISE_M, feature_table, scene_context, stacking_noise
 

@@ -1,21 +1,21 @@
-"""Standardising columns, where a column that does not vary is left alone."""
+"""Standardise columns; a constant column keeps its scale."""
 
 import numpy as np
 
 from atma18.schema import FloatArray
 
-_ROUNDING = 1e-6  # of a column's largest value: what varies less than float32 resolves is constant
+_ROUNDING = 1e-6  # of a column's largest value: float32 resolves no smaller variation
 
 
 def mean_and_scale(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return what to subtract from each column and what to divide it by.
+    """Return the mean and the scale of each column.
 
     Args:
         values: (N, F) finite.
 
     Returns:
-        (F,) means, and (F,) standard deviations: 1 where a column is constant up to rounding, so that another value,
-        seen later, is not blown up.
+        (F,) means, and (F,) standard deviations. The latter is 1 for a column that is constant up to rounding, so that
+        a different value in other rows does not become huge.
     """
     deviation = values.std(axis=0)
     varies = deviation > _ROUNDING * np.abs(values).max(axis=0)

@@ -1,4 +1,4 @@
-"""The table that the boosted trees read: one row per sample, every column named after what it says."""
+"""The feature table of the boosted trees: one row per sample, each column named `group/feature`."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from atma18.schema import (
 )
 
 SCENE_SIGNALS = tuple(name for name in NUMERIC_SIGNALS if name != "brake")
-"""Signals with scene statistics and neighbours; brake is 0 throughout the competition."""
+"""Signals with scene statistics and neighbours; brake is always 0 in the competition."""
 GEAR_FLAGS = ("drive", "park")
 LIGHT_COLOURS = ("red", "yellow", "green")
 FRAME_PAIRS = ("t_t-0.5", "t-0.5_t-1.0")
-"""Frames whose similarity is a feature, seconds."""
+"""Pairs of frames whose similarity is a feature; times in seconds."""
 
 STACKING_NOISE_M: FloatArray = np.array(
     [
@@ -37,7 +37,7 @@ STACKING_NOISE_M: FloatArray = np.array(
         *(0.20, 0.13, 0.05),
     ]
 )
-"""(18,) metres: the published noise per target, one line per horizon, x, y, z."""
+"""(18,) metres: the published noise per target; one line per horizon with x, y, z."""
 
 
 def feature_table(
@@ -49,21 +49,19 @@ def feature_table(
     cells: int,
     causal: bool,
     motion_m: FloatArray | None = None,
-    neighbours: bool = False,
     light_geometry: bool = False,
 ) -> pd.DataFrame:
-    """Put everything known about each sample side by side.
+    """Build the table of all features.
 
     Args:
-        samples: N samples in canonical order; neighbours and statistics come from the samples given, no others.
-        svd: (N, cells * components) of the frame at t, cell after cell.
+        samples: N samples in canonical order; neighbours and statistics come only from these samples.
+        svd: (N, cells * components) SVD components of the frame at t, cell after cell.
         similarity: (N, cells * 2), cell after cell: frames t and t-0.5 s, then t-0.5 s and t-1.0 s.
-        stacked: model → (N, 18) its predictions, metres, vehicle frame at t.
+        stacked: model → its (N, 18) predictions, metres, vehicle frame at t.
         cells: number of cells of a frame, row by row.
-        causal: leave out what looks at a later sample of the scene.
+        causal: leave out features of later samples of the scene.
         motion_m: (N, 6, 3) waypoints of a motion model, metres, vehicle frame at t; None to leave them out.
-        neighbours: add what is predicted for the samples before and after.
-        light_geometry: add where the largest light of each colour is.
+        light_geometry: add the position and height of the largest light of each colour.
 
     Returns:
         (N, F) float32 with unique column names `group/feature`; NaN where a scene has no neighbour.
@@ -82,17 +80,16 @@ def feature_table(
         _similarity(similarity, len(samples), cells),
         *([] if motion_m is None else [_motion(motion_m)]),
         *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
-        *(_beside(name, values_m, samples, causal=causal) for name, values_m in stacked.items() if neighbours),
     ]
     return pd.concat([group.astype(np.float32) for group in groups], axis="columns")
 
 
 def scene_context(samples: Samples, *, causal: bool) -> pd.DataFrame:
-    """Return what the other samples of a scene say, without gaps: a sample without a neighbour is its own.
+    """Return the features of the other samples of a scene, without NaN: a missing neighbour is the sample itself.
 
     Args:
         samples: N samples in canonical order.
-        causal: leave out what looks at a later sample of the scene.
+        causal: leave out features of later samples of the scene.
 
     Returns:
         (N, F) with column names `group/feature`.
@@ -106,15 +103,15 @@ def scene_context(samples: Samples, *, causal: bool) -> pd.DataFrame:
 
 
 def stacking_noise(ids: StrArray, model: str, seed: int, scale: float) -> FloatArray:
-    """Draw the noise that keeps trees from trusting a stacked prediction too finely.
+    """Draw noise for a stacked prediction, so that trees do not fit its small differences.
 
-    An ID's noise is a function of (seed, model, ID): its SHAKE-256 digest, read as 18 uniform numbers and sent through
-    the inverse normal distribution. Other IDs and the order of rows change nothing.
+    The noise of an ID is a function of (seed, model, ID): its SHAKE-256 digest gives 18 uniform numbers, transformed by
+    the inverse normal distribution. It does not depend on other IDs or on the order of rows.
 
     Args:
         ids: (N,) sample IDs.
-        model: whose predictions get the noise; each model has its own.
-        seed: of the draw.
+        model: the model of the predictions; each model has its own noise.
+        seed: seed of the noise.
         scale: share of the published noise.
 
     Returns:
@@ -157,7 +154,7 @@ def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.D
     grouped = signals.groupby(scene)
     count = grouped.cumcount() + 1
     first = grouped.transform("first")
-    shifted = signals - first  # so that the difference below is at least a 1/count of `squares` and never cancels
+    shifted = signals - first  # the difference below is at least 1/count of `squares`, without cancellation
     sums, squares = shifted.groupby(scene).cumsum(), (shifted**2).groupby(scene).cumsum()
     mean = sums.div(count, axis=0)
     variance = (squares - sums * mean).div((count - 1).clip(lower=1), axis=0)
@@ -165,7 +162,7 @@ def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.D
 
 
 def _steps_beside(*, causal: bool) -> list[tuple[str, int]]:
-    """Name the samples beside one, each with the step by which it comes to the place of that one."""
+    """Return the names of the neighbours, each with the shift that brings it to the row of its sample."""
     return [("prev", 1)] if causal else [("prev", 1), ("next", -1)]
 
 
@@ -181,12 +178,12 @@ def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
 
 def _lights(samples: Samples) -> pd.DataFrame:
     """Count every detection of each class; one box may carry several classes, such as red and an arrow."""
-    if samples.lights is None:
+    if samples.traffic_lights is None:
         return pd.DataFrame(index=range(len(samples)))
-    row = pd.Index(samples.ids).get_indexer(pd.Index(samples.lights["ID"]))
-    column = pd.Index(LIGHT_CLASSES).get_indexer(pd.Index(samples.lights["class"]))
+    row = pd.Index(samples.ids).get_indexer(pd.Index(samples.traffic_lights["ID"]))
+    column = pd.Index(LIGHT_CLASSES).get_indexer(pd.Index(samples.traffic_lights["class"]))
     if (bad := (row < 0) | (column < 0)).any():
-        found = samples.lights.loc[bad, ["ID", "class"]].astype(str).agg(" ".join, axis=1)
+        found = samples.traffic_lights.loc[bad, ["ID", "class"]].astype(str).agg(" ".join, axis=1)
         raise ValueError(f"lights: expected IDs of the samples and classes {LIGHT_CLASSES}, found {first_few(found)}")
     counts = np.zeros((len(samples), len(LIGHT_CLASSES)))
     np.add.at(counts, (row, column), 1)
@@ -195,13 +192,15 @@ def _lights(samples: Samples) -> pd.DataFrame:
 
 
 def _light_geometry(samples: Samples) -> pd.DataFrame:
-    """Say how tall the largest light of each colour is and where its middle is, in pixels; NaN where there is none."""
+    """Return the height and the middle of the largest light of each colour, in pixels; NaN where there is none."""
     columns = [f"lights/{colour}_{what}_px" for colour in LIGHT_COLOURS for what in ("height", "u", "v")]
     found = pd.DataFrame(np.nan, index=range(len(samples)), columns=columns)
-    if samples.lights is None:
+    if samples.traffic_lights is None:
         return found
-    left, top, right, bottom = (samples.lights[name] for name in LIGHT_BOX)
-    boxes = samples.lights[["ID", "class"]].assign(height=bottom - top, u=(left + right) / 2, v=(top + bottom) / 2)
+    left, top, right, bottom = (samples.traffic_lights[name] for name in LIGHT_BOX)
+    boxes = samples.traffic_lights[["ID", "class"]].assign(
+        height=bottom - top, u=(left + right) / 2, v=(top + bottom) / 2
+    )
     largest = boxes.sort_values("height", kind="stable").drop_duplicates(["ID", "class"], keep="last")
     for colour in LIGHT_COLOURS:
         of_colour = largest[largest["class"] == colour]
@@ -214,13 +213,6 @@ def _light_geometry(samples: Samples) -> pd.DataFrame:
 def _motion(waypoints_m: FloatArray) -> pd.DataFrame:
     flat = waypoints_m[..., :2].reshape(len(waypoints_m), -1)
     return _named(flat, len(flat), [f"motion/{name}" for name in TARGETS if not name.startswith("z")])
-
-
-def _beside(model: str, values_m: FloatArray, samples: Samples, *, causal: bool) -> pd.DataFrame:
-    """Return what a model predicts for the samples before and, unless causal, after."""
-    of_scene = pd.DataFrame(values_m, columns=list(TARGETS)).groupby(_scene_codes(samples))
-    shifted = [(name, of_scene.shift(step)) for name, step in _steps_beside(causal=causal)]
-    return pd.concat([table.add_prefix(f"{model}/").add_suffix(f"_{name}") for name, table in shifted], axis=1)
 
 
 def _gear(samples: Samples) -> pd.DataFrame:

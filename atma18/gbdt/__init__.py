@@ -1,1 +1,1 @@
-"""Boosters behind one face, the table that they read, and what gbdt predicts with."""
+"""Gradient-boosted trees: XGBoost and CatBoost behind one interface, their training rows, and the model of gbdt."""

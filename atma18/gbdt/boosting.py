@@ -1,6 +1,6 @@
-"""XGBoost and CatBoost behind one face: a small regressor per target, or one for all.
+"""XGBoost and CatBoost behind one interface: one regressor per target.
 
-`table` checks the numbers, `engines` trains, asks and stores what either library makes of them.
+`training_rows` checks the numbers; `engines` trains, predicts and stores with either library.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Self
 
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.gbdt.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
@@ -18,35 +18,35 @@ from atma18.schema import BoolArray, FloatArray, first_few
 __all__ = ["SUFFIXES", "Booster", "EngineError", "Features", "check_readable", "fit", "fit_targets", "most_bytes"]
 
 SUFFIXES = tuple(MODELS)
-"""The endings of boosters' files, one for each engine."""
+"""The file suffixes of boosters, one for each engine."""
 
 
 @dataclass(frozen=True)
 class Booster:
-    """A fitted regressor of one target, or of several."""
+    """A fitted regressor of one target."""
 
     feature_names: tuple[str, ...]
-    """(F,) in the order of fitting."""
+    """(F,) in the order used for fitting."""
     _model: Model
 
     @property
     def rounds(self) -> int:
-        """The number of trees kept: up to the best round, where rows were held out."""
+        """The number of trees kept: up to the best round, if rows were held out."""
         return self._model.rounds
 
     @property
     def suffix(self) -> str:
-        """The ending of the file's name: `.ubj` or `.cbm`."""
+        """The file suffix: `.ubj` or `.cbm`."""
         return self._model.suffix
 
     def predict(self, features: Features) -> FloatArray:
-        """Predict each row by itself.
+        """Predict each row independently.
 
         Args:
-            features: (N, F); columns of a frame are found by name, those that were not fitted are ignored.
+            features: (N, F); columns of a DataFrame are selected by name, and further columns are ignored.
 
         Returns:
-            (N,) in the target's unit; (N, T) where T targets were fitted at once.
+            (N,) in the target's unit.
 
         Raises:
             ValueError: If a feature is missing or infinite.
@@ -60,22 +60,22 @@ class Booster:
         return self._model.predict(numbers(features, self.feature_names))
 
     def feature_importance(self) -> pd.Series:
-        """Return the share of each feature in the total gain, summing to 1; a model without splits has zeros.
+        """Return the share of each feature in the total gain; the shares sum to 1, or are all 0 without splits.
 
-        XGBoost counts the loss reduction of its splits, CatBoost how far the prediction moves (PredictionValuesChange).
+        The gain is XGBoost's loss reduction by splits, or CatBoost's change of the prediction (PredictionValuesChange).
         """
         gain = self._model.gain()
         total = gain.sum()
         return pd.Series(gain / total if total > 0 else gain, index=list(self.feature_names), name="gain")
 
     def save(self, path: Path) -> None:
-        """Write the model and its feature names to a file that ends in `suffix`, in the engine's own format."""
+        """Write the model and its feature names in the engine's own format, to a file that ends in `suffix`."""
         require(path.suffix == self.suffix, f"a file ending in {self.suffix}", path.name)
         self._model.save(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; the suffix says which engine it is."""
+        """Read a file that `save` wrote; the suffix identifies the engine."""
         require(path.suffix in MODELS, f"a file ending in {' or '.join(MODELS)}", path.name)
         model, feature_names = MODELS[path.suffix].load(path)
         return cls(feature_names, model)
@@ -84,7 +84,7 @@ class Booster:
 def fit(
     config: GbdtConfig, features: Features, target: FloatArray, held_out: BoolArray | None, *, seed: int, threads: int
 ) -> Booster:
-    """Fit one target, (N,); see `fit_targets`."""
+    """Fit a regressor of one target, (N,); see `fit_targets`."""
     return fit_targets(config, features, target[:, None], held_out, seed=seed, threads=threads)[0]
 
 
@@ -99,28 +99,27 @@ def fit_targets(
     on_booster: Callable[[int], object] = lambda booster: None,
     bag: int = 0,
 ) -> tuple[Booster, ...]:
-    """Fit one regressor per target, or one for all, on the same features.
+    """Fit one regressor per target on the same features.
 
-    The loss is the squared error. Rows held out decide nothing but the number of rounds: boosting ends when their MAE
-    has not improved for `early_stopping_rounds`, and the best round is the last one kept.
+    The loss is `config.objective`. Held-out rows determine the number of rounds only: boosting stops when their MAE has
+    not improved for `early_stopping_rounds`, and the rounds after the best one are dropped.
 
     Args:
-        config: the engine and its parameters. CatBoost has no equal of `min_child_weight`, `gamma` and `reg_alpha`
-            for symmetric trees and leaves them out; its depth ends at 10. `catboost-multi` fits all targets with the
-            same trees, by the mean squared error of targets of unit variance, and stops early on that.
+        config: the engine and its parameters. CatBoost has no equivalent of `min_child_weight`, `gamma` and
+            `reg_alpha` for symmetric trees and ignores them; its depth is at most 10.
         features: (N, F), missing values are NaN.
         targets: (N, T) in any unit.
         held_out: (N,) True where a row is held out; None runs all rounds.
-        seed: draws the rows and columns of each round, the same for every target.
-        threads: CPU threads. The result may depend on their number.
-        on_booster: called with the number of each booster when it is done.
-        bag: which engine's turn it is, where several take turns.
+        seed: the random seed of the rows and columns of each round, the same for every target.
+        threads: the number of CPU threads; the result may depend on it.
+        on_booster: called with the index of each booster when it is fitted.
+        bag: the index of the bag, which selects the engine where engines alternate.
 
     Returns:
-        T regressors in the order of `targets`, or a single one of all of them.
+        T regressors in the order of `targets`.
 
     Raises:
-        ValueError: If shapes disagree, a number is infinite, a target is missing, or no row is left on a side.
+        ValueError: If shapes disagree, a number is infinite, a target is missing, or `held_out` selects no row or all.
     """
     table = Table.checked(features, targets, held_out)
     boosters = []

@@ -1,6 +1,5 @@
-"""XGBoost and CatBoost: how each is trained, asked and stored."""
+"""XGBoost and CatBoost: training, prediction and storage."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,26 +11,25 @@ import catboost
 import numpy as np
 import xgboost
 
-from atma18.config.presets import Engine, GbdtConfig
+from atma18.config import Engine, GbdtConfig
 from atma18.gbdt import ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
-CATBOOST_MAX_DEPTH = 10  # its trees are symmetric: depth 11 doubles the leaves of all of them
+CATBOOST_MAX_DEPTH = 10  # CatBoost's trees are symmetric: depth 11 would double the leaves of every tree
 XGBOOST_BINS = 256
 _HISTOGRAMS_BYTES = 2**28
-"""XGBoost keeps at most so many bytes of histograms for later: the default, without a limit in practice, took 2.5 GB
-for trees of depth 11 on 43,371 x 400 numbers, and twice the time, for the same trees."""
+"""The maximum size of XGBoost's histogram cache, in bytes. XGBoost's default is no limit in practice: with it, trees of
+depth 11 on 43,371 x 400 numbers took 2.5 GB and twice the time, and were the same."""
 _CATBOOST_GB = 4
-_XGBOOST_LOSSES = {"squared": "reg:squarederror", "absolute": "reg:absoluteerror", "huber": "reg:pseudohubererror"}
-_CATBOOST_LOSSES = {"squared": "RMSE", "absolute": "MAE", "huber": "Huber:delta=1.0"}
-"""Huber's loss turns from square to size at an error of a metre in both."""
-_SCALE = "atma18.scale"
+_XGBOOST_LOSSES = {"squared": "reg:squarederror", "huber": "reg:pseudohubererror"}
+_CATBOOST_LOSSES = {"squared": "RMSE", "huber": "Huber:delta=1.0"}
+"""In both libraries, Huber's loss changes from quadratic to linear at an error of 1 m."""
 
 
 @dataclass(frozen=True)
 class XgboostModel:
-    """One target's trees."""
+    """XGBoost's trees of one target."""
 
     suffix: ClassVar[str] = ".ubj"
     booster: Any
@@ -46,7 +44,7 @@ class XgboostModel:
         return np.asarray(self.booster.inplace_predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
-        """Return the loss reduction of each feature's splits, (F,)."""
+        """Return the loss reduction by each feature's splits, (F,)."""
         found = self.booster.get_score(importance_type="total_gain")
         return np.array([found.get(name, 0.0) for name in self.booster.feature_names], dtype=np.float64)
 
@@ -56,7 +54,7 @@ class XgboostModel:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read what `save` wrote, and the names of the features."""
+        """Read a file that `save` wrote; return the model and the names of its features."""
         ubjson.check(path)
         booster = xgboost.Booster(model_file=path)
         return cls(booster), tuple(booster.feature_names or ())
@@ -64,7 +62,7 @@ class XgboostModel:
 
 @dataclass(frozen=True)
 class CatboostModel:
-    """The trees of one target, or of several at once."""
+    """CatBoost's trees of one target."""
 
     suffix: ClassVar[str] = ".cbm"
     regressor: Any
@@ -75,13 +73,11 @@ class CatboostModel:
         return int(self.regressor.tree_count_)
 
     def predict(self, features: Float32Array) -> FloatArray:
-        """Predict (N,), or (N, T) where T targets were fitted at once."""
-        predicted = np.asarray(self.regressor.predict(features), dtype=np.float64)
-        scale = self.regressor.get_metadata().get(_SCALE)
-        return predicted if scale is None else predicted * np.array(json.loads(scale))
+        """Predict (N,)."""
+        return np.asarray(self.regressor.predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
-        """Return how far each feature moves the prediction, (F,)."""
+        """Return the change of the prediction by each feature, (F,)."""
         return np.asarray(self.regressor.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
 
     def save(self, path: Path) -> None:
@@ -90,7 +86,7 @@ class CatboostModel:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read what `save` wrote, and the names of the features."""
+        """Read a file that `save` wrote; return the model and the names of its features."""
         regressor = catboost.CatBoostRegressor().load_model(str(path))
         return cls(regressor), tuple(regressor.feature_names_)
 
@@ -99,10 +95,10 @@ _READING = "import sys, catboost\nfor path in sys.argv[1:]: catboost.CatBoost().
 
 
 def check_readable(files: Iterable[Path]) -> None:
-    """Let CatBoost read its files among these in a process of its own: it believes every number, and may not survive.
+    """Load CatBoost's files among these in a separate process, because a wrong number in a file can crash its reader.
 
     Raises:
-        ValueError: If that process ended otherwise than by having read them.
+        ValueError: If that process fails.
     """
     paths = [str(path) for path in files if path.suffix == CatboostModel.suffix]
     if not paths:
@@ -116,17 +112,17 @@ def check_readable(files: Iterable[Path]) -> None:
 
 
 EngineError = catboost.CatBoostError
-"""What CatBoost's errors are; XGBoost's are ValueErrors."""
+"""The class of CatBoost's errors; XGBoost's errors are ValueErrors."""
 
 Model = XgboostModel | CatboostModel
 MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}
 
 
 def most_bytes(config: GbdtConfig, rows: int, features: int) -> int:
-    """Estimate the most memory that fitting (rows, features) takes beyond these numbers themselves.
+    """Estimate the peak memory of fitting (rows, features) in bytes, without the numbers themselves.
 
-    XGBoost: a byte for each number, and the histograms that it keeps or those of half of the deepest nodes, whichever
-    are more; the other half is worked out from the parents'. CatBoost: the limit that it is given.
+    XGBoost: one byte per number, and the larger of two sizes: the histogram cache, and the histograms of half of the
+    deepest nodes (the other half is computed from their parents). CatBoost: its configured limit.
     """
     if config.engine != "xgboost":
         return _CATBOOST_GB * 10**9
@@ -139,7 +135,7 @@ def _histogram_bytes(features: int) -> int:
 
 
 def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
-    """Bin the features once; each target only swaps the labels."""
+    """Bin the features once, and replace the labels for each target."""
     parameters = {
         "objective": _XGBOOST_LOSSES[config.objective],
         "eval_metric": "mae",
@@ -184,27 +180,16 @@ def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Itera
 
 def _catboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
     for target in table.targets.T:
-        losses = (_CATBOOST_LOSSES[config.objective], "MAE")
-        yield CatboostModel(_fit_catboost(config, table, target, losses, seed, threads))
-
-
-def _catboost_multi(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
-    """Fit all targets with the same trees, each divided by its standard deviation so that none drowns the others."""
-    spread = table.targets[table.fitted].std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    regressor = _fit_catboost(config, table, table.targets / scale, ("MultiRMSE", "MultiRMSE"), seed, threads)
-    regressor.get_metadata()[_SCALE] = json.dumps(scale.tolist())
-    yield CatboostModel(regressor)
+        yield CatboostModel(_fit_catboost(config, table, target, seed, threads))
 
 
 def _fit_catboost(
-    config: GbdtConfig, table: Table, targets: FloatArray, losses: tuple[str, str], seed: int, threads: int
+    config: GbdtConfig, table: Table, target: FloatArray, seed: int, threads: int
 ) -> catboost.CatBoostRegressor:
-    """Fit (N,) or (N, T) targets by the first loss; the second one is watched."""
-    loss, watched_loss = losses
+    """Fit one target, (N,)."""
     regressor = catboost.CatBoostRegressor(
-        loss_function=loss,
-        eval_metric=watched_loss,
+        loss_function=_CATBOOST_LOSSES[config.objective],
+        eval_metric="MAE",
         iterations=config.rounds,
         learning_rate=config.learning_rate,
         depth=min(config.max_depth, CATBOOST_MAX_DEPTH),
@@ -215,13 +200,13 @@ def _fit_catboost(
         random_seed=seed,
         thread_count=threads,
         used_ram_limit=f"{_CATBOOST_GB}gb",
-        allow_const_label=True,  # a target may be the same in all rows: z on a flat road
+        allow_const_label=True,  # a target may be constant: z on a flat road
         allow_writing_files=False,
         logging_level="Silent",
     )
 
     def pool(rows: BoolArray) -> catboost.Pool:
-        return catboost.Pool(table.features[rows], targets[rows], feature_names=list(table.names))
+        return catboost.Pool(table.features[rows], target[rows], feature_names=list(table.names))
 
     if table.held_out is None:
         return regressor.fit(pool(table.fitted))
@@ -236,6 +221,5 @@ def _fit_catboost(
 TRAINERS: dict[Engine, Callable[[GbdtConfig, Table, int, int], Iterator[Model]]] = {
     "xgboost": _xgboost,
     "catboost": _catboost,
-    "catboost-multi": _catboost_multi,
 }
-"""Each yields its models in the order of the targets: one for each target, or one for all."""
+"""Each function yields one model per target, in the order of the targets."""

@@ -1,4 +1,4 @@
-"""What a stacked model reads of its upstreams: the same words for stored tables and for a live servable."""
+"""The inputs of a stacked model: results of its upstreams, from stored tables or from a live servable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from atma18.schema import FloatArray, IntArray
 
 
 class Inputs(Protocol):
-    """The upstreams' results for some N samples."""
+    """The upstreams' results for N samples."""
 
     def stacked(self, name: str, fold: int) -> FloatArray:
-        """Return (N, 18) metres: what the upstream's model of this fold predicts."""
+        """Return (N, 18) metres: the predictions of the upstream's model of this fold."""
 
     def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
         """Return the embedding of the N samples in this fold's basis."""
@@ -23,18 +23,18 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class StoredInputs:
-    """Results that were read from the upstreams' artifacts and joined on ID."""
+    """The upstreams' results, read from their artifacts and joined on ID."""
 
     by_fold_m: Mapping[str, FloatArray]
-    """Per upstream (K, N, 18) metres."""
+    """Per upstream: (K, N, 18) metres."""
     embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
-    """Per upstream and fold, N rows."""
+    """Per upstream and fold: the embedding of N samples."""
 
     @classmethod
     def of_train(
         cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
     ) -> Self:
-        """Take the OOF predictions: a training sample has one, made by the model of its own fold."""
+        """Use the OOF predictions: each training sample has one, by the model of its own fold."""
         by_fold_m = {
             name: np.broadcast_to(p.oof_m, (len(p.test_by_fold_m), *p.oof_m.shape)) for name, p in predictions.items()
         }
@@ -44,7 +44,7 @@ class StoredInputs:
     def of_test(
         cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
     ) -> Self:
-        """Take the test predictions: one per fold model."""
+        """Use the test predictions: each test sample has one per fold."""
         return cls({name: p.test_by_fold_m for name, p in predictions.items()}, embeddings)
 
     def stacked(self, name: str, fold: int) -> FloatArray:
@@ -52,7 +52,7 @@ class StoredInputs:
         return np.asarray(self.by_fold_m[name][fold])
 
     def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
-        """Return N rows in this fold's basis."""
+        """Return the embedding of N samples in this fold's basis."""
         return self.embeddings[name][fold]
 
     def take(self, rows: IntArray) -> Self:

@@ -1,16 +1,16 @@
-"""What gbdt predicts with: for each fold, one booster per target on the table of all that is known of a sample."""
+"""The model of gbdt: for each fold and bag, one booster per target on all features of a sample."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
+from atma18.embedding import EMBEDDING
 from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
 from atma18.gbdt.boosting import Booster
@@ -18,9 +18,7 @@ from atma18.gbdt.inputs import Inputs, StoredInputs
 from atma18.geometry.baseline import Baseline
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
-from atma18.storage import strict_json
 
-EMBEDDING = "embed"
 MOTION_SUFFIX = ".json"
 
 
@@ -30,20 +28,30 @@ class GbdtModel:
 
     config: GbdtConfig
     stack: tuple[str, ...]
-    """Upstreams whose predictions are features."""
+    """The upstreams whose predictions are features."""
     cells: int
-    """Cells of a frame's embedding."""
+    """The number of cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
-    """Per fold, bag after bag, a booster for each target or one for all."""
+    """Per fold: the boosters, ordered by bag, then by target."""
     motions: tuple[MotionModel, ...] = ()
-    """Per fold, fitted to the same rows; none where nothing reads them."""
+    """Per fold: a motion model fitted to the same rows; empty if no option uses it."""
 
     @property
     def causal(self) -> bool:
-        """Whether no prediction looks at a later sample of the scene."""
+        """Whether no prediction depends on a later sample of the scene."""
         return self.config.causal
 
-    def predict(self, fold: int, samples: Samples, inputs: Inputs) -> FloatArray:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the upstreams that it reads."""
+        return tuple(dict.fromkeys((*self.stack, EMBEDDING)))
+
+    @property
+    def count(self) -> int:
+        """The number of folds."""
+        return len(self.folds)
+
+    def predict(self, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
         stacked = {name: inputs.stacked(name, fold) for name in self.stack}
         motion_m = self.motions[fold].waypoints(samples.signals) if self.motions else None
@@ -60,7 +68,7 @@ class GbdtModel:
         stacked: Mapping[str, FloatArray],
         motion_m: FloatArray | None,
     ) -> pd.DataFrame:
-        """Return the (N, F) features that one fold's boosters read."""
+        """Return the (N, F) features of one fold's boosters."""
         embedding = inputs.embedding(EMBEDDING, fold)
         return feature_table(
             samples,
@@ -70,7 +78,6 @@ class GbdtModel:
             cells=self.cells,
             causal=self.config.causal,
             motion_m=motion_m if self.config.motion else None,
-            neighbours=self.config.neighbours,
             light_geometry=self.config.light_geometry,
         )
 
@@ -79,20 +86,24 @@ class GbdtModel:
         gains = [booster.feature_importance() for fold in self.folds for booster in fold]
         return pd.concat(gains, axis=1).fillna(0.0).mean(axis=1).sort_values(ascending=False)
 
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration, the stacked upstreams and the number of cells."""
+        return {"config": asdict(self.config), "stack": self.stack, "cells": self.cells}
+
     def save(self, folder: Path) -> None:
         """Write one file per booster, in the engine's own format."""
         for k, boosters in enumerate(self.folds):
             for name, booster in zip(booster_names(self.config), boosters, strict=True):
                 booster.save(folder / f"fold{k}_{name}{booster.suffix}")
         for k, motion in enumerate(self.motions):
-            (folder / _motion_file(k)).write_text(json.dumps(asdict(motion)))
+            motion.write(folder / _motion_file(k))
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
-        """Read what `save` wrote.
+        """Read the model that `save` wrote.
 
         Raises:
-            ValueError: If there are no upstreams' names, or no cells.
+            ValueError: If `stack` contains something other than names, or `cells` is not at least 1.
             KeyError: If a file is missing.
         """
         if not all(isinstance(name, str) for name in stack) or type(cells) is not int or cells < 1:
@@ -104,14 +115,7 @@ class GbdtModel:
             name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
         }
         folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
-        return cls(config, tuple(stack), cells, folds, tuple(_read_motion(path) for path in motions))
-
-
-def _read_motion(path: Path) -> MotionModel:
-    numbers = strict_json.loads(path.read_bytes())
-    if not np.isfinite(list(numbers.values())).all():
-        raise ValueError(f"{path}: expected finite numbers, found others")
-    return MotionModel(**numbers)
+        return cls(config, tuple(stack), cells, folds, tuple(map(MotionModel.read, motions)))
 
 
 def _motion_file(fold: int) -> str:
@@ -119,9 +123,8 @@ def _motion_file(fold: int) -> str:
 
 
 def booster_names(config: GbdtConfig) -> list[str]:
-    """Name the boosters of one fold in their order: a bag's, then the next one's."""
-    of_a_bag = ("all",) if config.engine == "catboost-multi" else TARGETS
-    return [f"bag{bag}_{name}" for bag in range(config.bags) for name in of_a_bag]
+    """Return the names of one fold's boosters, ordered by bag, then by target."""
+    return [f"bag{bag}_{target}" for bag in range(config.bags) for target in TARGETS]
 
 
 def fit(
@@ -143,14 +146,14 @@ def fit(
         targets_m: (N, 18) metres, vehicle frame at t.
         folds: (N,) the fold of each sample.
         inputs: the upstreams' OOF predictions and embeddings.
-        stack: upstreams whose predictions are features; each gets noise of its own, on training rows alone.
-        cells: cells of a frame's embedding.
-        threads: CPU threads.
+        stack: the upstreams whose predictions are features; on training rows each gets its own noise.
+        cells: the number of cells of a frame's embedding.
+        threads: the number of CPU threads.
         on_booster: called after every booster.
 
     Raises:
-        ValueError: If boosting starts from the upstreams' predictions, and there are none, or if there are too few
-            scenes for so many bags.
+        ValueError: If `config.target` is "stacked" and `stack` is empty, or if there are too few scenes for so many
+            bags.
     """
     if config.target == "stacked" and not stack:
         raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
@@ -182,9 +185,9 @@ def _fit_bags(
     threads: int,
     on_booster: Callable[[int], object],
 ) -> tuple[Booster, ...]:
-    """Fit bag after bag on (N, F) features and (N, 18) metres, each stopped early on other scenes.
+    """Fit the bags on (N, F) features and (N, 18) metres, each with early stopping on other scenes.
 
-    Where too few scenes tell when to stop, it runs for as many rounds as one would wait.
+    With too few scenes for early stopping, a bag runs for at most `early_stopping_rounds` rounds.
     """
     untold = replace(config, rounds=min(config.rounds, config.early_stopping_rounds))
     boosters: list[Booster] = []
@@ -206,7 +209,7 @@ def _fit_bags(
 def _origin_m(
     config: GbdtConfig, samples: Samples, stacked: Mapping[str, FloatArray], motion_m: FloatArray | None
 ) -> FloatArray:
-    """Return the (N, 18) metres that boosted values are added to; `stacked` are the upstreams' predictions."""
+    """Return the (N, 18) baseline in metres, to which boosted values are added; `stacked` holds the predictions."""
     match config.target:
         case "motion":
             assert motion_m is not None

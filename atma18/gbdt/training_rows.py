@@ -1,4 +1,4 @@
-"""The numbers that a booster is fitted on, checked."""
+"""The checked features and targets that boosters are fitted on."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,25 +9,25 @@ import pandas as pd
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few, repeated
 
 Features = pd.DataFrame | Float32Array
-"""(N, F) numbers; NaN is missing. Columns without names are f0, f1, …"""
+"""(N, F) numbers; NaN is a missing value. Columns without names are called f0, f1, …"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Checked numbers of one split."""
+    """Checked features and targets of one split."""
 
     names: tuple[str, ...]
-    """(F,) of the features."""
+    """(F,) names of the features."""
     features: Float32Array
     """(N, F)"""
     targets: FloatArray
     """(N, T)"""
     held_out: BoolArray | None
-    """(N,) rows that decide the number of rounds alone."""
+    """(N,) True at rows that determine the number of rounds only."""
 
     @classmethod
     def checked(cls, features: Features, targets: FloatArray, held_out: BoolArray | None) -> Self:
-        """Refuse shapes that disagree, infinite numbers, missing targets, and a side without rows."""
+        """Refuse shapes that disagree, infinite numbers, missing targets, and a `held_out` of no row or all rows."""
         require(features.ndim == 2, "features (N, F)", features.shape)
         n = len(features)
         require(targets.ndim == 2 and len(targets) == n, f"{n} rows of targets", targets.shape)
@@ -42,12 +42,12 @@ class Table:
 
     @property
     def fitted(self) -> BoolArray:
-        """(N,) rows that decide splits and leaves."""
+        """(N,) True at rows that determine splits and leaves."""
         return np.ones(len(self.features), dtype=bool) if self.held_out is None else ~self.held_out
 
 
 def numbers(features: Features, names: tuple[str, ...]) -> Float32Array:
-    """Return (N, F) contiguous numbers; refuse infinity, and name where it is."""
+    """Return (N, F) contiguous numbers; refuse infinity and name the features that contain it."""
     values = np.ascontiguousarray(features, dtype=np.float32)
     if np.isinf(values).any():
         found = [name for name, column in zip(names, values.T, strict=True) if np.isinf(column).any()]
@@ -56,6 +56,6 @@ def numbers(features: Features, names: tuple[str, ...]) -> Float32Array:
 
 
 def require(valid: bool, expected: str, found: object) -> None:
-    """Say what was expected and what was found, if that is not valid."""
+    """Raise a ValueError that names what was expected and found, unless `valid` is true."""
     if not valid:
         raise ValueError(f"expected {expected}, found {found}")

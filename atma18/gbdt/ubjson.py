@@ -1,6 +1,6 @@
-"""XGBoost's files, looked through before XGBoost reads them: it believes every number, and one can end the process.
+"""Check XGBoost's files before XGBoost reads them, because a wrong number in a file can crash the process.
 
-What it writes is one way of writing Universal Binary JSON: objects, arrays whose length stands in front, and texts.
+XGBoost writes a subset of Universal Binary JSON: objects, arrays with their length in front, and strings.
 """
 
 import re
@@ -14,21 +14,21 @@ import numpy as np
 from atma18.schema import IntArray, one_line, shown
 
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
-_DEEPEST = 12  # objects and arrays inside each other; XGBoost's have seven
+_DEEPEST = 12  # the maximum nesting of objects and arrays; XGBoost's files have seven levels
 _NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 _NODES = {"left_children": "l", "right_children": "l", "parents": "l", "split_indices": "l"}
 _NODES |= {"default_left": "U", "split_type": "U"}
 _NODES |= dict.fromkeys(("base_weights", "loss_changes", "split_conditions", "sum_hessian"), "d")
-"""The arrays with a number for each node of a tree, and the type of each."""
+"""The arrays with one number per node of a tree, and the type of each."""
 _NOBODY = 2**31 - 1  # the parent of a root
 _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 
 
 def check(path: Path) -> None:
-    """Look through a file.
+    """Check a file.
 
     Raises:
-        ValueError: If it is not what XGBoost writes of trees for one target, or a number points where there is nothing.
+        ValueError: If it is not XGBoost's file of trees for one target, or an index is out of range.
     """
     try:
         _check_model(_Reader(path.read_bytes()).all())
@@ -40,13 +40,13 @@ def check(path: Path) -> None:
 
 
 class _Reader:
-    """A place in a file, which only ever moves on."""
+    """A reader that moves forward through the bytes of a file."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
 
     def all(self) -> Any:  # noqa: ANN401 - any JSON value
-        """Read the one value that the file is."""
+        """Read the single value of the file."""
         value = self._value(self._take(1), 0)
         if self.place != len(self.content):
             raise ValueError("more behind the end")
@@ -105,7 +105,7 @@ class _Reader:
 
 
 def _check_model(model: Mapping[str, Any]) -> None:
-    """Compare what a file says with itself."""
+    """Check that the parts of a model are consistent."""
     learner = model["learner"]
     booster, numbers, names = learner["gradient_booster"], learner["learner_model_param"], learner["feature_names"]
     trees = booster["model"]["trees"]
@@ -122,7 +122,7 @@ def _check_model(model: Mapping[str, Any]) -> None:
 
 
 def _check_tree(tree: Mapping[str, Any], features: int) -> None:
-    """Refuse a tree whose nodes point outside of it, or at each other."""
+    """Refuse a tree whose node indices are out of range or inconsistent."""
     nodes = _number(tree["tree_param"]["num_nodes"])
     _require(nodes >= 1 and _number(tree["tree_param"]["size_leaf_vector"]) <= 1, "a tree of another kind")
     _require(_number(tree["tree_param"]["num_feature"]) == features, "a tree of other features")
@@ -142,7 +142,7 @@ def _check_tree(tree: Mapping[str, Any], features: int) -> None:
 
 
 def _check_children(children: IntArray, nodes: int) -> None:
-    """Refuse children that are not there, the root, or another node's too: what remains is a tree."""
+    """Refuse a child that does not exist, is the root or has two parents; then the nodes form a tree."""
     _require(len(children) == 0 or (children.min() >= 1 and children.max() < nodes), "a node that there is not")
     _require(len(children) == 0 or int(np.bincount(children).max()) == 1, "a circle")
 

@@ -1,1 +1,5 @@
-"""Camera, kinematics, baselines and the mirror: where things are and where a car goes."""
+"""Geometry and motion of the car.
+
+`camera` projects points, `kinematics` extrapolates the car's motion, `baseline` holds what predictions are the
+difference to, and `mirror` exchanges left and right.
+"""

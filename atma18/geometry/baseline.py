@@ -1,4 +1,4 @@
-"""What a prediction is the difference to: nothing, constant velocity, or a motion model that is fitted in the fold."""
+"""Baselines that a model predicts the difference to: none, constant velocity, or a motion model fitted per fold."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18.config.presets import Target
+from atma18.config import Target
 from atma18.geometry import kinematics
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray
@@ -14,13 +14,13 @@ from atma18.schema import TARGETS, FloatArray
 
 @dataclass(frozen=True)
 class Baseline:
-    """Where the car goes by itself, and what a difference to that is measured in."""
+    """Baseline waypoints, and the unit of the difference to them."""
 
     target: Target
     by_speed: bool
-    """Whether the difference is said as a multiple of the car's `kinematics.pace`."""
+    """Whether the difference is a multiple of the car's `kinematics.pace`."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
-    """The numbers of the motion model that `target` names; none otherwise."""
+    """The parameters of the motion model if `target` names one; else empty."""
 
     def __post_init__(self) -> None:
         if self.target == "motion" and self.motion.shape != MotionModel().numbers.shape:
@@ -28,11 +28,11 @@ class Baseline:
 
     @classmethod
     def fit(cls, target: Target, by_speed: bool, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
-        """Fit what has to be fitted to these N rows.
+        """Fit the baseline to N rows.
 
         Args:
-            target: what predictions are the difference to.
-            by_speed: whether they are said as multiples of the pace.
+            target: the baseline that predictions are the difference to.
+            by_speed: whether differences are multiples of the pace.
             signals: N rows.
             targets_m: (N, 18) metres, vehicle frame at t.
         """
@@ -40,7 +40,7 @@ class Baseline:
         return cls(target, by_speed, motion)
 
     def ahead_m(self, signals: pd.DataFrame) -> FloatArray:
-        """Return the (N, 18) metres that a difference of 0 stands for."""
+        """Return the (N, 18) baseline waypoints in metres, which a difference of 0 stands for."""
         match self.target:
             case "absolute":
                 return np.zeros((len(signals), len(TARGETS)))
@@ -51,13 +51,13 @@ class Baseline:
         return found_m.reshape(len(signals), -1)
 
     def pace(self, signals: pd.DataFrame) -> FloatArray:
-        """Return the (N, 1) metres that a difference of 1 stands for."""
+        """Return the (N, 1) unit of differences in metres."""
         return (kinematics.pace(signals) if self.by_speed else np.ones(len(signals)))[:, None]
 
     def difference(self, signals: pd.DataFrame, targets_m: FloatArray) -> FloatArray:
-        """Return the (N, 18) differences that these targets stand for."""
+        """Convert (N, 18) targets to differences."""
         return np.asarray((targets_m - self.ahead_m(signals)) / self.pace(signals))
 
     def metres(self, signals: pd.DataFrame, difference: FloatArray) -> FloatArray:
-        """Return the (N, 18) targets that these differences stand for."""
+        """Convert (N, 18) differences to targets."""
         return np.asarray(difference * self.pace(signals) + self.ahead_m(signals))

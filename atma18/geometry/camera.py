@@ -1,4 +1,4 @@
-"""Where a point of the road appears in a frame, and which point of the road a pixel shows."""
+"""Camera: project points of the road into a frame, and find the point of the road that a pixel shows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Camera:
     image_size_px: tuple[int, int]
     """Width, height."""
     position_m: FloatArray
-    """(3,) metres in the vehicle frame; x and y enter the projection, the height is `height_above_road_m`."""
+    """(3,) metres in the vehicle frame; the projection uses x and y, and `height_above_road_m` for the height."""
     height_above_road_m: float
     z_up: bool
     """Whether a larger z is higher in the image: True for every `camera.json`, False for the published formula."""
@@ -40,11 +40,11 @@ class Camera:
 
     @classmethod
     def read(cls, path: Path, root: Path | None = None) -> Self:
-        """Read a `camera.json`; keys beyond the four that are needed are ignored.
+        """Read a `camera.json`; unknown keys are ignored.
 
         Args:
-            path: of the file.
-            root: the folder, resolved, that no link may leave; None for the one that holds the file.
+            path: path of the file.
+            root: the resolved folder that a link may not leave; None for the folder of the file.
 
         Raises:
             ValueError: If the file is not a camera; the message names the file, what was expected and what was found.
@@ -73,7 +73,7 @@ class Camera:
         )
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return what a `camera.json` of this camera says, as plain lists and numbers."""
+        """Return the content of a `camera.json` for this camera, as plain lists and numbers."""
         return {
             "intrinsics_px": self.intrinsics_px.tolist(),
             "image_size_px": list(self.image_size_px),

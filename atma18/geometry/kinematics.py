@@ -1,6 +1,8 @@
-"""Where the car goes if nobody touches anything, or everybody goes on as cars were seen to."""
+"""Extrapolation of the car's motion: constant velocity, a circular arc, and a fitted motion model."""
 
-from dataclasses import astuple, dataclass
+import json
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -8,23 +10,24 @@ import pandas as pd
 from scipy.optimize import least_squares
 
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray
+from atma18.storage import strict_json
 
 WHEELBASE_M = 2.7
 _SLOW_MPS = 2.0
 _STEP_S = 0.25
 _MOST_ROWS = 4000
 _SMALL_M = 0.1
-"""Errors below it count by their square, as noise does; those above by their size."""
+"""The loss is quadratic for errors below this size, as for noise, and linear above it."""
 _BOUNDS: FloatArray = np.array(
     [[0.0, 0.2], [0.0, 2.0], [0.2, 30.0], [-0.1, 0.1], [5.0, 40.0], [0.0, 0.02], [0.2, 30.0], [-0.1, 0.1]]
 )
-"""Smallest and largest value of each of a `MotionModel`'s numbers: what a car can be."""
+"""Physically possible range of each of a `MotionModel`'s parameters."""
 
 
 def pace(signals: pd.DataFrame) -> FloatArray:
-    """Return how much (N,) cars may depart from what is expected, as multiples of a standing car's.
+    """Return the (N,) scale of a car's deviation from its baseline, relative to that of a standing car.
 
-    What frames show of a road bends a car, and lifts it, by the metre that it drives.
+    Bends and slopes of the road shift a waypoint in proportion to the distance driven.
     """
     return np.asarray(1.0 + np.maximum(signals["vEgo"].to_numpy(np.float64), 0.0) / _SLOW_MPS)
 
@@ -57,7 +60,7 @@ def arc_waypoints(speed_mps: FloatArray, yaw_rate_radps: FloatArray) -> FloatArr
     if speed_mps.ndim != 1 or speed_mps.shape != yaw_rate_radps.shape:
         raise ValueError(f"expected two vectors (N,), found shapes {speed_mps.shape} and {yaw_rate_radps.shape}")
 
-    # The chord of an arc of angle 2b is sinc(b) of its length and points b to the side: no division by a zero yaw rate.
+    # The chord of an arc of angle 2b is sinc(b) times its length, at an angle b: no division by a zero yaw rate.
     bearing_rad = yaw_rate_radps[:, None] * WAYPOINT_TIMES_S / 2  # (N, 6)
     chord_m = speed_mps[:, None] * WAYPOINT_TIMES_S * np.sinc(bearing_rad / np.pi)
     flat_m = chord_m[..., None] * np.stack([np.cos(bearing_rad), np.sin(bearing_rad)], axis=-1)  # (N, 6, 2)
@@ -66,13 +69,13 @@ def arc_waypoints(speed_mps: FloatArray, yaw_rate_radps: FloatArray) -> FloatArr
 
 @dataclass(frozen=True)
 class MotionModel:
-    """A car whose driver keeps the pedals and the wheel as they are for a while, fitted to where cars went.
+    """A kinematic car model with decaying acceleration and steering, fitted to waypoints.
 
     At a time τ after t, the acceleration is `gain * aEgo * exp(-τ / pedal_fade_s) - drag_per_s * speed`, and the
     curvature is that of a bicycle, `tan(δ) / (WHEELBASE_M * (1 + understeer_s2pm2 * speed²))`, where the wheels' angle
-    δ is `steeringAngleDeg / steering_ratio`, fading with `exp(-τ / wheel_fade_s)` (Rajamani, Vehicle Dynamics and
-    Control, 2012, sections 2.2 and 3.3). Only the product of ratio and wheelbase shows in where a car goes, so the
-    wheelbase is given. A car never rolls back, and waypoints lag behind the signals by `delay_s`.
+    δ is `steeringAngleDeg / steering_ratio`, decaying with `exp(-τ / wheel_fade_s)` (Rajamani, Vehicle Dynamics and
+    Control, 2012, sections 2.2 and 3.3). Waypoints determine only the product of ratio and wheelbase, so the wheelbase
+    is a constant. A car never rolls back, and waypoints lag behind the signals by `delay_s`.
     """
 
     delay_s: float = 0.048
@@ -83,14 +86,14 @@ class MotionModel:
     understeer_s2pm2: float = 0.002
     wheel_fade_s: float = 3.0
     pitch_s: float = 0.015
-    """z at a horizon, in metres, is that many seconds times aEgo times the horizon."""
+    """z in metres at a horizon is `pitch_s` times aEgo times the horizon."""
 
     @classmethod
     def fit(cls, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
-        """Find the numbers for which waypoints are nearest to where cars went.
+        """Fit the parameters to waypoints by robust least squares.
 
-        The loss of an error is its square where it is small, and its size where it is large, so that those who brake or
-        turn later decide little. Of many rows some thousand, evenly chosen, are looked at.
+        The loss is quadratic for small errors and linear for large ones, so drivers who brake or turn later have little
+        influence. Of many rows, some thousand at even distances are used.
 
         Args:
             signals: N rows; without steering the car goes straight, without aEgo it keeps its speed.
@@ -102,7 +105,7 @@ class MotionModel:
         def errors(numbers: FloatArray) -> FloatArray:
             return (cls.of(numbers).waypoints(chosen) - truth_m).ravel()
 
-        found = least_squares(
+        solution = least_squares(
             errors,
             cls().numbers,
             bounds=_BOUNDS.T,
@@ -110,19 +113,19 @@ class MotionModel:
             loss="soft_l1",
             f_scale=_SMALL_M,
         )
-        return cls.of(found.x)
+        return cls.of(solution.x)
 
     @classmethod
     def of(cls, numbers: FloatArray) -> Self:
-        """Return the model that `numbers` gave."""
+        """Return the model with these `numbers`."""
         return cls(*numbers.tolist())
 
     @classmethod
     def predict_oof(cls, signals: pd.DataFrame, targets_m: FloatArray, folds: IntArray) -> FloatArray:
-        """Predict each fold's rows by a model that was fitted to the other folds.
+        """Predict each fold's rows by a model fitted to the other folds.
 
         Args:
-            signals: N rows, as for `fit`.
+            signals: N rows, as in `fit`.
             targets_m: (N, 18) metres, vehicle frame at t.
             folds: (N,) the fold of each row.
 
@@ -136,9 +139,26 @@ class MotionModel:
             found_m[inside] = model.waypoints(signals[inside]).reshape(inside.sum(), -1)
         return found_m
 
+    def write(self, path: Path) -> None:
+        """Write the parameters as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the parameters from JSON.
+
+        Raises:
+            ValueError: If a parameter is not finite.
+            TypeError: If a parameter is missing or unknown.
+        """
+        numbers = strict_json.loads(path.read_bytes())
+        if not np.isfinite(list(numbers.values())).all():
+            raise ValueError(f"{path}: expected finite numbers, found others")
+        return cls(**numbers)
+
     @property
     def numbers(self) -> FloatArray:
-        """(8,) in the order of the fields."""
+        """(8,) parameters in the order of the fields."""
         return np.array(astuple(self))
 
     def waypoints(self, signals: pd.DataFrame) -> FloatArray:
@@ -150,7 +170,7 @@ class MotionModel:
         angle_rad = np.deg2rad(wheel_deg) / self.steering_ratio
         bend_per_m = np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M
         x_m, y_m, heading_rad = np.zeros((3, len(signals)))
-        found = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
+        waypoints_m = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
         for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
             middle_s = (step + 0.5) * _STEP_S
             pedal_mps2 = self.gain * acceleration_mps2 * np.exp(-middle_s / self.pedal_fade_s)
@@ -165,7 +185,7 @@ class MotionModel:
             at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
             if len(at):
                 late_m = self.delay_s * speed_mps
-                found[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
-                found[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
-        found[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
-        return found
+                waypoints_m[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
+                waypoints_m[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
+        waypoints_m[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
+        return waypoints_m

@@ -1,7 +1,7 @@
-"""The same drive seen in a mirror: frames are flipped, left is right, and what points to the left points the other way.
+"""Mirrored samples: left and right are exchanged in frames, signals, traffic lights and waypoints.
 
-Roads and cars are nearly symmetric, so a mirrored sample is a second sample, and what a model says of it, mirrored
-back, is a second opinion. Traffic keeps to one side, which a mirror does not know.
+Roads and cars are nearly symmetric, so a mirrored sample is a further training sample, and a prediction for it,
+mirrored back, is a second prediction. Traffic keeps to one side of the road, so the symmetry is not exact.
 """
 
 from dataclasses import replace
@@ -17,24 +17,24 @@ _LIGHTS = {"left": "right", "right": "left"}
 
 
 def signals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return (N, signals) as they would be in the mirror; a signal whose other side is absent stays."""
+    """Mirror (N, signals); a signal whose counterpart is absent stays."""
     both = {name: other for name, other in EXCHANGED.items() if name in table and other in table}
-    found = table.assign(**{name: table[other] for name, other in both.items()})
-    return found.assign(**{name: -table[name] for name in NEGATED if name in table})
+    exchanged = table.assign(**{name: table[other] for name, other in both.items()})
+    return exchanged.assign(**{name: -table[name] for name in NEGATED if name in table})
 
 
 def waypoints(values_m: FloatArray) -> FloatArray:
-    """Return (N, 18) waypoints as they would be in the mirror: y has the other sign."""
+    """Mirror (N, 18) waypoints: y changes its sign."""
     signs = np.where(np.array(AXES) == "y", -1.0, 1.0)
     return np.asarray(values_m * np.tile(signs, values_m.shape[-1] // len(AXES)))
 
 
 def samples(given: Samples) -> Samples:
-    """Return samples as they would be in the mirror."""
+    """Mirror samples."""
     return replace(
         given,
         signals=signals(given.signals),
-        lights=None if given.lights is None else _mirrored_lights(given.lights),
+        traffic_lights=None if given.traffic_lights is None else _mirrored_lights(given.traffic_lights),
         frames=replace(given.frames, mirrored=not given.frames.mirrored),
     )
 

@@ -1,4 +1,8 @@
-"""Errors by axis, horizon, scene size and speed, their intervals over scenes, and the verdict on a candidate."""
+"""Metrics and their confidence intervals.
+
+`errors` holds the error measures and the scene bootstrap, `scores` the errors by axis, horizon, scene size and speed,
+`evaluation` the scores on withheld test targets, and `verdict` the checks of a candidate for promotion.
+"""
 
 from atma18.metrics.errors import (
     SIZE_CLASSES,

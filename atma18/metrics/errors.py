@@ -1,4 +1,4 @@
-"""How far predictions are from the truth, how sure that is, and the classes of samples that are told apart."""
+"""Error measures, the scene bootstrap, and the classes of samples by scene size and speed."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import numpy as np
 from atma18.schema import TARGETS, FloatArray, IntArray, StrArray
 
 SIZE_CLASSES = ("1", "2", "3", "4", "5", "6_or_more")
-"""Scene sizes, as `size_class` numbers them."""
+"""Names of the classes that `size_class` returns."""
 SPEED_BANDS = ("below_1mps", "1_to_5mps", "5_to_10mps", "10_to_15mps", "15mps_or_more")
-"""Speeds, as `speed_band` numbers them; the quartiles of the competition's are 2.8, 8.0 and 14.2 m/s."""
+"""Names of the bands that `speed_band` returns; the competition's quartiles are 2.8, 8.0 and 14.2 m/s."""
 _SPEED_BOUNDS_MPS = (1.0, 5.0, 10.0, 15.0)
 _DRAWN_AT_ONCE = 100
 
@@ -39,7 +39,7 @@ def absolute_errors_m(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArra
 
 
 def size_class(scene_sizes: IntArray) -> IntArray:
-    """Number the class of each scene size.
+    """Return the class of each scene size.
 
     Args:
         scene_sizes: (N,) samples in each sample's scene, at least 1.
@@ -57,7 +57,7 @@ def size_class(scene_sizes: IntArray) -> IntArray:
 
 @dataclass(frozen=True)
 class SizeMix:
-    """How much each scene-size class weighs in the test split, as far as the training split can be scored on it."""
+    """The share of each scene-size class in the test split, over the classes that the training split has."""
 
     shares: dict[str, float]
     """Class → share of the test samples, renormalised to 1 over the classes that have training samples."""
@@ -65,15 +65,15 @@ class SizeMix:
     """Classes of the test split without training samples."""
 
     def weights(self, scene_sizes: IntArray) -> FloatArray:
-        """Return what each of (N,) training samples weighs, summing to 1; all the same if there are no shares."""
+        """Return the (N,) weights of training samples, which sum to 1; equal weights if there are no shares."""
         classes = size_class(scene_sizes)
         share = np.array([self.shares.get(name, 0.0) for name in SIZE_CLASSES])
-        found = share[classes] / np.bincount(classes, minlength=len(SIZE_CLASSES))[classes]
-        return found if self.shares else np.full(len(scene_sizes), 1.0 / len(scene_sizes))
+        class_weights = share[classes] / np.bincount(classes, minlength=len(SIZE_CLASSES))[classes]
+        return class_weights if self.shares else np.full(len(scene_sizes), 1.0 / len(scene_sizes))
 
 
 def size_mix(scene_sizes_train: IntArray, scene_sizes_test: IntArray) -> SizeMix:
-    """Weigh the scene-size classes by the test split's samples.
+    """Return the shares of the scene-size classes in the test split.
 
     Args:
         scene_sizes_train: (N,) samples in each training sample's scene.
@@ -89,7 +89,7 @@ def size_mix(scene_sizes_train: IntArray, scene_sizes_test: IntArray) -> SizeMix
 
 
 def speed_band(speed_mps: FloatArray) -> IntArray:
-    """Number the band of each speed.
+    """Return the band of each speed.
 
     Args:
         speed_mps: (N,) m/s; slightly negative at rest.
@@ -117,17 +117,17 @@ def scene_bootstrap(
     resamples: int = 2000,
     seed: int,
 ) -> list[Estimate]:
-    """Estimate C weighted means, and how they would vary if whole scenes were drawn anew, the same draws for all.
+    """Estimate C weighted means and their bootstrap intervals; whole scenes are drawn, the same draws for all means.
 
-    Samples of one scene resemble each other, so drawing them one by one would make the intervals too narrow.
+    Samples of one scene are correlated, so drawing single samples would make the intervals too narrow.
 
     Args:
         values: (C, N) numbers in any unit.
         scenes: (N,) the scene of each sample.
-        weights: (C, N) at least 0, of the samples; None if all count the same. Draws in which all of them are 0 are
+        weights: (C, N) weights of the samples, at least 0; None for equal weights. A draw with only zero weights is
             left out.
-        resamples: how often as many scenes as there are get drawn with replacement.
-        seed: of the draws.
+        resamples: number of draws; each draws all scenes with replacement.
+        seed: seed of the draws.
 
     Raises:
         ValueError: If the lengths differ or are 0, or the weights of a column are all 0.
@@ -150,11 +150,11 @@ def scene_bootstrap(
         rows[:] = np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
     low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
     whole = np.average(values, axis=1, weights=weights)
-    return [Estimate(*map(float, found)) for found in zip(whole, low, high, strict=True)]
+    return [Estimate(*map(float, estimate)) for estimate in zip(whole, low, high, strict=True)]
 
 
 def in_fold_median(truth_m: FloatArray, folds: IntArray) -> FloatArray:
-    """Predict each fold by the median of the other folds: the least a model has to beat.
+    """Predict each fold by the median of the other folds: the weakest baseline.
 
     Args:
         truth_m: (N, 18) metres, vehicle frame at t.

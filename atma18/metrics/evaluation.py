@@ -1,4 +1,4 @@
-"""Test scores: predictions against targets that were withheld, joined on ID."""
+"""Test scores: predictions against withheld targets, joined on ID."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +13,12 @@ TEST_TABLE = "test_features.csv"
 
 
 def score_test(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray) -> list[Score]:
-    """Score predictions of test samples as a whole, by axis, by horizon and by scene size.
+    """Score predictions of test samples over all samples, by axis, by horizon and by scene size.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
         truth_m: (N, 18) metres, vehicle frame at t.
-        ids: (N,) of the samples; scenes and their sizes follow from them.
+        ids: (N,) sample IDs, which contain the scenes.
     """
     scenes = np.array([split_id(i)[0] for i in ids.tolist()])
     _, inverse, counts = np.unique(scenes, return_inverse=True, return_counts=True)
@@ -26,7 +26,7 @@ def score_test(predicted_m: FloatArray, truth_m: FloatArray, ids: StrArray) -> l
 
 
 def table(found: Iterable[Score]) -> pd.DataFrame:
-    """Return scores as a table, a row each."""
+    """Return a table with one row per score."""
     return pd.DataFrame(
         {
             "by": score.part.by,
@@ -46,18 +46,18 @@ def read_targets(path: Path) -> tuple[StrArray, FloatArray]:
     Raises:
         ValueError: If the file is missing, has other columns, or holds a number that is not finite.
     """
-    found = _read(path)
-    if "ID" not in found:
-        raise ValueError(f"{path}: expected a column ID, found {first_few(found.columns)}")
-    return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+    rows = _read(path)
+    if "ID" not in rows:
+        raise ValueError(f"{path}: expected a column ID, found {first_few(rows.columns)}")
+    return rows["ID"].to_numpy(dtype=np.str_), _finite(path, rows)
 
 
 def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
-    """Read predictions: a table with IDs, or a submission, whose rows stand in the order of `test_features.csv`.
+    """Read predictions: a table with IDs, or a submission with rows in the order of `test_features.csv`.
 
     Args:
         path: a .parquet or .csv file.
-        targets: the file of the targets; a submission's order is that of `test_features.csv` beside it.
+        targets: the file of the targets; `test_features.csv` in its folder gives the order of a submission.
 
     Returns:
         (N,) IDs and (N, 18) metres.
@@ -65,16 +65,16 @@ def read_predictions(path: Path, targets: Path) -> tuple[StrArray, FloatArray]:
     Raises:
         ValueError: If a file is missing or does not fit.
     """
-    found = _read(path)
-    if "ID" in found:
-        return found["ID"].to_numpy(dtype=np.str_), _finite(path, found)
+    predicted = _read(path)
+    if "ID" in predicted:
+        return predicted["ID"].to_numpy(dtype=np.str_), _finite(path, predicted)
     order = targets.parent / TEST_TABLE
     if not order.is_file():
         raise ValueError(f"{path}: expected a column ID, or {order} for the order of the rows, found neither")
     ids = pd.read_csv(order, usecols=["ID"], dtype=str)["ID"].to_numpy(dtype=np.str_)
-    if len(ids) != len(found):
-        raise ValueError(f"{path}: expected {len(ids)} rows as in {order}, found {len(found)}")
-    return ids, _finite(path, found)
+    if len(ids) != len(predicted):
+        raise ValueError(f"{path}: expected {len(ids)} rows as in {order}, found {len(predicted)}")
+    return ids, _finite(path, predicted)
 
 
 def aligned(ids: StrArray, predicted_ids: StrArray, predicted_m: FloatArray) -> FloatArray:
@@ -89,16 +89,16 @@ def aligned(ids: StrArray, predicted_ids: StrArray, predicted_m: FloatArray) -> 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: expected a table, found no file")
-    found = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"ID": str})
-    if missing := [name for name in TARGETS if name not in found]:
+    rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"ID": str})
+    if missing := [name for name in TARGETS if name not in rows]:
         raise ValueError(f"{path}: expected the 18 targets, missing: {first_few(missing)}")
-    return found
+    return rows
 
 
-def _finite(path: Path, found: pd.DataFrame) -> FloatArray:
-    values: FloatArray = found[list(TARGETS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+def _finite(path: Path, rows: pd.DataFrame) -> FloatArray:
+    values: FloatArray = rows[list(TARGETS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
-        named = found["ID"].iloc[bad] if "ID" in found else bad + 1
+        named = rows["ID"].iloc[bad] if "ID" in rows else bad + 1
         raise ValueError(f"{path}: expected finite numbers, found others at {first_few(named)}")
     return values

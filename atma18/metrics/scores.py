@@ -1,4 +1,4 @@
-"""How good predictions are: as a whole, by axis, horizon, scene size and speed, and beside other predictions."""
+"""Scores of predictions: over all samples, by axis, horizon, scene size and speed, and compared with others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ ALL, TESTMIX = "all", "testmix"
 
 @dataclass(frozen=True)
 class Part:
-    """Some targets of some samples, whose errors are averaged."""
+    """A subset of samples and targets, over which errors are averaged."""
 
     by: str
-    """`axis`, `horizon`, `size`, `speed`, or empty for what has all targets of all samples."""
+    """`axis`, `horizon`, `size`, `speed`, or empty for all targets of all samples."""
     name: str
     weights: FloatArray
-    """(N,) of the samples; 0 for those that are not part of it."""
+    """(N,) weights of the samples; 0 for samples outside the part."""
     targets: IntArray
-    """Indices into the 18."""
+    """Indices into the 18 targets."""
 
     @property
     def samples(self) -> int:
-        """How many samples are part of it."""
+        """The number of samples in the part."""
         return int((self.weights > 0).sum())
 
     def metric(self, split: str) -> str:
-        """Return the name of its error as a metric."""
+        """Return the name of the metric for its error."""
         if self.by:
             return f"{split}_{self.by}/{self.name}_m"
         return f"{split}/mae_m" if self.name == ALL else f"{split}/mae_m_{self.name}"
@@ -48,12 +48,12 @@ class Score:
 
 
 def parts(scene_sizes: IntArray, speed_mps: FloatArray | None = None, test_sizes: IntArray | None = None) -> list[Part]:
-    """Return all parts of N samples that have samples.
+    """Return all parts of N samples that are not empty.
 
     Args:
         scene_sizes: (N,) samples in each sample's scene.
-        speed_mps: (N,) m/s, for the bands of speed; None for none.
-        test_sizes: (M,) samples in the scenes of each test sample, for the part that weighs as the test split does.
+        speed_mps: (N,) m/s, for the speed bands; None for no speed bands.
+        test_sizes: (M,) samples in each test sample's scene, for the part with the test split's mix of scene sizes.
     """
     everything, targets = np.ones(len(scene_sizes)), np.arange(len(TARGETS))
     mix = [] if test_sizes is None else [metrics.size_mix(scene_sizes, test_sizes)]
@@ -62,23 +62,23 @@ def parts(scene_sizes: IntArray, speed_mps: FloatArray | None = None, test_sizes
         classes["speed"] = (SPEED_BANDS, metrics.speed_band(speed_mps))
     return [
         Part("", ALL, everything, targets),
-        *(Part("", TESTMIX, found.weights(scene_sizes), targets) for found in mix),
+        *(Part("", TESTMIX, size_mix.weights(scene_sizes), targets) for size_mix in mix),
         *(Part("axis", axis, everything, targets[a :: len(AXES)]) for a, axis in enumerate(AXES)),
         *(
             Part("horizon", f"{t:.1f}s", everything, targets[h * len(AXES) :][: len(AXES)])
             for h, t in enumerate(WAYPOINT_TIMES_S)
         ),
         *(
-            Part(by, name, (found == c).astype(np.float64), targets)
-            for by, (names, found) in classes.items()
+            Part(by, name, (classes_of == c).astype(np.float64), targets)
+            for by, (names, classes_of) in classes.items()
             for c, name in enumerate(names)
-            if (found == c).any()
+            if (classes_of == c).any()
         ),
     ]
 
 
 def training_parts(train: Samples, test: Samples) -> list[Part]:
-    """Return all parts of the training samples, the one that weighs as the test samples do included."""
+    """Return all parts of the training samples, the one with the test split's mix of scene sizes included."""
     return parts(train.scene_sizes, train.signals["vEgo"].to_numpy(np.float64), test.scene_sizes)
 
 
@@ -90,13 +90,13 @@ def scores(
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
         truth_m: (N, 18) metres, vehicle frame at t.
-        parts: of these samples.
+        parts: parts of these samples.
         scenes: (N,) the scene of each sample.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     errors_m = metrics.absolute_errors_m(predicted_m, truth_m)
-    found = metrics.scene_bootstrap(_of_parts(errors_m, parts), scenes, weights=_weights(parts), seed=seed)
-    return [Score(part, e.mean, e.low, e.high) for part, e in zip(parts, found, strict=True)]
+    estimates = metrics.scene_bootstrap(_of_parts(errors_m, parts), scenes, weights=_weights(parts), seed=seed)
+    return [Score(part, e.mean, e.low, e.high) for part, e in zip(parts, estimates, strict=True)]
 
 
 def beside(
@@ -108,20 +108,20 @@ def beside(
     ours: str,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score predictions beside others, part by part, sample by sample.
+    """Compare predictions with others, part by part, paired by sample.
 
     Args:
         ours_m: (N, 18) metres, vehicle frame at t.
-        others_m: the same of others, by name.
+        others_m: the same for other predictions, by name.
         truth_m: (N, 18) metres.
-        parts: of these samples.
+        parts: parts of these samples.
         scenes: (N,) the scene of each sample.
         ours: the name of `ours_m`.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
-        A row per set of predictions and part: `model`, `by`, `part`, `samples`, `mae_m`, `low_m`, `high_m`, and by how
-        much ours is better, `gain_m`, `gain_low_m`, `gain_high_m`, which is negative where it is worse.
+        A row per set of predictions and part: `model`, `by`, `part`, `samples`, `mae_m`, `low_m`, `high_m`, and the
+        gain of `ours_m`, `gain_m`, `gain_low_m`, `gain_high_m`, which is negative where `ours_m` is worse.
     """
     everyone = {ours: ours_m} | dict(others_m)
     errors_m = {name: metrics.absolute_errors_m(p, truth_m) for name, p in everyone.items()}
@@ -129,8 +129,8 @@ def beside(
     gains = [_of_parts(errors - errors_m[ours], parts) for errors in errors_m.values()]
     columns = np.concatenate(values + gains)  # (2 models x parts, N)
     weights = np.broadcast_to(_weights(parts), (2 * len(everyone), len(parts), len(truth_m))).reshape(columns.shape)
-    found = metrics.scene_bootstrap(columns, scenes, weights=weights, seed=seed)
-    maes, gained = found[: len(found) // 2], found[len(found) // 2 :]
+    estimates = metrics.scene_bootstrap(columns, scenes, weights=weights, seed=seed)
+    maes, gained = estimates[: len(estimates) // 2], estimates[len(estimates) // 2 :]
     rows = [(name, part) for name in everyone for part in parts]
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The verdict on a candidate: what was checked, what was found, and what a person may overrule."""
+"""The verdict on a candidate: the checks, their results, and which of them a user may overrule."""
 
 import re
 from collections.abc import Mapping
@@ -14,30 +14,30 @@ from atma18.schema import FloatArray, StrArray, first_few
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a candidate must be or do."""
+    """One condition for a candidate, and whether it holds."""
 
     name: str
     passed: bool
     found: str
     overrulable: bool = False
-    """Whether `force` may pass over it: a matter of judgement, not of a broken result."""
+    """Whether `force` may overrule it; a check for a broken result may not be overruled."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks together."""
+    """The results of all checks."""
 
     checks: tuple[Check, ...]
     force: bool
 
     @property
     def against(self) -> list[Check]:
-        """The failed checks that stand."""
+        """The failed checks that were not overruled."""
         return [c for c in self.checks if not c.passed and not (self.force and c.overrulable)]
 
     @property
     def overruled(self) -> list[Check]:
-        """The failed checks that a person passed over."""
+        """The failed checks that a user overruled."""
         return [c for c in self.checks if not c.passed and self.force and c.overrulable]
 
     @property
@@ -47,7 +47,7 @@ class Verdict:
 
     @property
     def why(self) -> str:
-        """What decided, in one line."""
+        """The deciding checks, in one line."""
         if self.against:
             return "; ".join(f"{c.name}: {c.found}" for c in self.against)
         if self.overruled:
@@ -56,7 +56,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """A line per check."""
+        """One line per check."""
         marks = {True: "passed", False: "failed"}
         return "\n".join(
             f"{'forced' if c in self.overruled else marks[c.passed]:7} {c.name:9} {c.found}" for c in self.checks
@@ -64,14 +64,14 @@ class Verdict:
 
 
 def code_is_known(git: Mapping[str, str]) -> Check:
-    """Check that every run of a lineage was made by committed code; `git` is what each has recorded of it."""
+    """Check that every run of a lineage was made by committed code; `git` holds the recorded commit of each run."""
     strange = [f"{name} {state}" for name, state in git.items() if not re.fullmatch(r"[0-9a-f]{40,64}", state)]
     found = f"not made by committed code: {first_few(strange)}" if strange else "all runs were made by committed code"
     return Check("code", not strange, found, overrulable=True)
 
 
 def same_setting(ours: Mapping[str, str], champions: Mapping[str, str]) -> Check:
-    """Check that the candidate and the champion were scored on the same data and folds, by their digests."""
+    """Check by digest that the candidate and the champion were scored on the same data and folds."""
     other = [
         f"{what} {champions[what][:12]}…, not {digest[:12]}…"
         for what, digest in ours.items()
@@ -84,15 +84,15 @@ def same_setting(ours: Mapping[str, str], champions: Mapping[str, str]) -> Check
 
 
 def reproduces(worst_m: float, share: float, samples: int, tolerance_m: float, *, same_machine: bool) -> Check:
-    """Check that the registered servable, asked with raw frames, answers what was stored.
+    """Check that the registered servable predicts from raw frames what its run stored.
 
     Args:
         worst_m: largest difference, metres.
-        share: of the numbers within the tolerance.
-        samples: how many were asked for.
+        share: share of the numbers within the tolerance.
+        samples: number of predicted samples.
         tolerance_m: metres.
-        same_machine: whether it is the machine that made the run; elsewhere 1 % of the numbers may lie farther off,
-            for a different rounding can flip a tree's split.
+        same_machine: whether this machine made the run; on another one, 1 % of the numbers may exceed the tolerance,
+            because different rounding can change the branch that a tree takes.
     """
     passed = worst_m <= tolerance_m if same_machine else share >= 0.99
     found = (
@@ -103,7 +103,7 @@ def reproduces(worst_m: float, share: float, samples: int, tolerance_m: float, *
 
 @dataclass(frozen=True)
 class Gain:
-    """By how much a candidate is better than a champion, test-mix MAE, cross-fitted, metres."""
+    """The gain of a candidate over the champion: difference of the cross-fitted test-mix MAE, metres."""
 
     mean_m: float
     low_m: float
@@ -111,13 +111,13 @@ class Gain:
 
     @classmethod
     def of(cls, ours_m: FloatArray, champions_m: FloatArray, truth_m: FloatArray, mix: Part, scenes: StrArray) -> Self:
-        """Compare (N, 18) out-of-fold predictions of the same samples, drawn anew scene by scene."""
+        """Compare (N, 18) out-of-fold predictions of the same samples by the scene bootstrap."""
         board: pd.DataFrame = scores.beside(ours_m, {"champion": champions_m}, truth_m, [mix], scenes, ours="candidate")
         row = board[board["model"] == "champion"].iloc[0]
         return cls(float(row["gain_m"]), float(row["gain_low_m"]), float(row["gain_high_m"]))
 
     def check(self, min_gain_m: float) -> Check:
-        """Check that the gain is large enough, and is one at all."""
+        """Check that the gain is large enough and its interval is above 0."""
         found = (
             f"test-mix MAE lower by {self.mean_m:.5f} m, 95 % interval {self.low_m:.5f} to {self.high_m:.5f} m; "
             f"asked for {min_gain_m:g} m, and an interval above 0"

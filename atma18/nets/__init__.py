@@ -1,4 +1,4 @@
-"""nn1 and nn2: the nets, what predicts with them, and their two-stage training."""
+"""Nets nn1 and nn2: architecture, fitted model, checkpoints and two-stage training."""
 
 from atma18.nets.architecture import (
     NETS,
@@ -10,7 +10,6 @@ from atma18.nets.architecture import (
     SceneHead,
     SceneLayout,
     SceneNet,
-    frame_differences,
     scene_lengths,
     sinusoidal_positions,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "SceneHead",
     "SceneLayout",
     "SceneNet",
-    "frame_differences",
     "scene_lengths",
     "sinusoidal_positions",
 ]

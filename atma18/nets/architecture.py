@@ -1,4 +1,4 @@
-"""The two nets: FrameNet (nn1) looks at one sample, SceneNet (nn2) at all samples of a scene."""
+"""The architectures of the nets: FrameNet (nn1) takes one sample, SceneNet (nn2) all samples of a scene."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atma18 import backbones, compute
 from atma18.backbones import BackboneSpec
-from atma18.config.presets import ATTENTION_HEADS, NetConfig
+from atma18.config import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
 _IN_FRAMES = 3
@@ -18,18 +18,18 @@ _SIGNAL_WIDTH = 128
 
 @dataclass(frozen=True)
 class SceneLayout:
-    """Where the samples of S scenes stand in a flat batch of N: scenes are padded to T steps at the end."""
+    """Row indices that arrange a flat batch of N samples as S scenes of T steps, padded at the end."""
 
     rows: Tensor
-    """(S, T) row of each step in time order; padding points at row 0."""
+    """(S, T) row of each step in time order; padding has row 0."""
     reverse: Tensor
-    """(S, T) step that mirrors each step in time; padding stays where it is."""
+    """(S, T) index of each step in reversed time; a padding step keeps its own index."""
     valid: Tensor
-    """(S, T) False where a step is padding."""
+    """(S, T) False at padding."""
 
     @classmethod
     def of(cls, lengths: IntArray, steps: int | None = None, scenes: int | None = None) -> Self:
-        """Lay out consecutive scenes of these lengths, padded to `steps` steps and `scenes` scenes."""
+        """Return the layout of consecutive scenes with these lengths, padded to `steps` steps and `scenes` scenes."""
         width, height = steps or int(lengths.max()), scenes or len(lengths)
         padded = np.zeros(height, np.int64)
         padded[: len(lengths)] = lengths
@@ -46,7 +46,7 @@ class SceneLayout:
 
 
 def scene_lengths(scenes: StrArray) -> IntArray:
-    """Return the number of samples of each scene of (N,) samples that stand scene by scene."""
+    """Return the number of samples of each scene; the (N,) samples must be sorted by scene."""
     if len(scenes) == 0:
         return np.empty(0, np.int64)
     starts = np.flatnonzero(np.r_[True, scenes[1:] != scenes[:-1]])
@@ -54,9 +54,10 @@ def scene_lengths(scenes: StrArray) -> IntArray:
 
 
 class FrameEncoder(nn.Module):
-    """Three frames and the CAN signals of a sample become one vector.
+    """Encode three frames and the CAN signals of a sample as one vector.
 
-    The backbone is the configured one with its weights; with a `spec`, that one untrained, for weights that follow.
+    The backbone is the configured one with its weights. With a `spec`, it is an untrained backbone of that description,
+    whose weights are loaded later.
     """
 
     def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
@@ -69,38 +70,25 @@ class FrameEncoder(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.signals = nn.Linear(signals, _SIGNAL_WIDTH) if signals else None
         self.width = self.backbone.channels + (_SIGNAL_WIDTH if signals else 0)
-        self.autocast, self.differences = config.autocast, config.differences
+        self.autocast = config.autocast
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
         """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
         return self.fuse(self.encode_frames(frames), signals)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Return what the backbone sees in (B, 9, H, W) RGB in [0, 1], as (B, channels) float32."""
+        """Return the backbone's features of (B, 9, H, W) RGB in [0, 1], averaged over space: (B, channels) float32."""
         with compute.autocast(frames.device.type, self.autocast):
-            maps: Tensor = self.backbone(frame_differences(frames) if self.differences else frames)
+            maps: Tensor = self.backbone(frames)
         return maps.float().mean(dim=(2, 3))
 
     def fuse(self, seen: Tensor, signals: Tensor) -> Tensor:
-        """Put (B, channels) of `look` and (B, signals) standardised values together as (B, width) float32."""
+        """Join (B, channels) from `encode_frames` with (B, signals) standardised values: (B, width) float32."""
         return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
 
 
-def frame_differences(frames: Tensor) -> Tensor:
-    """Return the frame at t, and how much lighter each frame is than the one before it.
-
-    Args:
-        frames: (B, 9, H, W) RGB in [0, 1] of t, t-0.5 s and t-1.0 s.
-
-    Returns:
-        (B, 9, H, W) in [0, 1]; where nothing changes the last six channels are 0.5.
-    """
-    now, before, earlier = frames.chunk(_IN_FRAMES, dim=1)
-    return torch.cat([now, (1 + now - before) / 2, (1 + before - earlier) / 2], dim=1)
-
-
 class FrameHead(nn.Sequential):
-    """A multi-layer perceptron from a sample's vector to its 18 outputs."""
+    """A multi-layer perceptron that maps a sample's vector to 18 outputs."""
 
     def __init__(self, config: NetConfig, width: int) -> None:
         layers: list[nn.Module] = []
@@ -111,9 +99,10 @@ class FrameHead(nn.Sequential):
 
 
 class SceneHead(nn.Module):
-    """An LSTM over the samples of a scene, in both directions unless causal, and a linear layer.
+    """An LSTM over the samples of a scene, bidirectional unless causal, and a linear layer.
 
-    Each direction is a layer of its own that reads its steps first to last, so padding at the end changes nothing.
+    Each direction has its own layers, which read their steps from first to last. Padding is at the end, so it does not
+    change the result.
     """
 
     def __init__(self, config: NetConfig, width: int) -> None:
@@ -143,10 +132,10 @@ class SceneHead(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """Self-attention over the samples of a scene, the later ones left out if causal, and a linear layer.
+    """Self-attention over the samples of a scene, with later samples masked if causal, and a linear layer.
 
-    A sample's place in its scene is told by waves of growing length (Vaswani et al., Attention Is All You Need, 2017,
-    section 3.5). Nobody looks at padding.
+    Sinusoidal encodings give the position of each sample in its scene (Vaswani et al., Attention Is All You Need, 2017,
+    section 3.5). Padding is masked.
     """
 
     def __init__(self, config: NetConfig, width: int) -> None:
@@ -172,7 +161,7 @@ class AttentionHead(nn.Module):
 
 
 def sinusoidal_positions(steps: int, width: int) -> Tensor:
-    """Return the (steps, width) sines, then cosines, of each step's place in waves of 2π to 20,000π steps."""
+    """Return the (steps, width) position encodings: sines, then cosines, with wavelengths of 2π to 20,000π steps."""
     rates = 1e4 ** -torch.linspace(0, 1, width // 2)
     angles = torch.arange(steps)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -187,7 +176,7 @@ class FrameNet(nn.Module):
         self.head = FrameHead(config, self.encoder.width)
 
     def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
-        """Predict (N, 18) from (N, width); each sample stands for itself."""
+        """Predict (N, 18) from (N, width), each sample independently."""
         predicted: Tensor = self.head(encoded)
         return predicted
 
@@ -198,7 +187,7 @@ class SceneNet(nn.Module):
     def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
         self.encoder = FrameEncoder(config, signals, spec=spec)
-        head = AttentionHead if config.mixer == "attention" else SceneHead
+        head = AttentionHead if config.sequence_head == "attention" else SceneHead
         self.head = head(config, self.encoder.width)
 
     def decode(self, encoded: Tensor, layout: SceneLayout) -> Tensor:

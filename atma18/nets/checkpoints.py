@@ -1,6 +1,7 @@
-"""Checkpoints: how far each fold of a training is, so that whoever was interrupted loses an epoch at most."""
+"""Checkpoints of each fold of a training: an interrupted training repeats at most one epoch."""
 
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Iterator
@@ -13,30 +14,32 @@ import torch
 
 from atma18.cache import CHECKPOINTS, Cache
 
+_log = logging.getLogger(__name__)
+
 _OWNER = "run.json"
 _THREADS = "threads"
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The folder of one training: a file per fold, each replaced as a whole, so that the newest is always there."""
+    """The checkpoint folder of one training: one file per fold, which `save` replaces atomically."""
 
     folder: Path
     threads: int
-    """Of this process; sums of another number of threads would not be the same."""
+    """The number of threads of this process; another number gives other floating-point sums."""
     resumed_from: str | None
-    """The run that left what is there."""
+    """The run that wrote the existing checkpoints; None without checkpoints."""
 
     @classmethod
     @contextmanager
     def open(cls, cache: Cache, key: str, run_id: str, threads: int) -> Iterator[Self | None]:
-        """Yield the checkpoints of a training to this process alone; None if another one is at it right now.
+        """Open the checkpoints of a training for this process alone; yield None if another process uses them.
 
         Args:
-            cache: where they are kept until `forget`.
-            key: what the training is a function of, but for the number of threads.
-            run_id: the run that goes on with it.
-            threads: of this process.
+            cache: the cache that keeps the checkpoints until `forget`.
+            key: identifies everything that determines the training, except the number of threads.
+            run_id: the run that continues the training.
+            threads: the number of threads of this process.
         """
         with cache.workplace(CHECKPOINTS, key) as folder:
             if folder is None:
@@ -49,29 +52,29 @@ class Checkpoints:
 
     @staticmethod
     def forget(cache: Cache, key: str) -> None:
-        """Remove the checkpoints of a training that is over, unless another process goes on with them."""
+        """Remove the checkpoints of a finished training, unless another process uses them."""
         for entry in cache.entries():
             if (entry.kind, entry.key) == (CHECKPOINTS, key):
                 cache.remove(entry)
 
     def load(self, fold: int) -> dict[str, Any] | None:
-        """Return what was saved of a fold, or None if it has to start; no pickle is executed."""
+        """Return the saved state of a fold, or None if the fold has to start again; no pickle is executed."""
         path = self._path(fold)
         if not path.is_file():
             return None
         if not _is_whole(path):
-            print(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
+            _log.warning(f"{path}: expected a whole checkpoint, found a damaged one: fold {fold} starts again")
             return None
         saved: dict[str, Any] = torch.load(path, weights_only=True)
         if saved[_THREADS] != self.threads:
-            print(
+            _log.info(
                 f"fold {fold} starts again: its checkpoint was made with {saved[_THREADS]} threads, not {self.threads}"
             )
             return None
         return saved
 
     def save(self, fold: int, state: dict[str, Any]) -> None:
-        """Replace what was saved of a fold."""
+        """Replace the saved state of a fold."""
         beside = self._path(fold).with_suffix(".new")
         with beside.open("wb") as file:
             torch.save(state | {_THREADS: self.threads}, file)
@@ -84,7 +87,7 @@ class Checkpoints:
 
 
 def _is_whole(path: Path) -> bool:
-    """Compare every part of the archive that `torch.save` writes with its checksum."""
+    """Verify the checksum of every entry of the archive that `torch.save` wrote."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

@@ -1,9 +1,9 @@
-"""What nn1 and nn2 predict with: a net and its scaling for every fold, run the same way for OOF, test and serving."""
+"""The fitted models of nn1 and nn2: a net and its scaling per fold, run the same way for OOF, test and serving."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atma18 import compute
 from atma18.backbones import BackboneSpec
-from atma18.config.presets import NetConfig, Reads, Target
+from atma18.config import Modalities, NetConfig, Target
 from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry import mirror
@@ -24,45 +24,45 @@ from atma18.storage import tensors
 
 @dataclass(frozen=True)
 class Scaling:
-    """From sensors and metres to what a net reads and writes; every statistic comes from the training rows."""
+    """Scaling of a net's inputs and outputs; every statistic comes from the training rows."""
 
     signals: tuple[str, ...]
-    """Those that there are."""
-    reads: Reads
-    """Whether they are read, or only the frames."""
+    """The names of the available signals."""
+    modalities: Modalities
+    """Whether the net reads signals and frames, or frames alone."""
     context: bool
-    """Whether what the other samples of a scene say is read too."""
+    """Whether the net also reads features of the other samples of a scene."""
     causal: bool
-    """Whether only earlier samples have a say."""
+    """Whether these features use earlier samples only."""
     target: Target
-    """What an output is the difference to."""
+    """The baseline: an output is a difference to it."""
     by_speed: bool
-    """Whether the difference is said as a multiple of the car's `kinematics.pace`."""
+    """Whether the difference is a multiple of the car's `kinematics.pace`."""
     signal_mean: FloatArray
-    """(inputs,) of the signals, and of the context behind them."""
+    """(inputs,) mean of the signals, then of the context."""
     signal_scale: FloatArray
     target_mean_m: FloatArray
-    """(18,) what an output of 0 stands for."""
+    """(18,) difference at an output of 0."""
     target_scale_m: FloatArray
-    """(18,) what an output of 1 adds."""
+    """(18,) change of the difference per unit of output."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
-    """The numbers of the motion model that `target` names; none otherwise, and in files from before there was one."""
+    """Parameters of the motion model, if it is the target's baseline; else empty, as in files older than this field."""
 
     def __post_init__(self) -> None:
         inputs, targets = (len(self.signal_mean),), (len(TARGETS),)
         shapes = [self.signal_mean.shape, self.signal_scale.shape, self.target_mean_m.shape, self.target_scale_m.shape]
         if shapes != [inputs, inputs, targets, targets]:
             raise ValueError(f"expected scales of shape {inputs} and {targets}, each with a mean, found {shapes}")
-        if self.reads == "all" and not self.context and inputs not in ((0,), (len(self.signals),)):
+        if self.modalities == "all" and not self.context and inputs not in ((0,), (len(self.signals),)):
             raise ValueError(f"expected {len(self.signals)} inputs, found {inputs[0]}")
 
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
-        """Take means and standard deviations over these rows; absolute targets stay metres."""
+        """Compute means and standard deviations over these rows; absolute targets stay unscaled, in metres."""
         baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
         unscaled = cls(
             signals=tuple(samples.signals.columns),
-            reads=config.reads,
+            modalities=config.modalities,
             context=config.context,
             causal=config.causal,
             target=config.target,
@@ -82,12 +82,12 @@ class Scaling:
 
     @property
     def baseline(self) -> Baseline:
-        """What an output is the difference to."""
+        """The baseline: an output is a difference to it."""
         return Baseline(self.target, self.by_speed, self.motion)
 
     @property
     def width(self) -> int:
-        """How many numbers a net reads beside the frames."""
+        """The number of inputs beside the frames."""
         return len(self.signal_mean)
 
     def inputs(self, samples: Samples) -> Float32Array:
@@ -95,18 +95,18 @@ class Scaling:
         return ((self._read(samples) - self.signal_mean) / self.signal_scale).astype(np.float32)
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
-        """Return the (N, 18) outputs that stand for these targets."""
+        """Return the (N, 18) outputs that correspond to these targets."""
         difference = self.baseline.difference(samples.signals, targets_m)
         return ((difference - self.target_mean_m) / self.target_scale_m).astype(np.float32)
 
     def metres(self, samples: Samples, outputs: Float32Array) -> FloatArray:
-        """Return the (N, 18) targets that these outputs stand for."""
+        """Return the (N, 18) targets in metres that correspond to these outputs."""
         difference = outputs.astype(np.float64) * self.target_scale_m + self.target_mean_m
         return self.baseline.metres(samples.signals, difference)
 
     def _read(self, samples: Samples) -> FloatArray:
-        """Return (N, inputs) values as they are."""
-        if self.reads == "frames":
+        """Return (N, inputs) unscaled values."""
+        if self.modalities == "frames":
             return np.empty((len(samples), 0))
         read = replace(samples, signals=samples.signals[list(self.signals)])
         values: FloatArray = read.signals.to_numpy(np.float64)
@@ -117,13 +117,13 @@ class Scaling:
 
 @dataclass(frozen=True)
 class FoldNet:
-    """One fold's net with its scaling."""
+    """The net of one fold with its scaling."""
 
     net: Net
     scaling: Scaling
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
-        """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, in the mirror too, and average."""
+        """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, average with the mirrored samples."""
         found_m = self.predict_from(self.encode_frames(samples, config, device), samples, config, device)
         if not config.mirror:
             return found_m
@@ -132,7 +132,7 @@ class FoldNet:
         return (found_m + mirror.waypoints(other_m)) / 2
 
     def encode_frames(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
-        """Return what the backbone sees in the samples' frames, (N, channels)."""
+        """Return the backbone's features of the samples' frames, (N, channels)."""
         encoder = self.net.eval().encoder
 
         def encode_frames(frames: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class FoldNet:
         return seen
 
     def predict_from(self, seen: Float32Array, samples: Samples, config: NetConfig, device: str) -> FloatArray:
-        """Predict (N, 18) waypoints in metres from what the backbone has seen."""
+        """Predict (N, 18) waypoints in metres from the backbone's features."""
         net = self.net.eval()
         inputs = (seen, self.scaling.inputs(samples))
         encoded = np.empty((len(samples), net.encoder.width), np.float32)
@@ -159,14 +159,17 @@ class FoldNet:
 
 
 def unit_lengths(net: Net, scenes: StrArray) -> IntArray:
-    """Return the lengths of what a net looks at as a whole: single samples, or scenes."""
+    """Return the number of samples in each unit that a net processes as a whole: a sample (nn1) or a scene (nn2)."""
     return np.ones(len(scenes), np.int64) if isinstance(net, FrameNet) else scene_lengths(scenes)
 
 
 def _decode(
     net: Net, encoded: Float32Array, lengths: IntArray, batch: int, device: str
 ) -> Iterator[tuple[IntArray, Float32Array]]:
-    """Decode units in batches whose shape depends on the unit alone: `batch` units of a power of two of steps."""
+    """Decode units in batches of `batch` units, padded to the next power of two of steps.
+
+    So the shape of a batch depends on the length of the unit alone.
+    """
     first = np.cumsum(lengths) - lengths
     steps = 2 ** np.ceil(np.log2(lengths)).astype(np.int64)
     for width in np.unique(steps).tolist():
@@ -184,40 +187,47 @@ def _decode(
 
 @dataclass(frozen=True)
 class NetModel:
-    """The nets of all folds: all that nn1 or nn2 predicts with."""
+    """The nets of all folds of nn1 or nn2."""
 
     step: str
     config: NetConfig
     folds: tuple[FoldNet, ...]
-    """Split after split, a net for each fold."""
+    """One net per fold, ordered by split, then by fold."""
+    needs: tuple[str, ...] = ()
+    """The upstreams that it reads: none, only frames and signals."""
 
     @property
     def causal(self) -> bool:
-        """Whether no prediction looks at a later sample of the scene."""
+        """Whether no prediction depends on a later sample of the scene."""
         return (self.step == "nn1" and not self.config.reads_context) or self.config.causal
 
     @property
     def spec(self) -> BackboneSpec:
-        """What the backbone of every net is."""
+        """The description of the backbone, which all nets share."""
         return self.folds[0].net.encoder.backbone.spec
 
     @property
     def count(self) -> int:
-        """The number of folds of a split."""
-        return len(self.folds) // self.config.splits
+        """The number of folds per split."""
+        return len(self.folds) // self.config.fold_repeats
 
     def of_split(self, split: int) -> "NetModel":
-        """Return the nets of one split alone."""
+        """Return a model of one split's nets."""
         nets = self.folds[split * self.count : (split + 1) * self.count]
-        return NetModel(self.step, replace(self.config, splits=1), nets)
+        return NetModel(self.step, replace(self.config, fold_repeats=1), nets)
 
-    def predict(self, fold: int, samples: Samples, device: str) -> FloatArray:
-        """Predict (N, 18) waypoints in metres with the nets of this fold of every split, and average.
+    def predict(self, fold: int, samples: Samples, inputs: object, device: str) -> FloatArray:
+        """Predict (N, 18) waypoints in metres: the mean over the nets of this fold in every split.
 
-        Only samples that no net was trained on may be asked: those of other splits know scenes of this one's fold.
+        This is only valid for samples that no net was trained on: the nets of other splits were trained on scenes of
+        this fold.
         """
         predicted_m = [net.predict(samples, self.config, device) for net in self.folds[fold :: self.count]]
         return np.asarray(np.mean(predicted_m, axis=0))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration and the description of the backbone."""
+        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
 
     def save(self, folder: Path) -> None:
         """Write each fold's weights and scaling as safetensors."""
@@ -236,7 +246,7 @@ class NetModel:
         files: Mapping[str, Path],
         device: str,
     ) -> Self:
-        """Read what `save` wrote of nets with a backbone of this description."""
+        """Read the nets that `save` wrote; `spec` describes their backbone."""
         folds = tuple(
             _load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device) for k in range(len(files))
         )
@@ -252,10 +262,12 @@ def _load_fold(
 ) -> FoldNet:
     found = tensors.read(file)
     arrays = {name: value.numpy() for name, value in found.items() if not name.startswith("net.")}
-    scaling = Scaling(signals, config.reads, config.context, config.causal, config.target, config.by_speed, **arrays)
+    scaling = Scaling(
+        signals, config.modalities, config.context, config.causal, config.target, config.by_speed, **arrays
+    )
     state = {name[4:]: value for name, value in found.items() if name.startswith("net.")}
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced next
-        with torch.device("meta"):  # no memory is taken for what does not fit
+    with torch.random.fork_rng(devices=[]):  # the random weights drawn here are replaced below
+        with torch.device("meta"):  # shapes are checked before memory is allocated
             tensors.check_fit(state, NETS[step](config, scaling.width, spec=spec).state_dict())
         net = NETS[step](config, scaling.width, spec=spec)
     net.load_state_dict(state)

@@ -1,22 +1,22 @@
-"""The five steps as functions, and their chain: what each entry point runs alone and `main` runs in one process."""
+"""The steps as functions: an entry point runs one of them, and `main` runs five in one process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
-from atma18.gbdt.stacking import EMBEDDING
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
+from atma18.embedding import EMBEDDING
 from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.compare import compare
 from atma18.pipeline.embed import embed
+from atma18.pipeline.fitted import fitted
 from atma18.pipeline.gbdt import STACKED, gbdt
 from atma18.pipeline.nets import net
-from atma18.pipeline.promote import RECORDED, promote, roll_back
+from atma18.pipeline.promote import promote, roll_back
 from atma18.pipeline.step import Result, Step
 from atma18.run_context import RunContext
 
 __all__ = [
-    "RECORDED",
     "Configs",
     "Result",
     "Step",
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "deliver",
     "embed",
+    "fitted",
     "gbdt",
     "net",
     "promote",
@@ -44,11 +45,11 @@ class Configs:
 
     @classmethod
     def of(cls, preset: Preset, given: Mapping[str, Any]) -> Self:
-        """Put given values over a preset's.
+        """Replace a preset's values by the given ones.
 
         Args:
             preset: the base.
-            given: `backbone` and `causal` for every step that has them, else `<step>_<field>`, which goes before.
+            given: `backbone` and `causal` for every step that has them, and `<step>_<field>`, which takes precedence.
         """
         backbone = {"backbone": given["backbone"]} if "backbone" in given else {}
         causal = {"causal": given["causal"]} if "causal" in given else {}
@@ -56,7 +57,7 @@ class Configs:
         def of_step(step: str) -> dict[str, Any]:
             return {name.removeprefix(f"{step}_"): v for name, v in given.items() if name.startswith(f"{step}_")}
 
-        # A scene's size is known at its end only, so a causal blend has one group.
+        # The size of a scene is known only at its end, so a causal blend has one group.
         groups = ((1, None),) if given.get("causal") else preset.blend.groups
         return cls(
             embed=replace(preset.embed, **backbone | of_step("embed")),
@@ -68,7 +69,7 @@ class Configs:
 
 
 def run_all(context: RunContext, configs: Configs, *, reuse: bool) -> dict[str, Result]:
-    """Run the five steps in order, each on the runs before it; with `reuse`, only those without a run of the same."""
+    """Run the five steps in order, each on the runs before it; with `reuse`, take an identical run where one exists."""
     done: dict[str, Result] = {}
     done["embed"] = embed(context, configs.embed).run(reuse=reuse)
     done["nn1"] = net("nn1", context, configs.nn1).run(reuse=reuse)

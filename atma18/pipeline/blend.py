@@ -1,5 +1,6 @@
-"""blend: runs become one prediction, one servable and one submission."""
+"""blend: combine runs into one prediction, one servable and one submission."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 from atma18 import blending, metrics, plots, tracking
 from atma18.blending import Blend, Fitted
 from atma18.bundle.servable import predict_all
-from atma18.config.presets import BlendConfig
+from atma18.bundle.steps import STEPS
+from atma18.config import BlendConfig
 from atma18.data import submission
 from atma18.data.submission import SUBMISSION, submission_table
 from atma18.gbdt.inputs import StoredInputs
@@ -20,20 +22,22 @@ from atma18.run_context import RunContext
 from atma18.schema import TARGETS, FloatArray, first_few, shown
 from atma18.tracking import Identity, StepRun, Upstream
 
+_log = logging.getLogger(__name__)
+
 _OURS = "this blend"
-"""In the leaderboard: another blend may be one of the inputs."""
+"""The name of this blend in the leaderboard, where another blend may be one of the inputs."""
 
 
 def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> Step:
     """Blend runs with convex weights per scene-size group, score them by cross-fitting, write the submission.
 
     Args:
-        context: data, folds and the rest.
-        config: groups and optimiser.
-        inputs: runs, named in any way.
+        context: the dataset, folds, seed, machine and cache.
+        config: the groups and the optimiser.
+        inputs: the runs, by any kind of name.
 
     Raises:
-        ValueError: If there is no input, or the same run twice.
+        ValueError: If there is no input, or a run is given twice.
     """
     dataset = context.dataset
     given = [name.strip() for name in inputs]
@@ -46,10 +50,9 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         predictions = {name: upstream.predictions(context) for name, upstream in upstreams.items()}
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
-        mix = metrics.size_mix(sizes, dataset.test.scene_sizes).weights(sizes) if config.mix == "test" else None
         with run.phase("fit", len(dataset.train)):
-            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names, mix)
-            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names, mix)
+            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
+            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
         model = fitted.blend
         run.note(weights=str(model))
         _prove(run, fitted)
@@ -62,7 +65,7 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         best = _compare(run, context, cross_fitted_m, inputs_m, upstreams)
         _draw_weights(run, context, model, cross_fitted_m, {best: inputs_m[best]})
         run.keep_figure("error_correlation", plots.error_correlation(stack_m - dataset.targets_m, names))
-        run.keep_json("weights", model.to_json())
+        run.keep_json("weights", model.describe())
         submission_table(dataset, cross_fitted.test_m).to_csv(run.folder / SUBMISSION, index=False)
         run.keep_servable(model, upstreams)
 
@@ -70,16 +73,16 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
 
 
 def deliver(result: Result, out: Path) -> None:
-    """Copy a blend's submission out of its run; whoever reads `out` meanwhile finds a whole one."""
+    """Copy a blend's submission from its run to `out`, atomically."""
     submission.deliver({out: result.upstream.artifacts / SUBMISSION})
-    print(f"blend: the submission is {out.absolute()}")
+    _log.info(f"blend: the submission is {out.absolute()}")
 
 
 def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
-    """Name each run after its step, a second one of a step `<step>-2`, in an order that does not depend on the caller.
+    """Name each run after its step, and a second run of a step `<step>-2`; the order of `given` makes no difference.
 
     Raises:
-        ValueError: If a run is there twice, under whatever names.
+        ValueError: If a run is given twice, under any names.
     """
     named_by: dict[str, list[str]] = {}
     for name, upstream in zip(given, upstreams, strict=True):
@@ -87,14 +90,14 @@ def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str =
     if twice := [f"run {run_id} as {', '.join(names)}" for run_id, names in named_by.items() if names[1:]]:
         raise ValueError(f"{what}: expected each run once, found {first_few(twice)}: name it once")
     named: dict[str, Upstream] = {}
-    for upstream in sorted(upstreams, key=lambda u: (tracking.STEPS.index(u.step), u.started_ms, u.run_id)):
+    for upstream in sorted(upstreams, key=lambda u: (list(STEPS).index(u.step), u.started_ms, u.run_id)):
         same = sum(other.step == upstream.step for other in named.values())
         named[f"{upstream.step}-{same + 1}" if same else upstream.step] = upstream
     return named
 
 
 def _prove(run: StepRun, fitted: Fitted) -> None:
-    """Keep how far each group's weights are from the best there are, and say which group has too few samples."""
+    """Record the optimality gap of each group's weights, and report the groups with too few samples."""
     for label, part, samples, borrowed in zip(
         fitted.blend.labels, fitted.parts, fitted.samples, fitted.borrowed, strict=True
     ):
@@ -102,10 +105,10 @@ def _prove(run: StepRun, fitted: Fitted) -> None:
         run.measure({f"optimality/{group}_gap": part.gap, f"optimality/{group}_bound_m": part.bound_m})
         if borrowed:
             few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
-            print(f"blend: {few}: they get the weights of all samples")
+            _log.info(f"blend: {few}: they get the weights of all samples")
             run.note(**{f"few_samples_{group}": str(samples)})
         if not part.proven:
-            print(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
+            _log.info(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
 
 
 def _compare(
@@ -115,7 +118,7 @@ def _compare(
     inputs_m: Mapping[str, FloatArray],
     upstreams: Mapping[str, Upstream],
 ) -> str:
-    """Keep the leaderboard of the blend and its inputs, measure the paired gains, and return the best input's name."""
+    """Record the leaderboard of the blend and its inputs and the paired gains; return the name of the best input."""
     dataset = context.dataset
     parts = scores.training_parts(dataset.train, dataset.test)
     board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
@@ -136,7 +139,7 @@ def _compare(
 def _draw_weights(
     run: StepRun, context: RunContext, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
 ) -> None:
-    """Draw each group's weights, and what the cross-fitted blend gains there over the best input, by name."""
+    """Draw each group's weights and the gain of the cross-fitted blend over the best input, {its name: predictions}."""
     dataset, [best] = context.dataset, best_m
     group = blending.group_of(dataset.train.scene_sizes, model.groups)
     parts = [

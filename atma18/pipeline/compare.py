@@ -1,4 +1,4 @@
-"""compare: where one run is better than others, on the same samples."""
+"""compare: the parts of the samples in which one run is better than others."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ BOARD, SCENES = "where.png", "scenes_{}.png"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first run beside the others."""
+    """The comparison of the first run with the others."""
 
     runs: dict[str, Upstream]
-    """By the names that the table gives them, the first one first."""
+    """By their names in the table, the first run first."""
     table: pd.DataFrame
-    """What `scores.beside` returns."""
+    """The result of `scores.beside`."""
 
     @property
     def ours(self) -> str:
-        """The name of the run that is compared."""
+        """The name of the first run."""
         return next(iter(self.runs))
 
     @property
     def text(self) -> str:
-        """The table for a terminal: a line per part, with what the first run gains over each other."""
+        """The table for a terminal: one line per part, with the gain of the first run over each other run."""
         first = self.table[self.table["model"] == self.ours]
         lines = pd.DataFrame({"part": _labels(first), "samples": first["samples"].to_numpy()})
         lines[f"{self.ours} MAE m"] = first["mae_m"].map("{:.4f}".format).to_numpy()
@@ -47,22 +47,22 @@ class Comparison:
 
     @property
     def verdicts(self) -> list[str]:
-        """Say of each other run whether the first one is better beyond chance, a sentence each."""
+        """One sentence per other run: the difference to the first run, and whether it may be chance."""
         whole = self.table[(self.table["by"] == "") & (self.table["part"] == scores.ALL)]
         rows = {str(row["model"]): row for row in whole.to_dict("records")}
         return [_verdict(self.ours, name, rows[name]) for name in list(self.runs)[1:]]
 
 
 def compare(context: RunContext, given: Sequence[str], folder: Path) -> Comparison:
-    """Compare the OOF predictions of runs on the same data and folds, and draw where the first is better.
+    """Compare the OOF predictions of runs on the same data and folds, and draw in which parts the first is better.
 
     Args:
-        context: data and folds.
-        given: two runs or more, named in any way; the first one is compared with each other.
-        folder: where the figures go: `where.png`, and `scenes_<name>.png` for each other run.
+        context: the dataset and folds.
+        given: two or more runs, by any kind of name; the first one is compared with each other one.
+        folder: the folder of the figures: `where.png`, and `scenes_<name>.png` for each other run.
 
     Raises:
-        ValueError: If there are fewer than two runs, one is there twice, or one is of other data or folds.
+        ValueError: If there are fewer than two runs, a run is given twice, or a run has other data or folds.
     """
     names = [name.strip() for name in given]
     if len(names) < 2 or not all(names):

@@ -1,5 +1,6 @@
-"""embed: what a frozen backbone sees, as tables and as a probe."""
+"""embed: embeddings of frames by a frozen backbone, as tables and with a ridge probe."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,14 +10,15 @@ from atma18 import backbones, embedding, plots
 from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
-from atma18.config.presets import EmbedConfig
-from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
-from atma18.gbdt import stacking
+from atma18.config import EmbedConfig
+from atma18.embedding import EMBEDDING, EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
 from atma18.run_context import RunContext
 from atma18.schema import FRAME_SHAPE
 from atma18.tracking import Identity, StepRun
+
+_log = logging.getLogger(__name__)
 
 
 def embed(context: RunContext, config: EmbedConfig) -> Step:
@@ -29,7 +31,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
 
     def work(run: StepRun) -> None:
         tell_backbone(run, found)
-        print(f"embed: {measured}")
+        _log.info(f"embed: {measured}")
         run.note(precision=str(measured))
         backbone = backbones.build(config.backbone, seed=config.seed, pixels=config.pixels).to(machine.device).freeze()
         tell_parameters(run, backbone, backbone, frozen=True, copies=1)
@@ -49,7 +51,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
             ]
         model = EmbedModel(config, backbone, tuple(fitted))
         features = {split: tuple(fold.features(cells[split]) for fold in fitted) for split in samples}
-        inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
+        inputs = tuple(StoredInputs({}, {EMBEDDING: features[split]}) for split in ("train", "test"))
         _tables(context, features).write(run.folder / "features")
         shares = embedding.explained_variance(cells["train"], fitted[0].components)
         run.keep_figure("explained_variance", plots.explained_variance(shares, backbone.cells(*FRAME_SHAPE[1:3])[1]))
@@ -65,7 +67,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
 
 
 def _tables(context: RunContext, features: Mapping[str, tuple[EmbeddingFeatures, ...]]) -> EmbeddingTables:
-    """Put training and test samples below one another."""
+    """Concatenate training and test samples."""
     both = list(zip(features["train"], features["test"], strict=True))
     return EmbeddingTables(
         ids=np.concatenate([context.dataset.train.ids, context.dataset.test.ids]),

@@ -1,5 +1,6 @@
-"""gbdt: boosted trees on everything known of a sample, the nets' OOF predictions included."""
+"""gbdt: boosted trees on all features of a sample, the nets' OOF predictions included."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -7,14 +8,16 @@ from atma18 import plots, tracking
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.stopwatch import Phase
-from atma18.config.presets import GbdtConfig
-from atma18.embedding import EmbeddingTables
+from atma18.config import GbdtConfig
+from atma18.embedding import EMBEDDING, EmbeddingTables
 from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun
+
+_log = logging.getLogger(__name__)
 
 STACKED = ("nn1", "nn2")
 
@@ -23,25 +26,25 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
     """Boost trees on CAN signals, scene features, the embedding and the nets' OOF predictions.
 
     Args:
-        context: data, folds and the rest.
-        config: of the boosters.
-        inputs: a run for each of embed, nn1 and nn2, named in any way.
+        context: the dataset, folds, seed, machine and cache.
+        config: the configuration of the boosters.
+        inputs: a run for each of embed, nn1 and nn2, by any kind of name.
     """
     machine, dataset = context.machine, context.dataset
     config = replace(config, seed=context.seed)
     upstreams = {name: tracking.resolve(given, context, step=name) for name, given in inputs.items()}
     late = [name for name in STACKED if config.causal and not upstreams[name].causal]
     if late:
-        print(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
+        _log.info(f"gbdt: {', '.join(late)} left out, for causal=true reads nothing that looks at later samples")
     upstreams = {name: upstream for name, upstream in upstreams.items() if name not in late}
-    stack = [name for name in STACKED if name in upstreams] + [stacking.EMBEDDING] * config.probe
+    stack = [name for name in STACKED if name in upstreams] + [EMBEDDING] * config.probe
 
     def work(run: StepRun) -> None:
         folds = context.folds.of(dataset.train.ids)
         predictions = {name: upstreams[name].predictions(context) for name in stack}
-        tables = EmbeddingTables.read(upstreams[stacking.EMBEDDING].artifacts / "features")
-        train = StoredInputs.of_train(predictions, {stacking.EMBEDDING: tables.of(dataset.train.ids)})
-        test = StoredInputs.of_test(predictions, {stacking.EMBEDDING: tables.of(dataset.test.ids)})
+        tables = EmbeddingTables.read(upstreams[EMBEDDING].artifacts / "features")
+        train = StoredInputs.of_train(predictions, {EMBEDDING: tables.of(dataset.train.ids)})
+        test = StoredInputs.of_test(predictions, {EMBEDDING: tables.of(dataset.test.ids)})
         boosters = context.folds.count * len(stacking.booster_names(config))
         with (
             run.phase("train", len(dataset.train) * (context.folds.count - 1)) as phase,
@@ -58,7 +61,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
                 machine.threads,
                 on_booster=lambda _: bar.update(),
             )
-        print(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
+        _log.info(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)
@@ -73,7 +76,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
 
 
 def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase) -> str:
-    """Say how much memory training took, beside what the boosters may take at most."""
+    """Return a sentence on the memory of the training and the maximum that the boosters may take of it."""
     features = len(model.folds[0][0].feature_names)
     most_gb = boosting.most_bytes(config, samples, features) / 1e9
     return (

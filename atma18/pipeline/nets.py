@@ -1,5 +1,6 @@
-"""nn1 and nn2: frames and signals to waypoints."""
+"""nn1 and nn2: nets that predict waypoints from frames and signals."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from atma18 import backbones, plots, tracking
 from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
-from atma18.config.presets import NetConfig
+from atma18.config import NetConfig
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
@@ -21,18 +22,20 @@ from atma18.run_context import RunContext, cached_folds
 from atma18.schema import FloatArray, IntArray
 from atma18.tracking import Identity, StepRun, Upstream
 
+_log = logging.getLogger(__name__)
+
 
 def net(step: str, context: RunContext, config: NetConfig, init: str | None = None) -> Step:
     """Train nn1 or nn2.
 
     Args:
         step: `nn1` or `nn2`.
-        context: data, folds and the rest.
-        config: of the nets.
+        context: the dataset, folds, seed, machine and cache.
+        config: the configuration of the nets.
         init: for `stage=second`, the run of a first stage.
 
     Raises:
-        ValueError: If `init` and the stage do not go together.
+        ValueError: If `init` is missing with `stage=second`, or given without it, or the run does not match `config`.
     """
     machine, dataset = context.machine, context.dataset
     measured = precision.of_net(config, machine, context.cache)
@@ -51,16 +54,17 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         folds = context.folds.of(dataset.train.ids)
         note = training.early_stopping(config, dataset.train, folds)
         tell_backbone(run, found)
-        print(f"{step}: early stopping is {note}")
-        print(f"{step}: {measured}")
+        _log.info(f"{step}: early stopping is {note}")
+        _log.info(f"{step}: {measured}")
         run.note(early_stopping=note, precision=str(measured))
         model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
         frozen = config.stage == "first"
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
-            more = _more_splits(context, config)
-            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, more)
+            all_folds = [folds, *_more_splits(context, config)]
+            splits = [(model.of_split(number), split) for number, split in enumerate(all_folds)]
+            predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, splits)
         run.keep_predictions(predictions)
         run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
         run.keep_servable(model, {})
@@ -73,7 +77,7 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
 def _train(
     run: StepRun, context: RunContext, config: NetConfig, start: NetModel | None
 ) -> tuple[NetModel, list[Epoch]]:
-    """Train from where an interrupted run left off, measuring every epoch."""
+    """Train, from the checkpoints of an interrupted run if there are any; record the errors of every epoch."""
     step, dataset = run.identity.step, context.dataset
     folds = context.folds.of(dataset.train.ids)
     epochs: list[Epoch] = []
@@ -106,14 +110,14 @@ def _train(
 
 
 def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
-    """Return the (N,) folds of the splits beyond the experiment's own, each drawn from a seed of its own."""
+    """Return the (N,) folds of each split after the run context's own, each drawn from its own seed."""
     count, ids = context.folds.count, context.dataset.train.ids
-    seeds = [training.fold_seed(config.seed, split) for split in range(1, config.splits)]
+    seeds = [training.fold_seed(config.seed, split) for split in range(1, config.fold_repeats)]
     return [cached_folds(context.dataset, count, seed, context.cache).of(ids) for seed in seeds]
 
 
 def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
-    """Return what shows after each epoch how the first fold's net predicts scenes that it is not trained on."""
+    """Return a function that draws, after each epoch, how the first fold's net predicts scenes outside its training."""
     dataset = context.dataset
     shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.array(list(shown.values()))
@@ -130,29 +134,29 @@ def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Ep
 
 @contextmanager
 def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | None]:
-    """Yield where the run keeps its checkpoints, and say on whose work it goes on."""
+    """Open the checkpoints of the run, and report the interrupted run that it continues."""
     identity = run.identity
     with Checkpoints.open(
         context.cache, identity.fingerprint_of_any_threads, run.run_id, identity.threads
     ) as checkpoints:
         if checkpoints is None:
-            print(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")
+            _log.info(f"{identity.step}: another process trains the very same right now: no checkpoints are kept")
         elif checkpoints.resumed_from is not None:
-            print(f"{identity.step}: goes on from run {checkpoints.resumed_from}, which was interrupted")
+            _log.info(f"{identity.step}: goes on from run {checkpoints.resumed_from}, which was interrupted")
             run.go_on_from(checkpoints.resumed_from)
         yield checkpoints
 
 
 def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints | None) -> None:
-    """Say on an interrupted run what is kept of it."""
+    """Record on an interrupted run how far it got and what is kept of it."""
     reached = f"after epoch {epochs[-1].index} of fold {epochs[-1].fold}" if epochs else "in the first epoch"
     ahead = "nothing is kept" if checkpoints is None or not epochs else "the same command goes on from there"
-    print(f"{run.identity.step}: interrupted {reached}: {ahead}")
+    _log.info(f"{run.identity.step}: interrupted {reached}: {ahead}")
     run.note(interrupted=f"{reached}: {ahead}")
 
 
 def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:
-    """Load the nets that a second stage goes on from."""
+    """Load the nets from which a second stage starts, and refuse those that do not match its configuration."""
     loaded = servable.load(upstream.bundle, device)
     model = loaded.members[loaded.root].model
     if not isinstance(model, NetModel) or (model.step, model.config.stage) != (step, "first"):
@@ -168,9 +172,9 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
         "target",
         "by_speed",
         "context",
-        "reads",
-        "mixer",
-        "splits",
+        "modalities",
+        "sequence_head",
+        "fold_repeats",
     ):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:
@@ -179,7 +183,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
 
 
 def _curves(epochs: Sequence[Epoch]) -> tuple[list[FloatArray], list[FloatArray | None]]:
-    """Sort epochs into one training and one held-out curve per fold."""
+    """Return one training and one held-out curve per fold."""
     folds = [[e for e in epochs if e.fold == k] for k in sorted({e.fold for e in epochs})]
     train = [np.array([e.train_mae_m for e in fold]) for fold in folds]
     held_out = [[e.held_out_mae_m for e in fold if e.held_out_mae_m is not None] for fold in folds]

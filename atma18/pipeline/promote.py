@@ -1,4 +1,4 @@
-"""promote: a verdict that is computed, then the alias."""
+"""promote: compute a verdict on a blend, then move the alias `champion`."""
 
 from atma18 import tracking
 from atma18.cache import Cache
@@ -7,26 +7,23 @@ from atma18.metrics.scores import TESTMIX, training_parts
 from atma18.metrics.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
 from atma18.tracking import BlendVersion
 
-RECORDED = "recorded"
-"""The word for drives that lie where they lay when the run was made."""
-
 
 def promote(
-    run_id: str, candidate: str, data: str, min_gain_m: float, *, force: bool, note: str | None, cache: Cache
+    run_id: str, candidate: str, data: str | None, min_gain_m: float, *, force: bool, note: str | None, cache: Cache
 ) -> Verdict:
-    """Judge a registered blend, and make it champion if nothing speaks against it.
+    """Judge a registered blend, and make it champion if the verdict accepts it.
 
     Args:
-        run_id: the run that keeps the record.
+        run_id: the run that holds the record of the promotion.
         candidate: a version of atma18-blend, or the ID of its run.
-        data: the dataset folder that it predicted, or `recorded`.
+        data: the dataset folder that it predicted; None for the folder's place when the run was made.
         min_gain_m: by how much its test-mix MAE must be lower than the champion's, metres.
-        force: pass over what is a matter of judgement; the version says so for ever.
-        note: a person's words for the record.
-        cache: where decoded frames are kept.
+        force: accept it in spite of failed checks that are a matter of judgement; the version is marked for ever.
+        note: the user's text for the record.
+        cache: the cache of decoded frames.
 
     Raises:
-        ValueError: If there is no such blend, or the drives cannot be read.
+        ValueError: If there is no such blend, or the dataset cannot be read.
     """
     tracking.check_may_register("blend")
     with tracking.alone():
@@ -40,7 +37,7 @@ def promote(
         tracking.refuse(run_id, version, verdict, note)
         return verdict
     ours = tracking.open_blend(version, cache)
-    dataset = Dataset.open(ours.upstream.config["data"] if data == RECORDED else data, cache)
+    dataset = Dataset.open(ours.upstream.config["data"] if data is None else data, cache)
     checks = [
         Check("lineage", True, f"{len(lineage.runs)} runs, every file as its manifest says"),
         code_is_known({run.name: run.git for run in lineage.runs}),
@@ -56,10 +53,10 @@ def promote(
 
 
 def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
-    """Give `champion` back to the version that held it before, and return that.
+    """Make the previous champion the champion again, and return its version.
 
     Raises:
-        ValueError: If there is no such version, or it is not whole.
+        ValueError: If there is no previous champion, or it is not intact.
     """
     tracking.check_may_register("blend")
     with tracking.alone():
@@ -73,7 +70,7 @@ def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
 
 
 def _drives(blend: BlendVersion, dataset: Dataset) -> Check:
-    """Check that these are the drives that the candidate predicted: on others, nothing can be compared."""
+    """Check that the dataset is the one that the candidate predicted; only then can predictions be compared."""
     expected, found = blend.upstream.data_sha256, dataset.sha256
     if expected == found:
         return Check("drives", True, f"those that were predicted, {found[:12]}…")
@@ -82,7 +79,7 @@ def _drives(blend: BlendVersion, dataset: Dataset) -> Check:
 
 
 def _servable(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
-    """Check that the registered servable, asked with raw frames, answers what its run stored."""
+    """Check that the registered servable reproduces its run's stored predictions from raw frames."""
     try:
         found = tracking.check_serving(blend.uri, blend.upstream, dataset, cache)
     except ValueError as error:
@@ -93,7 +90,7 @@ def _servable(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
 def _beside_champion(
     ours: BlendVersion, dataset: Dataset, min_gain_m: float, cache: Cache
 ) -> tuple[list[Check], Gain | None]:
-    """Compare with the champion of this moment, sample by sample, cross-fitted, weighted as the test split is."""
+    """Compare with the current champion: cross-fitted, paired by sample, weighted as the test split."""
     version = tracking.holder(tracking.CHAMPION)
     if version is None:
         return [Check("champion", True, "there was none to beat")], None

@@ -1,24 +1,27 @@
-"""A step that is ready to run, and what it leaves."""
+"""A step that is ready to run, and its result."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from atma18 import tracking
 from atma18.backbones import Backbone, Found
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig
 from atma18.gbdt.inputs import StoredInputs
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream
 
+_log = logging.getLogger(__name__)
+
 NO_INPUTS = (StoredInputs({}, {}), StoredInputs({}, {}))
-"""Of a model that reads frames and signals alone, for training and for test samples."""
+"""Empty inputs for training and for test samples, for a model that reads frames and signals alone."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A step that is done."""
+    """The result of a finished step."""
 
     upstream: Upstream
     """The verified run."""
@@ -31,48 +34,49 @@ class Step:
 
     identity: Identity
     context: RunContext
-    config: EmbedConfig | NetConfig | GbdtConfig | BlendConfig
+    config: Any
+    """Any configuration dataclass."""
     upstreams: Mapping[str, Upstream]
     work: Callable[[StepRun], None]
     clean_up: Callable[[], None] = lambda: None
-    """What is left to do once the result is whole."""
+    """Called after the run has finished."""
 
     def run(self, *, reuse: bool = False) -> Result:
-        """Do the work in a run of its own, or take a whole run that did the very same."""
+        """Do the work in a new run; with `reuse`, return an identical finished run if there is one."""
         if reuse:
             tracking.upload_kept(self.context.cache, self.identity.fingerprint)
         found = tracking.reusable(self.identity, self.context.cache) if reuse else None
         if found is not None:
-            print(f"{self.identity.step}: reused run {found.run_id}")
+            _log.info(f"{self.identity.step}: reused run {found.run_id}")
             return Result(found, reused=True)
         with tracking.step_run(self.identity, self.context, self.config, self.upstreams) as run:
             self.work(run)
         self.clean_up()
         assert run.finished is not None
-        print(f"{self.identity.step}: run {run.run_id} finished")
+        _log.info(f"{self.identity.step}: run {run.run_id} finished")
         return Result(run.finished, reused=False)
 
 
 def tell_backbone(run: StepRun, found: Found) -> None:
-    """Say, before the work, which backbone a step starts from and whose weights those are."""
-    print(f"{run.identity.step}: {found}")
+    """Report, before the work, the backbone from which a step starts and the origin of its weights."""
+    _log.info(f"{run.identity.step}: {found}")
     run.note(backbone=found.origin)
 
 
 def tell_parameters(run: StepRun, backbone: Backbone, whole: nn.Module, *, frozen: bool, copies: int) -> None:
-    """Say how many parameters there are, how many of them were trained, and what they take where they are stored.
+    """Report the number of parameters, the number of trained ones, and their stored size.
 
     Args:
-        run: of the step.
-        backbone: whose parameters are those of `parameters/backbone`.
-        whole: the backbone, or the net around it.
+        run: the run of the step.
+        backbone: the backbone, for the metric `parameters/backbone`.
+        whole: the backbone, or the net that contains it.
         frozen: whether the backbone was not trained.
-        copies: how many of it the model holds.
+        copies: the number of copies of `whole` in the model.
     """
     of_backbone, of_all = (sum(p.numel() for p in part.parameters()) for part in (backbone, whole))
     counts = {"backbone": of_backbone, "all": of_all, "trained": of_all - of_backbone * frozen}
     stored_mb = copies * sum(value.nbytes for value in whole.state_dict().values()) / 1e6
-    print(
+    _log.info(
         f"{run.identity.step}: {counts['all']:,} parameters, {counts['backbone']:,} of them the backbone's, "
         f"{counts['trained']:,} trained; {stored_mb:.1f} MB are stored"
     )

@@ -1,7 +1,7 @@
-"""Figures from tables: colours that colour-blind readers tell apart, units on every axis, the same scales in every run.
+"""Figures: colours for colour-blind readers, units on every axis, and the same scales in every run.
 
-Each figure is a `matplotlib.figure.Figure` of its own; pyplot and its global state are not involved. `style` is what
-they share, `drives` shows samples, `errors` how good predictions are, `models` what was learnt.
+Each figure is a `matplotlib.figure.Figure`; pyplot and its global state are not used. `style` holds the common style,
+`drives` draws samples, `errors` the errors of predictions, and `models` learning curves, weights and importances.
 """
 
 from collections.abc import Sequence
@@ -60,12 +60,12 @@ __all__ = [
 
 
 def of_predictions(dataset: Dataset, oof_m: FloatArray, scores: Sequence[Score]) -> dict[str, Figure]:
-    """Draw what every step's run shows: errors, scatter, and waypoints on frames.
+    """Draw the figures of every step: errors, scatter plots, and waypoints on frames.
 
     Args:
-        dataset: whose training samples were predicted.
+        dataset: the dataset with the predicted training samples.
         oof_m: (N, 18) out-of-fold predictions, metres, vehicle frame at t.
-        scores: of their parts.
+        scores: the scores of the predictions' parts.
 
     Returns:
         Figures by name.
@@ -87,10 +87,10 @@ def of_samples(dataset: Dataset, rows: IntArray, predicted_m: FloatArray, names:
     """Draw waypoints of some samples on their frames and from above.
 
     Args:
-        dataset: whose training samples they are.
-        rows: (n,) of the samples.
+        dataset: the dataset with these training samples.
+        rows: (n,) rows of the samples.
         predicted_m: (n, 18) metres, vehicle frame at t.
-        names: n words that say why they are shown.
+        names: n names for the kinds of the samples.
     """
     frames, truth_m = dataset.train.frames[rows][:, 0], dataset.targets_m[rows]
     errors_m = metrics.absolute_errors_m(predicted_m, truth_m).mean(axis=1)
@@ -99,19 +99,19 @@ def of_samples(dataset: Dataset, rows: IntArray, predicted_m: FloatArray, names:
 
 
 def telling_rows(dataset: Dataset, among: IntArray | None = None) -> dict[str, int]:
-    """Choose a training sample of each kind that people look for, the same whatever is predicted.
+    """Choose one training sample of each interesting kind; the choice does not depend on predictions.
 
     Args:
-        dataset: whose samples they are.
+        dataset: the dataset of the samples.
         among: (n,) the rows to choose from; None for all.
 
     Returns:
-        Rows by what they show.
+        Rows by the name of the kind.
     """
     rows = np.arange(len(dataset.train)) if among is None else among
     speed_mps = dataset.train.signals["vEgo"].to_numpy(np.float64)[rows]
     lateral_m, ahead_m = (np.abs(dataset.targets_m[rows, TARGETS.index(name)]) for name in ("y_5", "x_5"))
-    slowing = np.where(speed_mps > 0, ahead_m - 3 * speed_mps, 0.0)  # 3 s at constant speed, less what was driven
+    slowing = np.where(speed_mps > 0, ahead_m - 3 * speed_mps, 0.0)  # 3 s at constant speed, less the distance driven
     alone = rows[dataset.train.scene_sizes[rows] == 1]
     return {
         "sharpest turn": int(rows[np.argmax(lateral_m)]),

@@ -1,4 +1,4 @@
-"""Pictures of samples: where the car went, and where it was said to go."""
+"""Figures of samples: true and predicted waypoints."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,23 +15,23 @@ from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, UInt8Arra
 _CHAIN: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.8}
 TRUTH = _CHAIN | {"color": "#56B4E9", "marker": "s", "markersize": 8, "linewidth": 3, "label": "truth"}
 PREDICTED = _CHAIN | {"color": "#E69F00", "marker": "o", "markersize": 4.5, "linewidth": 1.5, "label": "predicted"}
-"""The truth is drawn first and broader, so that it shows behind a perfect prediction."""
+"""The true waypoints are drawn first with a broader line, so they stay visible behind a perfect prediction."""
 
 REACHES_M = (10.0, 20.0, 40.0, 90.0)
-"""Lengths of the bird's-eye panel; the truth decides, so that a sample looks the same in every run."""
+"""Lengths of the panel from above; the true waypoints choose one, so a sample looks the same in every run."""
 
 
 def trajectories(
     frames: UInt8Array, predicted_m: FloatArray, truth_m: FloatArray, camera: Camera, titles: Sequence[str]
 ) -> Figure:
-    """Draw each sample's waypoints into its frame and, beside it, from above.
+    """Draw each sample's waypoints on its frame and, beside it, from above.
 
     Args:
         frames: (n, 64, 128, 3) RGB at t.
         predicted_m: (n, 18) metres, vehicle frame at t.
         truth_m: (n, 18) metres, vehicle frame at t.
-        camera: that took the frames.
-        titles: n titles, of the frames.
+        camera: the camera of the frames.
+        titles: n titles of the frames.
 
     Raises:
         ValueError: If the lengths differ or are 0.
@@ -56,13 +56,13 @@ def contact_sheet(
     camera: Camera,
     titles: Sequence[str],
 ) -> Figure:
-    """Draw samples one below the other: the three frames by time, the last with what follows, and that from above.
+    """Draw one row per sample: the three frames by time, the last one with the true waypoints, and the view from above.
 
     Args:
         frames: (n, 3, 64, 128, 3) RGB at t, t-0.5 s, t-1.0 s.
         truth_m: (n, 18) metres, vehicle frame at t.
         boxes_px: n times (B, 4) left, top, right and bottom of traffic lights at t.
-        camera: that took the frames.
+        camera: the camera of the frames.
         titles: n titles.
 
     Raises:
@@ -85,7 +85,7 @@ def contact_sheet(
 
 
 def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: Camera) -> None:
-    """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; what is outside or behind is not seen."""
+    """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; those outside the view are not drawn."""
     axes.imshow(frame, interpolation="nearest")
     per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
     for pixels, style in zip(camera.project(chains_m) * per_frame, (TRUTH, PREDICTED), strict=False):
@@ -95,7 +95,7 @@ def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: 
 
 
 def _draw_from_above(axes: Axes, chains_m: FloatArray) -> None:
-    """Draw true and predicted waypoints, (1 or 2, 6, 3), from above, the car at the origin and heading right."""
+    """Draw true and predicted waypoints, (1 or 2, 6, 3), from above; the car at the origin heads to the right."""
     needed_m = max(chains_m[0, :, 0].max(), 4.5 * np.abs(chains_m[0, :, 1]).max())
     reach_m = next((reach for reach in REACHES_M if 0.9 * reach >= needed_m), float(np.ceil(needed_m / 0.9)))
     axes.plot(0, 0, marker=">", markersize=9, color="0.3", linestyle="none")

@@ -1,4 +1,4 @@
-"""Pictures of errors: by horizon, axis, scene size and speed, and beside other predictions."""
+"""Figures of errors: by horizon, axis, scene size and speed, and compared with other predictions."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def mae_by_horizon(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
-    """Draw how the error of each axis grows with the horizon.
+    """Draw the error of each axis over the horizon.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
@@ -69,29 +69,31 @@ def oof_against_target(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
 
 
 def mae_by_part(scores: Sequence[Score]) -> Figure:
-    """Draw the error of scenes of each size and of each band of speed, with the 95 % interval over scenes.
+    """Draw the error by scene size and by speed band, with the 95 % interval over scenes.
 
     Args:
-        scores: those whose parts are by size or speed are drawn.
+        scores: scores; those of parts by size or speed are drawn.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     kinds = {"size": "scene size (samples)", "speed": "speed (m/s)"}
     for axes, (kind, label), colour in zip(figure.subplots(1, 2), kinds.items(), COLOURS, strict=False):
-        found = [score for score in scores if score.part.by == kind]
-        mae_m, low_m, high_m = (np.array([getattr(s, name) for s in found]) for name in ("mae_m", "low_m", "high_m"))
-        places = np.arange(len(found))
+        of_kind = [score for score in scores if score.part.by == kind]
+        mae_m, low_m, high_m = (np.array([getattr(s, name) for s in of_kind]) for name in ("mae_m", "low_m", "high_m"))
+        places = np.arange(len(of_kind))
         axes.vlines(places, low_m, high_m, color=colour, linewidth=2)
         axes.plot(places, mae_m, color=colour, marker="o", linestyle="none")
-        for place, score in zip(places.tolist(), found, strict=True):
+        for place, score in zip(places.tolist(), of_kind, strict=True):
             axes.annotate(f"{score.mae_m:.3f}", (place, score.mae_m), (7, -3), textcoords="offset points", fontsize=8)
-        axes.set_xticks(places, [f"{short(score.part.name)}\n{score.part.samples:,}" for score in found])
-        axes.set(title="MAE, 95 % over scenes; samples below", xlabel=label, ylabel="MAE (m)", xlim=(-0.5, len(found)))
+        axes.set_xticks(places, [f"{short(score.part.name)}\n{score.part.samples:,}" for score in of_kind])
+        axes.set(
+            title="MAE, 95 % over scenes; samples below", xlabel=label, ylabel="MAE (m)", xlim=(-0.5, len(of_kind))
+        )
         logarithmic(axes, MAE_RANGE_M, np.concatenate([low_m, high_m]))
     return figure
 
 
 def residuals(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
-    """Draw what is predicted less what is true, by horizon: the median, half of the samples and 90 % of them.
+    """Draw the residuals (predicted less true) by horizon: the median, and the ranges of 50 % and 90 % of the samples.
 
     Args:
         predicted_m: (N, 18) metres, vehicle frame at t.
@@ -114,10 +116,10 @@ def residuals(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
 
 
 def leaderboard(board: pd.DataFrame) -> Figure:
-    """Draw what `scores.beside` found: the errors of all, and by how much the first is better than each other.
+    """Draw the table of `scores.beside`: the errors of all models, and the gain of the first over each other.
 
     Args:
-        board: a row per model and part; the first model is the one that is compared.
+        board: a row per model and part; the first model is compared with the others.
     """
     models, parts = (
         list(dict.fromkeys(board["model"])),
@@ -150,13 +152,13 @@ def leaderboard(board: pd.DataFrame) -> Figure:
 
 
 def scene_by_scene(ours_m: FloatArray, other_m: FloatArray, scenes: StrArray, names: tuple[str, str]) -> Figure:
-    """Draw each scene's error under two models: above the diagonal, the first one is better.
+    """Draw each scene's error under two models: above the diagonal, the first model is better.
 
     Args:
         ours_m: (N,) mean absolute error of each sample, metres.
-        other_m: (N,) the other model's.
+        other_m: (N,) the same for the other model.
         scenes: (N,) the scene of each sample.
-        names: of the two.
+        names: names of the two models.
     """
     table = pd.DataFrame({"ours": ours_m, "other": other_m}).groupby(np.asarray(scenes)).mean()
     better = float((table["ours"] < table["other"]).mean())

@@ -1,4 +1,4 @@
-"""Pictures of models: how they learnt, and what they make of their inputs."""
+"""Figures of models: learning curves, blend weights, feature importance and embeddings."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ MOST_FEATURES = 20
 
 
 def learning_curves(train_mae_m: Sequence[FloatArray], held_out_mae_m: Sequence[FloatArray | None]) -> Figure:
-    """Draw the training and the held-out error of each fold's model, epoch by epoch.
+    """Draw the training and the held-out error of each fold's model over the epochs.
 
     Args:
         train_mae_m: K times (epochs of that fold,) metres.
-        held_out_mae_m: K times the same for the scenes held out of the training part; None if there are none.
+        held_out_mae_m: K times the same for the held-out scenes of the training part; None if there are none.
     """
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -48,15 +48,15 @@ def _curve(axes: Axes, values_m: FloatArray, colour: str, linestyle: str, label:
 def blend_weights(
     weights: FloatArray, names: Sequence[str], group_labels: Sequence[str], gains_m: FloatArray, best: str
 ) -> Figure:
-    """Draw what each prediction contributes to the blend, one bar per group of scene sizes, and what that gains.
+    """Draw the weights of a blend, one bar per group of scene sizes, and the gain of the blend in each group.
 
     Args:
-        weights: (G, M) shares, each row adding up to 1.
+        weights: (G, M) weights, each row summing to 1.
         names: M names of the blended predictions.
         group_labels: G names of the groups.
-        gains_m: (G, 3) by how much the blend is better than the best of them: the lower end of the interval, the
-            gain, the upper end, metres; not a number where a group has no samples.
-        best: the name of that one.
+        gains_m: (G, 3) gain over the best input in metres: lower end of the interval, gain, upper end; NaN for a group
+            without samples.
+        best: the name of the best input.
 
     Raises:
         ValueError: If the numbers of names or gains do not fit the weights.
@@ -87,10 +87,10 @@ def blend_weights(
 
 
 def feature_importance(gain: pd.Series) -> Figure:
-    """Draw what the trees read: the share of each group of features, and of the most important ones.
+    """Draw the importance of features: the share of each group, and of the most important features.
 
     Args:
-        gain: share of the whole gain by the feature's name, `group/feature`, largest first.
+        gain: share of the total gain by the feature's name, `group/feature`, largest first.
     """
     groups = gain.groupby([str(name).split("/")[0] for name in gain.index]).sum().sort_values(ascending=False)
     colours = {group: COLOURS[i % len(COLOURS)] for i, group in enumerate(groups.index)}
@@ -110,7 +110,7 @@ def feature_importance(gain: pd.Series) -> Figure:
 
 
 def error_correlation(errors_m: FloatArray, names: Sequence[str]) -> Figure:
-    """Draw how much the inputs of a blend err alike: what errs otherwise is worth more than its own MAE says.
+    """Draw the correlation of the errors of a blend's inputs: an input with different errors helps a blend more.
 
     Args:
         errors_m: (M, N, 18) predicted less true, metres.
@@ -123,12 +123,12 @@ def error_correlation(errors_m: FloatArray, names: Sequence[str]) -> Figure:
         raise ValueError(f"expected {len(errors_m)} names, found {len(names)}")
     scale_m = errors_m.std(axis=(0, 1))
     unit = np.divide(errors_m, scale_m, out=np.zeros_like(errors_m), where=scale_m > 0).reshape(len(names), -1)
-    with np.errstate(invalid="ignore"):  # an input without any error has no correlation
-        found = np.atleast_2d(np.corrcoef(unit))
+    with np.errstate(invalid="ignore"):  # an input without errors has no correlation
+        matrix = np.atleast_2d(np.corrcoef(unit))
     figure = Figure(figsize=(1.6 + 1.1 * len(names), 1.4 + 1.0 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(found, vmin=0, vmax=1, cmap="cividis")
-    for (row, column), value in np.ndenumerate(found):
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="cividis")
+    for (row, column), value in np.ndenumerate(matrix):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
     axes.set_xticks(range(len(names)), list(names))
     axes.set_yticks(range(len(names)), list(names))
@@ -138,11 +138,11 @@ def error_correlation(errors_m: FloatArray, names: Sequence[str]) -> Figure:
 
 
 def explained_variance(shares: FloatArray, columns: int) -> Figure:
-    """Draw how much of each cell's variance the first components of its SVD explain.
+    """Draw the variance of each cell that the first components of its SVD explain.
 
     Args:
-        shares: (cells, components) of the variance, row by row through the frame.
-        columns: cells side by side.
+        shares: (cells, components) shares of the variance, row by row of the frame.
+        columns: number of cells in a row of the frame.
     """
     figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -160,7 +160,7 @@ def explained_variance(shares: FloatArray, columns: int) -> Figure:
 
 
 def similarity_by_speed(similarity: FloatArray, speed_mps: FloatArray) -> Figure:
-    """Draw how much alike frames half a second apart are, by how fast the car goes.
+    """Draw the similarity of frames half a second apart over the speed of the car.
 
     Args:
         similarity: (N, 2) mean cosine over the cells: t with t-0.5 s, t-0.5 s with t-1.0 s.

@@ -1,4 +1,4 @@
-"""What all figures share: colours, scales that are the same in every run, and how they are drawn."""
+"""The common style of all figures: colours, fixed scales and rendering."""
 
 from collections.abc import Sized
 
@@ -11,35 +11,35 @@ from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Okabe and Ito's palette."""
 AXIS_LABELS = ("x, forward", "y, left", "z, vertical")
-"""Which way z points is not settled for the competition; the simulated one points down."""
+"""The direction of z is not documented for the competition; in simulated drives z points down."""
 MARKERS = ("o", "s", "^")
 MAE_RANGE_M = (0.01, 5.0)
-"""From the best z at 0.5 s to a poor x at 3.0 s."""
+"""From the smallest error of z at 0.5 s to a large error of x at 3.0 s."""
 TARGET_RANGES_M = ((-10.0, 85.0), (-20.0, 20.0), (-2.0, 2.0))
-"""Nearly all of the competition's x, y, z at 3.0 s."""
+"""Ranges of nearly all of the competition's x, y, z at 3.0 s."""
 RESIDUAL_RANGES_M = ((-4.0, 4.0), (-2.0, 2.0), (-0.5, 0.5))
-"""Nine tenths of a good net's errors at 3.0 s."""
+"""Ranges of 90 % of a good net's errors at 3.0 s."""
 
 
 def check_lengths(what: str, *parts: Sized) -> None:
-    """Refuse parts of different lengths, or without anything."""
+    """Refuse parts of different lengths, or empty ones."""
     lengths = {len(part) for part in parts}
     if len(lengths) > 1 or 0 in lengths:
         raise ValueError(f"expected as many frames as {what}, found lengths {sorted(lengths)}")
 
 
 def waypoints(targets_m: FloatArray) -> FloatArray:
-    """Return (N, 6, 3) of (N, 18)."""
+    """Reshape (N, 18) targets to (N, 6, 3)."""
     return targets_m.reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
 
 
 def wide_enough(fixed: tuple[float, float], values: FloatArray) -> tuple[float, float]:
-    """Return the fixed range, widened only where values would fall outside."""
+    """Return the fixed range, extended only where values lie outside."""
     return min(fixed[0], float(values.min())), max(fixed[1], float(values.max()))
 
 
 def logarithmic(axes: Axes, fixed_m: tuple[float, float], values_m: FloatArray) -> None:
-    """Scale the y axis so that 3 cm and 3 m can both be read, and lie where they lie in every run."""
+    """Scale the y axis logarithmically, so that 3 cm and 3 m can both be read, with the same range in every run."""
     positive_m = values_m[values_m > 0]
     axes.set_ylim(wide_enough(fixed_m, np.append(positive_m, fixed_m)))  # first: zeros alone have no log scale
     axes.set_yscale("log")
@@ -50,16 +50,16 @@ def logarithmic(axes: Axes, fixed_m: tuple[float, float], values_m: FloatArray) 
 
 
 def alpha(points: int) -> float:
-    """Return how opaque so many points may be."""
+    """Return the opacity for this number of points."""
     return float(np.clip(1000 / max(points, 1), 0.1, 0.8))
 
 
 def ink_on(colour: str) -> str:
-    """Return what can be read on a colour."""
+    """Return a text colour that is readable on a background colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "black"
 
 
 def short(part: str) -> str:
-    """Return the name of a part without its unit, which the axis says."""
+    """Return the name of a part without its unit, which the axis label has."""
     return part.replace("mps", "").replace("_", " ").strip()

@@ -1,4 +1,4 @@
-"""What people read: the page of a `main`, the leaderboard, the gallery of samples."""
+"""Reports for users: `page` describes a `main`, `leaderboard` compares its steps, `gallery` shows samples."""
 
 from atma18.report.page import ahead, description, gain, keep
 

@@ -1,4 +1,4 @@
-"""A page of samples that opens from disk: frames with true and predicted waypoints, to be sorted and filtered."""
+"""The gallery: one HTML file with the frames, true and predicted waypoints of some samples, to sort and filter."""
 
 import base64
 import html
@@ -18,14 +18,14 @@ _PAGE = Path(__file__).with_name("gallery.html")
 
 
 def choose(error_m: FloatArray, most: int = MOST_SAMPLES) -> IntArray:
-    """Choose samples whose errors are spread evenly from the smallest to the largest, those two included.
+    """Choose samples with errors at even ranks from the smallest to the largest, both included.
 
     Args:
         error_m: (N,) metres.
-        most: samples at most.
+        most: largest number of samples.
 
     Returns:
-        Their rows, ascending.
+        The rows of the samples, ascending.
     """
     order = np.argsort(error_m, kind="stable")
     places = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(np.int64))
@@ -33,14 +33,14 @@ def choose(error_m: FloatArray, most: int = MOST_SAMPLES) -> IntArray:
 
 
 def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequence[str], title: str) -> str:
-    """Write the page.
+    """Return the page as HTML.
 
     Args:
-        dataset: whose training samples were predicted.
+        dataset: the dataset with the predicted training samples.
         predictions_m: per model (N, 18) out-of-fold predictions, metres, vehicle frame at t; the last one's errors
             choose the samples.
-        tables: texts that stand above the gallery as they are.
-        title: of the page.
+        tables: preformatted texts above the gallery.
+        title: title of the page.
 
     Returns:
         HTML that needs no other file and no network.
@@ -55,8 +55,10 @@ def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequ
         """Return pixels in the frame, None where a waypoint is not in front of the camera, and metres from above."""
         waypoints_m = targets_m.reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))
         pixels = dataset.camera.project(waypoints_m) * per_frame
-        seen = [[None if np.isnan(p).any() else [round(float(v), 1) for v in p] for p in chain] for chain in pixels]
-        return list(seen), waypoints_m[..., :2].round(2).tolist()
+        chains_px = [
+            [None if np.isnan(p).any() else [round(float(v), 1) for v in p] for p in chain] for chain in pixels
+        ]
+        return list(chains_px), waypoints_m[..., :2].round(2).tolist()
 
     truth_m = dataset.targets_m[rows]
     truth_px, truth_above_m = drawn(truth_m)
@@ -82,7 +84,7 @@ def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequ
         "samples": samples,
     }
     above = "".join(f"<pre>{html.escape(text)}</pre>" for text in tables)
-    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # nothing in it can end the script
+    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no text can end the script element
     parts = {"@TITLE@": html.escape(title), "@ABOVE@": above, "@DATA@": written}
     text = _PAGE.read_text()
     for mark, part in parts.items():

@@ -1,4 +1,4 @@
-"""The leaderboard of a `main`: what each step scores, how long it took, and which run it is."""
+"""The leaderboard of a `main`: the scores, the time and the run of each step."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Steps in the order of the pipeline, then references that cost nothing."""
+    """The steps in the order of the pipeline, then simple baselines."""
 
     table: pd.DataFrame
 
@@ -42,7 +42,7 @@ class Leaderboard:
 
 
 def of_runs(done: Mapping[str, Result]) -> Leaderboard:
-    """Read the figures of each step's run; a reused run shows the seconds that it once took."""
+    """Read the metrics of each step's run; a reused run shows the time of its own training."""
     rows: list[dict[str, object]] = []
     figures: dict[str, float] = {}
     for step, result in done.items():

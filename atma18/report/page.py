@@ -1,4 +1,4 @@
-"""What `main` says on its run: who is best 3 s ahead, what the blend gained, from what, and how to do it again."""
+"""The description of a `main`: the best step 3 s ahead, the gain of the blend, its lineage, and useful commands."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,19 +12,19 @@ from atma18.run_context import RunContext
 from atma18.schema import FloatArray
 
 AHEAD = "3.0s"
-"""The horizon at which steps are ranked."""
+"""The horizon by which steps are ranked."""
 _GAIN_OVER = "gain_over_"
 _STRAIGHT = "constant velocity"
 
 
 def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Mapping[str, str]) -> Leaderboard:
-    """Keep the description, the leaderboard and the page of samples with the run of `main`.
+    """Log the description, the leaderboard and the page of samples to the run of `main`.
 
     Args:
         parent: the run of `main`.
-        context: data, folds and the rest.
-        done: what the steps left, the blend last.
-        given: what was varied, as a person types it.
+        context: the run context.
+        done: the results of the steps, the blend last.
+        given: the parameters that the user gave.
     """
     board, runs = leaderboard.of_runs(done), {name: result.upstream.run_id for name, result in done.items()}
     lineage = tracking.as_tree(tracking.trace(runs["blend"], context.cache))
@@ -41,9 +41,9 @@ def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Ma
         f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
         f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
     ]
-    said = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
+    text = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
     page = gallery.page(context.dataset, oof_m, [board.text, lineage], f"main on {context.data}")
-    tracking.finish_parent(parent, board.table, runs, said, page)
+    tracking.finish_parent(parent, board.table, runs, text, page)
     return board
 
 
@@ -55,24 +55,25 @@ def description(
     lineage: str,
     longest: int,
 ) -> str:
-    """Write the description of the parent run, as Markdown.
+    """Return the description of the parent run as Markdown.
 
     Args:
-        answers: what everybody asks first.
+        answers: the main results, one sentence each.
         board: the leaderboard.
-        links: per run ID the place of its page.
-        commands: what does something, and how a person types it.
-        lineage: what the blend was made from, as a tree.
-        longest: characters that the store takes; what would not fit is left out whole, the lineage first.
+        links: by run ID, the link to its page.
+        commands: by purpose, the command.
+        lineage: the lineage of the blend, as a tree.
+        longest: largest number of characters that the store accepts; parts that do not fit are left out, first the
+            lineage.
     """
     table = board.markdown
     for run_id, link in links.items():
         table = table.replace(run_id, f"[{run_id[:8]}]({link})")
-    said = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
+    command_list = "\n".join(f"- {what}: `{command}`" for what, command in commands.items())
     sections = [
         "\n".join(f"- {answer}" for answer in answers),
         f"### Leaderboard\n\n{table}",
-        f"### Commands\n\n{said}",
+        f"### Commands\n\n{command_list}",
         f"### What the blend was made from, when this run ended\n\n```\n{lineage}\n```",
     ]
     while len("\n\n".join(sections)) > longest:
@@ -81,12 +82,12 @@ def description(
 
 
 def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatArray) -> str:
-    """Say which step is best 3 s ahead, whether beyond chance, and how far the others are.
+    """Return sentences on the best step 3 s ahead, the significance of its lead, and the other steps.
 
     Args:
-        dataset: the drives.
-        oof_m: per step (N, 18) metres, out of fold, in the order of the training samples.
-        straight_m: (N, 18) metres, of a car that keeps its velocity.
+        dataset: the dataset.
+        oof_m: by step, (N, 18) out-of-fold predictions in metres, in the order of the training samples.
+        straight_m: (N, 18) metres, constant-velocity predictions.
     """
     train = dataset.train
     [horizon] = [part for part in scores.training_parts(train, dataset.test) if part.name == AHEAD]
@@ -108,24 +109,24 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatAr
 
 
 def gain(blend: Mapping[str, float]) -> str:
-    """Say from a blend's metrics which inputs it beats beyond chance, over all horizons, and by how much."""
-    found = sorted(
+    """Return a sentence on a blend's significant gains over its inputs, over all horizons."""
+    others = sorted(
         name.removeprefix(_GAIN_OVER).removesuffix("/mean_m")
         for name in blend
         if name.startswith(_GAIN_OVER) and name.endswith("/mean_m")
     )
-    if not found:
+    if not others:
         return "**The blend has a single input.**"
     mean_m, low_m, high_m = (
-        {name: blend[f"{_GAIN_OVER}{name}/{what}_m"] for name in found} for what in ("mean", "low", "high")
+        {name: blend[f"{_GAIN_OVER}{name}/{what}_m"] for name in others} for what in ("mean", "low", "high")
     )
     groups = {
-        "beats {} beyond chance": [name for name in found if low_m[name] > 0],
-        "may be no better than {}": [name for name in found if low_m[name] <= 0 <= high_m[name]],
-        "is worse than {}": [name for name in found if high_m[name] < 0],
+        "beats {} beyond chance": [name for name in others if low_m[name] > 0],
+        "may be no better than {}": [name for name in others if low_m[name] <= 0 <= high_m[name]],
+        "is worse than {}": [name for name in others if high_m[name] < 0],
     }
     verdicts = [verdict.format(" and ".join(names)) for verdict, names in groups.items() if names]
-    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in found]
+    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in others]
     return f"**The blend {', '.join(verdicts)}**: {', '.join(figures)}, over all horizons."
 
 

@@ -1,1 +1,1 @@
-"""The service around a bundle, and the file that MLflow executes when it loads one."""
+"""Serving a bundle: `pyfunc_model` is executed by MLflow, `request_rows` parses requests, `guard` limits them."""

@@ -1,8 +1,8 @@
-"""A guard around MLflow's scoring server: it bounds what a request may cost, and each refusal is one line of JSON.
+"""A guard around MLflow's scoring server: it limits the cost of a request, and answers errors with one line of JSON.
 
-MLflow's own server reads a body of any size for as long as it takes to come, sends rows of the request and tracebacks
-back, and answers 500 to JSON that is nested too deeply or lacks a content type. Here every such request is answered by
-a 4xx and `{"error_code": …, "message": …}`.
+MLflow's own server reads bodies of any size and for any time, returns rows of the request and tracebacks, and answers
+500 to JSON that is nested too deeply or has no content type. The guard answers each such request with a 4xx status and
+`{"error_code": …, "message": …}`.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY_MB = 16
-"""Some 300 samples: a scene has 6. JSON can take thirty times its size in memory."""
+"""About 300 samples; a scene has at most 6. JSON can need thirty times its size in memory."""
 LONGEST_BODY_S = 60
-"""How long a body may take to arrive."""
+"""The longest time in which a body must arrive."""
 _LONGEST_MESSAGE = 500
 _CODES = {404: "ENDPOINT_NOT_FOUND", 500: "INTERNAL_ERROR", 504: "DEADLINE_EXCEEDED"}
 
 
 class RefusedError(Exception):
-    """A request that is not even passed on."""
+    """A request that the guard does not pass to the server."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -28,15 +28,15 @@ class RefusedError(Exception):
 
 
 class Guarded(FastAPI):
-    """A server whose every request goes through the guard first."""
+    """A server behind the guard."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the guard around all that the server does, its timeout included."""
+        """Put the guard around all middleware of the server, its timeout included."""
         return Guard(super().build_middleware_stack())
 
 
 class Guard:
-    """Passes whole bodies of a bounded size on, and turns every refusal into a line of JSON."""
+    """ASGI middleware that passes on complete bodies of a limited size, and answers errors with one line of JSON."""
 
     def __init__(
         self, app: ASGIApp, largest_body_mb: float = LARGEST_BODY_MB, longest_body_s: float = LONGEST_BODY_S
@@ -46,30 +46,30 @@ class Guard:
         self.longest_body_s = longest_body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what is none is passed on."""
+        """Answer one HTTP request; other ASGI messages are passed on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         answer = _Answer(send)
         try:
             body = await self._whole_body(scope, receive)
-            if body is not None:  # else the client has hung up
+            if body is not None:  # else the client has disconnected
                 await self.app(scope, _first(body, receive), answer.send)
         except RefusedError as refusal:
             answer.refuse(refusal.status, str(refusal))
-        except (RecursionError, ValueError) as error:  # JSON too deep, or a number of too many digits
+        except (RecursionError, ValueError) as error:  # JSON nested too deeply, or a number with too many digits
             answer.refuse(400, f"expected a body that can be read, found one that cannot: {error}")
         finally:
             await answer.finish()
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Read the body. One that is too large is heard out, though not kept: else its sender would miss the answer.
+        """Read the body. A body that is too large is received and discarded, or the client would not read the answer.
 
         Returns:
-            The body, or None if the client hangs up.
+            The body, or None if the client disconnects.
 
         Raises:
-            RefusedError: If it is too large or too slow, or the request does not say what it is.
+            RefusedError: If the body is too large or too slow, or the request has no content type.
         """
         body, size_bytes, largest_bytes = bytearray(), 0, self.largest_body_mb * 1e6
         try:
@@ -96,7 +96,7 @@ class Guard:
 
 
 def _first(body: bytes, receive: Receive) -> Receive:
-    """Return what receives this body, and then what else comes."""
+    """Return a `receive` that yields this body first, then further messages."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_next() -> Message:
@@ -106,7 +106,7 @@ def _first(body: bytes, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Sends a good answer as it comes, and a refusal in the end, when its reason is known."""
+    """Sends a successful answer at once, and an error at the end, when its reason is known."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -114,7 +114,7 @@ class _Answer:
         self._text = b""
 
     async def send(self, message: Message) -> None:
-        """Send a part of a good answer, or keep a part of a refusal."""
+        """Send a part of a successful answer, or keep a part of an error."""
         if message["type"] == "http.response.start" and message["status"] >= 400:
             self._refused_with = message["status"]
         elif self._refused_with is None:
@@ -123,34 +123,34 @@ class _Answer:
             self._text += message.get("body", b"")
 
     def refuse(self, status: int, reason: str) -> None:
-        """Refuse, whatever the server would have said."""
+        """Replace the server's answer by a refusal."""
         self._refused_with, self._text = status, reason.encode()
 
     async def finish(self) -> None:
-        """Send the refusal if it is one."""
+        """Send the error, if the answer is one."""
         if self._refused_with is None:
             return
         message, code = _reason(self._text)
-        said = {"error_code": code or _CODES.get(self._refused_with, "BAD_REQUEST"), "message": one_line(message)}
-        content = json.dumps(said).encode()
+        reply = {"error_code": code or _CODES.get(self._refused_with, "BAD_REQUEST"), "message": one_line(message)}
+        content = json.dumps(reply).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await self._send({"type": "http.response.start", "status": self._refused_with, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
 
 
 def _reason(text: bytes) -> tuple[str, str]:
-    """Return the message and the code of what MLflow or FastAPI refused with."""
+    """Return the message and the code of an error of MLflow or FastAPI."""
     try:
-        said = json.loads(text)
-        return str(said.get("message") or said["detail"]), str(said.get("error_code", ""))
+        answer = json.loads(text)
+        return str(answer.get("message") or answer["detail"]), str(answer.get("error_code", ""))
     except (ValueError, KeyError, AttributeError):
         return text.decode(errors="replace"), ""
 
 
 def one_line(message: str) -> str:
-    """Return what a message of MLflow says, without the request that it repeats."""
-    said = message.split("\nInput:")[0].split("IMPORTANT: The MLflow Model scoring protocol")[0]
-    if said.startswith("Failed to predict data"):
-        said = said.rpartition("Error: ")[2]
-    line = " ".join(said.split())
+    """Return MLflow's message without the request that it repeats."""
+    text = message.split("\nInput:")[0].split("IMPORTANT: The MLflow Model scoring protocol")[0]
+    if text.startswith("Failed to predict data"):
+        text = text.rpartition("Error: ")[2]
+    line = " ".join(text.split())
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]} …"

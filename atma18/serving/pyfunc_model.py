@@ -1,4 +1,4 @@
-"""The file that MLflow executes when it loads a servable: rows of raw inputs in, waypoints out."""
+"""The pyfunc model that MLflow executes when it loads a servable: rows of raw inputs in, waypoints out."""
 
 import os
 import sys
@@ -18,13 +18,13 @@ from atma18.serving.request_rows import answer, parse
 
 
 class Waypoints(PythonModel):
-    """Predicts the 18 numbers of each sample of a request."""
+    """Predicts the waypoints of each sample of a request."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle that lies among the model's files, if it is the one that the model was logged with.
+        """Load the bundle among the model's files, and check it against the digest in the model's configuration.
 
         Raises:
-            ValueError: If it is another. Models from before its digest was kept take what there is.
+            ValueError: If the digest differs. A model without a digest is loaded without this check.
         """
         logged = (context.model_config or {}).get(BUNDLE_SHA256)
         self.servable = servable.load(Path(context.artifacts["bundle"]), Compute.choose().device, logged)
@@ -32,10 +32,10 @@ class Waypoints(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, object] | None = None
     ) -> pd.DataFrame:
-        """Answer one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t.
+        """Predict one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t.
 
         Raises:
-            MlflowException: If the request is wrong; a server answers 400 then, with the message.
+            MlflowException: If the request is invalid; a server answers 400 with the message.
         """
         try:
             samples = parse(model_input, self.servable.sensors)
@@ -45,9 +45,9 @@ class Waypoints(PythonModel):
         return answer(model_input, samples, predicted_m)
 
 
-# MLflow has read this when it was imported, long before this file: it has to be told again.
+# MLflow read these variables when it was imported, before this file, so they are applied again.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 mlflow.telemetry.set_telemetry_client()  # type: ignore[no-untyped-call]
-if "mlflow.pyfunc.scoring_server.app" in sys.modules:  # it makes its server once it has loaded its model
+if "mlflow.pyfunc.scoring_server.app" in sys.modules:  # it creates its server after it has loaded the model
     fastapi.FastAPI = guard.Guarded  # type: ignore[misc]
 mlflow.models.set_model(Waypoints())

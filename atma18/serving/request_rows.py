@@ -1,4 +1,4 @@
-"""Requests: rows of raw inputs, as a service gets them, become samples; predictions become rows again."""
+"""Requests: parse rows of raw inputs into samples, and return predictions as rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ from atma18.schema import (
 
 FRAMES = tuple(name.removesuffix(".png") for name in FRAME_FILES)
 MOST_ROWS = 4096
-"""A row's decoded frames take 74 kB, twice while they are put together: more than 600 MB for so many."""
+"""Largest number of rows. Decoded frames take 74 kB per row, twice while they are joined: 600 MB in all."""
 
 
 def columns(sensors: Sensors) -> list[str]:
@@ -41,23 +41,23 @@ def columns(sensors: Sensors) -> list[str]:
 
 
 def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
-    """Return what a service gets of N samples of a dataset folder: signals, PNG bytes and the lights' JSON text."""
+    """Return N samples of a dataset folder as request rows: signals, PNG bytes and the traffic lights' JSON text."""
     rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
     if samples.gear is not None:
         rows[GEAR] = samples.gear.astype(object)
     ids = samples.ids.tolist()
-    if samples.lights is not None:
+    if samples.traffic_lights is not None:
         rows[LIGHTS] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
     frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
     return rows.assign(ID=ids, **frames)
 
 
 def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
-    """Read a request of N rows, in any order.
+    """Parse a request of N rows, in any order.
 
     Raises:
-        ValueError: If there are too many rows, a column is missing or repeated, an ID is none or repeated, a signal is
-            no number that a car can have, or a PNG or JSON text is broken.
+        ValueError: If there are too many rows, a column is missing or repeated, an ID is invalid or repeated, a signal
+            is not a possible number, or a PNG or JSON text is broken.
     """
     wanted = columns(sensors)
     if missing := [name for name in wanted if name not in request]:
@@ -69,7 +69,7 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
         ids=table["ID"].to_numpy(dtype=np.str_),
         signals=_signals(table, sensors.signals),
         gear=_gear(table) if sensors.gear else None,
-        lights=_lights(table) if sensors.lights else None,
+        traffic_lights=_lights(table) if sensors.lights else None,
         frames=FrameRows.of(np.stack([[_frame(row, name) for name in FRAMES] for _, row in table.iterrows()])),
     )
 
@@ -83,7 +83,7 @@ def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> 
 
 
 def _ids(request: pd.DataFrame) -> list[str]:
-    """Return the ID of each row, as text that was text before: an array would drop NULs at its end."""
+    """Return the ID of each row as Python text, because an array would drop trailing NULs."""
     if len(request) > MOST_ROWS:
         raise ValueError(f"expected at most {MOST_ROWS:,} rows, found {len(request):,}: send several requests")
     ids = request["ID"].tolist()
@@ -111,16 +111,16 @@ def _signals(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _where(table: pd.DataFrame, wrong: pd.DataFrame) -> str:
-    """Name the first samples that something is wrong with, and what."""
+    """Name the first samples with wrong values, and the values."""
     rows = zip(table["ID"], wrong.to_numpy(), strict=True)
     return first_few(f"{sample_id} ({', '.join(wrong.columns[row])})" for sample_id, row in rows if row.any())
 
 
 def _number(value: object) -> float:
-    """Return a number or a flag as a number; whatever else there is, as none."""
+    """Return a number or a flag as a float, and NaN for anything else."""
     try:
         return float(value) if isinstance(value, int | float | np.integer | np.floating | np.bool_) else np.nan
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         return np.nan
 
 

@@ -1,14 +1,18 @@
-"""Simulated drives in the competition's layout, which can't be handed out itself.
+"""Simulated drives in the layout of the competition's data, which cannot be redistributed.
 
-A driver with moods drives a car for a minute along a road with bends, hills, limits, junctions and lights, behind
-somebody or alone, and takes samples of it. What happens next follows in part from the CAN signals, in part from the
-other samples of the scene (the driver's pace, the trim of the steering wheel), in part from what only the frames show
-(the bend ahead, the car in front and its brake lights, the lights, the slope, the place in the lane), and in part from
-nothing that is told. `benchmarks/simulator` puts every statistic beside the published one.
+A scene is one minute of a drive on a road with bends, hills, speed limits, junctions and traffic lights, with or
+without a car in front. The future of a sample depends on its CAN signals, on other samples of the scene (the driver's
+speed, the trim of the steering wheel), on what only the frames show (the bend ahead, the car in front and its brake
+lights, traffic lights, slope, position in the lane), and on random choices of the driver that nothing shows.
+`benchmarks/simulator` compares every statistic with the published one.
 
-Waypoints are positions of the road under the camera, in the vehicle frame at t: x forward, y left, and z *down*, as the
-published projection reads it (it adds z to the camera's height) and as its correlation with the acceleration says: who
-speeds up lifts the car's nose, and the road ahead lies lower in its frame.
+Waypoints are positions of the road under the camera, in the vehicle frame at t: x forward, y left, z *down*. The
+published projection adds z to the camera's height, and z correlates with the acceleration in the same direction: a car
+that accelerates lifts its nose, and the road ahead lies lower in its frame.
+
+`kinds` holds the kinds of road; `road`, `junctions` and `route` draw a road; `driving` simulates the drive, `canbus`
+its signals, `scenes` the scene and its samples; `view`, `lamps` and `rendering` draw the frames; `writing` writes a
+dataset folder.
 """
 
 from atma18.simulate.driving import Drive
@@ -53,4 +57,4 @@ __all__ = [
 ]
 
 DEMO = Plan(train_scenes=150, test_scenes=40, seed=0)
-"""The drives that stand in where nobody has any."""
+"""The drives of `data=demo`."""

@@ -1,4 +1,4 @@
-"""What the car's bus says of a moment of a drive, in the published units and steps."""
+"""CAN signals of one step of a drive, in the published units and resolutions."""
 
 from math import degrees
 
@@ -10,7 +10,7 @@ from atma18.simulate.junctions import Junction
 
 STEERING_RATIO = 15.0
 BRAKE_MPS2, GAS_MPS2 = -0.38, -0.04
-"""What the driver asks for: brake below, gas above, the feet at rest between."""
+"""Demanded accelerations: the brake is pressed below the first, the gas above the second, no pedal between them."""
 GAS_STEP, TORQUE_LIMIT = 0.005, 700
 
 Signals = dict[str, float | bool | str]
@@ -20,11 +20,11 @@ def signals(drive: Drive, step: int, blinker: int, trim_deg: float, rng: np.rand
     """Return the signals of a step.
 
     Args:
-        drive: what happened.
-        step: which moment of it.
+        drive: the simulated drive.
+        step: the step of the drive.
         blinker: 1 left, -1 right, 0 none.
-        trim_deg: what the steering wheel shows on a straight road.
-        rng: the sensors' noise.
+        trim_deg: the angle of the steering wheel on a straight road.
+        rng: random numbers for the sensor noise.
     """
     speed_mps, demand_mps2 = float(drive.speed_mps[step]), float(drive.demand_mps2[step])
     stands = speed_mps == 0
@@ -53,7 +53,7 @@ def _wheel(drive: Drive, step: int) -> tuple[float, float]:
 
 
 def _at_rest(rng: np.random.Generator) -> float:
-    """Return how the estimate of a speed or acceleration that is over dies away: down to 1e-29, of either sign."""
+    """Return a speed or acceleration of a standing car: the estimate decays, down to 1e-29, with either sign."""
     return float(rng.choice([-1, 1]) * 10 ** rng.uniform(-29, -1.2))
 
 
@@ -64,7 +64,7 @@ def _gear(stands: bool, rng: np.random.Generator) -> str:
 
 
 def turn_blinker(junctions: tuple[Junction, ...], along_m: float, speed_mps: float) -> int:
-    """Return 1 before and in a turn to the left, -1 to the right, otherwise 0."""
+    """Return 1 before and in a turn to the left, -1 for one to the right, otherwise 0."""
     for junction in junctions:
         if -20 < junction.along_m - along_m < max(55.0, 6 * speed_mps) and junction.way != "straight":
             return 1 if junction.way == "left" else -1

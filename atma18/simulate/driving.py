@@ -1,4 +1,4 @@
-"""A driver and his car on a route, twenty times a second: speed, steering, and whoever drives in front."""
+"""Simulation of a driver and a car on a route at 20 Hz: speed, steering, and the car in front."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,45 +13,45 @@ from atma18.simulate.route import Route
 
 STEP_S = 0.05
 START_S, END_S = -8.0, 55.1
-"""A scene's minute begins at 0; what comes before lets speeds and gaps settle."""
+"""The scene begins at 0 s; the time before lets speeds and gaps settle."""
 STEPS = round((END_S - START_S) / STEP_S) + 1
 WHEELBASE_M = 2.7
 FRONT_M, REAR_M = 3.6, 0.9
-"""From the rear axle, whose place is the car's, to its bumpers."""
+"""From the rear axle, which is the car's reference point, to the front and rear bumper."""
 PEDAL_LAG_S, STEERING_LAG_S = 0.35, 0.2
 WHEEL_RATE_RADPS, WHEEL_LIMIT_RAD = 0.6, 0.58
 HARDEST_MPS2 = 4.5
 CREEP_MPS = 0.05
-"""Who is slower and does not want to drive stands."""
+"""A car below this speed whose driver does not accelerate stands still."""
 STOPPING_MPS2, PASSING_MPS2 = 0.8, 3.0
-"""A stop that asks for less is put off; a yellow light that asks for more is passed."""
+"""A stop that needs less deceleration is delayed; a yellow light that needs more is passed."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What somebody is like, and what nobody can see of him; arrays are (T,)."""
+    """The hidden properties of a driver; arrays are (T,)."""
 
     moods_mps2: FloatArray
-    """Accelerations for no visible reason."""
+    """Random accelerations without a visible cause."""
     wishes: FloatArray
-    """Factors on the speed that the route allows."""
+    """Factors of the allowed speed."""
     aims_m: FloatArray
-    """Where in the lane he wants to be, to the left of its middle."""
+    """The desired position in the lane, to the left of its middle."""
     departs_s: float = START_S
-    """Until then he stays where he stands."""
+    """The car stands still until this time."""
     gap_s: float = 1.3
-    """The time that he keeps to the car in front."""
+    """The time gap to the car in front."""
 
 
 @dataclass(slots=True)
 class Car:
-    """Where a car is and how it moves."""
+    """The state of a car."""
 
     along_m: float
     speed_mps: float
     accel_mps2: float = 0.0
     demand_mps2: float = 0.0
-    """What the driver's feet ask for."""
+    """The acceleration that the driver demands with the pedals."""
     left_m: float = 0.0
     heading_rad: float = 0.0
     """Relative to the road."""
@@ -61,7 +61,7 @@ class Car:
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """What happened, step by step; arrays are (T,)."""
+    """A simulated drive, step by step; arrays are (T,)."""
 
     route: Route
     along_m: FloatArray
@@ -73,7 +73,7 @@ class Drive:
     demand_mps2: FloatArray
     wheel_rad: FloatArray
     lead_along_m: FloatArray
-    """Of the rear axle of the car in front; NaN without one, as are its other columns."""
+    """The rear axle of the car in front; NaN without one, as in its other arrays."""
     lead_speed_mps: FloatArray
     lead_demand_mps2: FloatArray
 
@@ -86,12 +86,12 @@ class Drive:
 
     @property
     def has_lead(self) -> bool:
-        """Whether anybody drives in front."""
+        """Whether there is a car in front."""
         return not np.isnan(self.lead_along_m[0])
 
     @property
     def gaps_m(self) -> FloatArray:
-        """(T,) from bumper to bumper; NaN without a car in front."""
+        """(T,) metres from bumper to bumper; NaN without a car in front."""
         return self.lead_along_m - REAR_M - FRONT_M - self.along_m
 
 
@@ -103,24 +103,24 @@ def step_of(time_s: float) -> int:
 def drive(
     route: Route, driver: Driver, start_mps: float, lead: tuple[Driver, float] | None = None, wheel_rad: float = 0.0
 ) -> Drive:
-    """Drive along a route from its start.
+    """Simulate a drive along a route from its start.
 
     Args:
-        route: where to.
-        driver: of the car.
+        route: the route.
+        driver: the driver of the car.
         start_mps: speed at the start.
-        lead: who drives in front, and the gap to him in m at the start.
-        wheel_rad: how the front wheels stand at the start.
+        lead: the driver of the car in front, and the gap to that car in m at the start.
+        wheel_rad: angle of the front wheels at the start.
     """
     way = _Way(route)
     car = Car(0.0, start_mps, left_m=float(driver.aims_m[0]), wheel_rad=wheel_rad)
-    nobody = (np.nan, np.nan, np.nan)
+    no_lead = (np.nan, np.nan, np.nan)
     ahead = Car(lead[1] + FRONT_M + REAR_M, start_mps) if lead else None
     rows = []
     for step in range(STEPS):
         time_s = START_S + step * STEP_S
         now = (car.along_m, car.left_m, car.heading_rad, car.speed_mps, car.accel_mps2, car.demand_mps2, car.wheel_rad)
-        rows.append(now + ((ahead.along_m, ahead.speed_mps, ahead.demand_mps2) if ahead else nobody))
+        rows.append(now + ((ahead.along_m, ahead.speed_mps, ahead.demand_mps2) if ahead else no_lead))
         wanted_mps2 = way.wanted_mps2(car, driver.wishes[step], time_s)
         if lead and ahead:
             wanted_mps2 = min(wanted_mps2, follow_mps2(car, ahead, driver.gap_s))
@@ -133,7 +133,7 @@ def drive(
 
 
 class _Way:
-    """A route as plain lists, which give one number ten times as fast as arrays do."""
+    """A route as plain lists: reading one number is ten times as fast as from arrays."""
 
     def __init__(self, route: Route) -> None:
         self._curvatures_per_m: list[float] = route.centreline.curvature_per_m.tolist()
@@ -144,7 +144,7 @@ class _Way:
         return self._curvatures_per_m[int(car.along_m / GRID_M)]
 
     def wanted_mps2(self, car: Car, wish: float, time_s: float) -> float:
-        """Return what route and lights ask for."""
+        """Return the acceleration for the speed limits and traffic lights of the route."""
         allowed_mps = wish * self._allowed_mps[int((car.along_m + 0.5 * car.speed_mps) / GRID_M)]
         wanted_mps2 = min((allowed_mps - car.speed_mps) / (4.5 if allowed_mps > car.speed_mps else 2.0), 1.2)
         for light in self._lights:
@@ -155,7 +155,7 @@ class _Way:
 
 
 def stop_mps2(car: Car, light: Light, to_stop_m: float, time_s: float) -> float:
-    """Return what a light asks for: the even deceleration to a metre before the line, when it is time."""
+    """Return the constant deceleration to a stop one metre before the stop line, once the light requires it."""
     needed_mps2 = car.speed_mps**2 / (2 * max(to_stop_m - 1, 0.3))
     if (needed_mps2 < STOPPING_MPS2 and to_stop_m > 3) or light.lets_go(time_s):
         return HARDEST_MPS2
@@ -165,7 +165,7 @@ def stop_mps2(car: Car, light: Light, to_stop_m: float, time_s: float) -> float:
 
 
 def follow_mps2(car: Car, ahead: Car, gap_s: float) -> float:
-    """Return what the car in front asks for: to keep a gap of 2.5 m and some time, and not to close in."""
+    """Return the acceleration that keeps a gap of 2.5 m plus a time gap to the car in front, and its speed."""
     gap_m = ahead.along_m - REAR_M - FRONT_M - car.along_m
     closing_mps = car.speed_mps - ahead.speed_mps
     hold_mps2 = 0.15 * (gap_m - 2.5 - gap_s * car.speed_mps) - 0.7 * closing_mps
@@ -175,7 +175,7 @@ def follow_mps2(car: Car, ahead: Car, gap_s: float) -> float:
 
 
 def press(car: Car, wanted_mps2: float, driver: Driver, step: int) -> None:
-    """Let the driver press his pedals, and the car take up its acceleration with a lag."""
+    """Update the pedals; the acceleration of the car follows with a lag."""
     time_s = START_S + step * STEP_S
     if car.speed_mps < CREEP_MPS and (wanted_mps2 < 0.15 or time_s < driver.departs_s):
         car.demand_mps2 = car.accel_mps2 = car.speed_mps = 0.0
@@ -185,7 +185,7 @@ def press(car: Car, wanted_mps2: float, driver: Driver, step: int) -> None:
 
 
 def steer(car: Car, curvature_per_m: float, aim_m: float) -> None:
-    """Turn the wheels towards the lane: its curvature, and back to where in it the driver wants to be."""
+    """Turn the wheels: follow the curvature of the lane, and return to the desired position in it."""
     reach_m = max(4.0, 1.0 * car.speed_mps)
     wanted_per_m = curvature_per_m - 2 * (car.left_m - aim_m) / reach_m**2 - 2 * car.heading_rad / reach_m
     wanted_rad = min(max(atan(WHEELBASE_M * wanted_per_m), -WHEEL_LIMIT_RAD), WHEEL_LIMIT_RAD)
@@ -195,7 +195,7 @@ def steer(car: Car, curvature_per_m: float, aim_m: float) -> None:
 
 
 def roll(car: Car, curvature_per_m: float) -> None:
-    """Move a car on by one step: a bicycle in the coordinates of the road."""
+    """Move a car by one step of the bicycle model, in the coordinates of the road."""
     before_mps = car.speed_mps
     car.speed_mps = max(0.0, before_mps + car.accel_mps2 * STEP_S)
     if car.speed_mps == 0:

@@ -10,38 +10,38 @@ from atma18.simulate.road import Centreline
 
 YELLOW_S, ARROW_S = 3.0, 9.0
 STOP_LINE_M = 3.0
-"""How far before a junction cars stop."""
+"""Distance of the stop line before a junction."""
 BEYOND_M = 4.0
-"""How far beyond a junction its lights stand."""
+"""Distance of the traffic lights beyond a junction."""
 ARROWS = (("straight",), ("left",), ("right",), ("left", "straight"))
 OTHERS_ARROWS = (("left",), ("right",), ("left", "right"))
 ARROW_SHARE = 0.6
-"""Of the lights that have arrows."""
+"""Share of the traffic lights that have arrows."""
 
 Pose = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Light:
-    """The traffic lights of a junction, all of which show the same."""
+    """The traffic lights of a junction, which all show the same."""
 
     stop_m: float
-    """The stop line, along the road."""
+    """Position of the stop line along the road."""
     way: str
-    """Where the route goes from here: straight, left or right."""
+    """Direction of the route here: straight, left or right."""
     green_s: float
     red_s: float
     green_from_s: float
-    """A time of the scene at which green begins; it does so again and again."""
+    """A time of the scene at which green begins; the cycle repeats."""
     arrows: tuple[str, ...] = ()
-    """Directions that may go during the first seconds of red: some of straight, left, right."""
+    """Directions with a green arrow during the first seconds of red: some of straight, left, right."""
     arrow_s: float = ARROW_S
-    """For how long they may."""
+    """Duration of the arrows."""
     heads: tuple[Pose, ...] = ()
-    """x, y in the world and height above the road of each head, in m."""
+    """x, y in the world frame and height above the road of each head, in m."""
 
     def shows(self, time_s: float) -> tuple[str, tuple[str, ...]]:
-        """Return the colour at this time, and the arrows that are lit besides."""
+        """Return the colour and the lit arrows at this time."""
         phase_s = (time_s - self.green_from_s) % (self.green_s + YELLOW_S + self.red_s)
         if phase_s < self.green_s:
             return "green", ()
@@ -50,7 +50,7 @@ class Light:
         return "red", self.arrows if phase_s < self.green_s + YELLOW_S + self.arrow_s else ()
 
     def lets_go(self, time_s: float) -> bool:
-        """Say whether the car may pass: on green, and on red with an arrow for its way."""
+        """Return whether the car may pass: on green, or on red with an arrow in its direction."""
         colour, arrows = self.shows(time_s)
         return colour == "green" or self.way in arrows
 
@@ -60,18 +60,18 @@ class Junction:
     """A crossing, or a place where the route leaves the street."""
 
     along_m: float
-    """Where it begins."""
+    """Position of its beginning along the road."""
     way: str
-    """Where the route goes from here: straight, left or right."""
+    """Direction of the route here: straight, left or right."""
     arms: tuple[Pose, ...]
-    """x, y in m and heading in rad in the world from which other streets lead away."""
+    """x, y in m and heading in rad, world frame, at which other streets begin."""
     light: Light | None = None
 
 
 def draw_junctions(
     kind: RoadKind, centreline: Centreline, ways: Sequence[tuple[float, str]], rng: np.random.Generator
 ) -> tuple[Junction, ...]:
-    """Draw what is at these places: (where it begins, which way the route goes)."""
+    """Draw a junction for each pair of a position along the road and a direction of the route."""
     return tuple(
         Junction(along_m, way, _arms(kind, centreline, along_m, way), _draw_light(kind, centreline, along_m, way, rng))
         for along_m, way in sorted(ways)
@@ -81,7 +81,7 @@ def draw_junctions(
 def draw_queue(
     kind: RoadKind, centreline: Centreline, along_m: float, green_from_s: float, rng: np.random.Generator
 ) -> Junction:
-    """Draw a junction whose light stays red until then, and green for the rest of the scene."""
+    """Draw a junction whose light is red until a time, and green for the rest of the scene."""
     light = Light(
         stop_m=along_m - STOP_LINE_M,
         way="straight",
@@ -97,7 +97,7 @@ def draw_queue(
 
 def _arms(kind: RoadKind, centreline: Centreline, along_m: float, way: str) -> tuple[Pose, ...]:
     if way != "straight":
-        return (_pose(centreline, along_m),)  # the street goes on where the route turns off
+        return (_pose(centreline, along_m),)  # the street continues where the route turns
     x_m, y_m, heading_rad = _pose(centreline, along_m + kind.width_m / 2)
     return tuple((x_m, y_m, heading_rad + turn_rad) for turn_rad in (np.pi / 2, -np.pi / 2))
 
@@ -120,7 +120,7 @@ def _draw_light(
 
 
 def _draw_heads(kind: RoadKind, centreline: Centreline, along_m: float, rng: np.random.Generator) -> tuple[Pose, ...]:
-    """Place one to three heads beyond the junction, where who drives straight on would pass them."""
+    """Place one to three heads beyond the junction, beside the street that leads straight on."""
     x_m, y_m, heading_rad = _pose(centreline, along_m)
     forward_m, height_m = kind.width_m + BEYOND_M, float(rng.uniform(2.8, 4.6))
     cosine, sine = np.cos(heading_rad), np.sin(heading_rad)

@@ -1,6 +1,6 @@
-"""Kinds of road: how they wind, what happens on them, what stands beside them.
+"""Kinds of road: their bends, junctions, traffic and buildings.
 
-The numbers are chosen so that the drives have the published statistics; `benchmarks/simulator.py` compares them.
+The numbers give the drives the published statistics; `benchmarks/simulator.py` compares them.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ SHOULDER_M = 0.5
 
 @dataclass(frozen=True)
 class Bends:
-    """How often a road bends, and how."""
+    """The distribution of a road's bends."""
 
     every_m: float
-    """Mean straight way before each."""
+    """Mean length of the straight before each bend."""
     radius_m: tuple[float, float]
     angle_deg: tuple[float, float]
 
@@ -24,43 +24,43 @@ class RoadKind:
 
     name: str
     share: float
-    """Of the scenes."""
+    """Share of the scenes."""
     pace_mps: tuple[float, float]
-    """Drivers' speeds without bends, lights or others in front."""
+    """Range of the drivers' speeds on a free, straight road."""
     lanes: int
     lane_m: float
     turns: Bends | None
-    """Sharp: corners, and turns into another street."""
+    """Sharp bends: corners, and turns into another street."""
     sweeps: Bends
-    """Long: to the left and to the right in turn."""
+    """Long bends, to the left and to the right in turn."""
     wander_per_m: float
-    """Scale of the curvature of what looks straight."""
+    """Scale of the random curvature of straights."""
     junction_share: float
-    """Of the turns: into another street."""
+    """Share of the turns that lead into another street."""
     crossing_every_m: float | None
-    """Mean way between junctions that are passed straight on."""
+    """Mean distance between junctions that the route crosses straight on."""
     light_share: float
-    """Of the junctions."""
+    """Share of the junctions that have traffic lights."""
     lead_share: float
-    """Of the scenes: somebody drives in front."""
+    """Share of the scenes with a car in front."""
     building_m: float
-    """Height of what stands beside the road."""
+    """Height of the buildings beside the road."""
     verge_rgb: tuple[int, int, int]
     building_rgb: tuple[int, int, int]
 
     @property
     def right_edge_m(self) -> float:
-        """Where the asphalt ends, to the left of the middle of the rightmost lane."""
+        """The right edge of the asphalt, to the left of the middle of the rightmost lane."""
         return -0.5 * self.lane_m - SHOULDER_M
 
     @property
     def left_edge_m(self) -> float:
-        """Where the asphalt ends on the other side."""
+        """The left edge of the asphalt, to the left of the middle of the rightmost lane."""
         return (self.lanes - 0.5) * self.lane_m + SHOULDER_M
 
     @property
     def width_m(self) -> float:
-        """From edge to edge."""
+        """The width of the asphalt."""
         return self.left_edge_m - self.right_edge_m
 
 

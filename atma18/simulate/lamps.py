@@ -1,4 +1,4 @@
-"""Traffic lights: what is drawn of them, and what a detector would write down, with its mistakes."""
+"""Traffic lights: their appearance in the frames, and the output of a simulated detector with its errors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ HOUSING_RGB, POLE_RGB = (25, 25, 28), (60, 60, 60)
 LAMP_RGB = {"red": (255, 40, 30), "yellow": (255, 200, 40), "green": (60, 255, 130)}
 ARROW_SIDE = {"left": -1, "straight": 0, "right": 1}
 MISREAD, UNREADABLE, OTHER = 0.04, 0.09, 0.004
-"""Shares of heads whose colour is read wrongly, not at all, or as something else."""
+"""Shares of heads whose colour is detected wrongly, not at all, or as another class."""
 SURE_PX = 2.6
-"""A head of this width is always found, a narrower one as often as it is wide."""
+"""A head of this width is always detected, a narrower one with a probability proportional to its width."""
 BLUR = 0.08
-"""Standard deviation of a box's edge, in widths."""
+"""Standard deviation of the edges of a box, in widths of the box."""
 OUTSIDE_PX = 0.07
-"""How far boxes leave the image."""
+"""How far boxes reach beyond the image."""
 
 _SIZE_PX = (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels; pixel i reaches from i - 0.5 to i + 0.5."""
+"""Left, top, right, bottom in pixels; pixel i covers i - 0.5 to i + 0.5."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A set of lamps in the image."""
+    """A traffic light in the image."""
 
     box: Box
     colour: str
     arrows: tuple[str, ...]
 
     def paintings(self) -> Iterator[tuple[tuple[float, ...], Box]]:
-        """Yield the pole, the housing, the lamp that is lit and the arrows below it."""
+        """Yield the pole, the housing, the lit lamp and the arrows below it."""
         left, top, right, bottom = self.box
         width, height = right - left, bottom - top
         yield POLE_RGB, ((left + right) / 2 - width / 16, bottom, (left + right) / 2 + width / 16, bottom + 6 * height)
@@ -53,8 +53,8 @@ class Head:
 
 
 def heads(route: Route, view: View, step: int) -> list[Head]:
-    """Return the heads that are in the image and near enough to be told from what is behind them, from far to near."""
-    found = []
+    """Return the heads in the image that are near enough to be visible, from far to near."""
+    in_view = []
     for light in reversed(route.lights):
         if not -40 < light.stop_m - view.along_m < FARTHEST_M:
             continue
@@ -62,8 +62,8 @@ def heads(route: Route, view: View, step: int) -> list[Head]:
         x_m, y_m, heights_m = np.array(light.heads).reshape(-1, 3).T
         world = np.stack([x_m, y_m], axis=-1)
         boxes = view.boxes(world, HEAD_WIDTH_M, heights_m - HEAD_HEIGHT_M / 2, heights_m + HEAD_HEIGHT_M / 2)
-        found += [Head(tuple(box), colour, arrows) for box in boxes[_legible(boxes)].tolist()]
-    return found
+        in_view += [Head(tuple(box), colour, arrows) for box in boxes[_legible(boxes)].tolist()]
+    return in_view
 
 
 def _legible(boxes_px: FloatArray) -> BoolArray:
@@ -73,17 +73,17 @@ def _legible(boxes_px: FloatArray) -> BoolArray:
 
 
 def detections(scene: Scene, step: int) -> list[Detection]:
-    """Return what a detector makes of a frame: some heads missed, some misread, boxes a little off, arrows apart."""
+    """Return the detections of a frame: some heads missed, some misread, boxes with noise, each arrow on its own."""
     rng = np.random.default_rng(np.random.SeedSequence(scene.noise.entropy, spawn_key=(*scene.noise.spawn_key, step)))
-    found: list[Detection] = []
+    detected: list[Detection] = []
     for head in heads(scene.drive.route, View.of(scene, step), step):
         width_px = head.box[2] - head.box[0]
         if rng.random() > width_px / SURE_PX:
             continue
         edges_px = np.array(head.box) + rng.normal(0, BLUR * width_px, 4)
         left, top, right, bottom = np.clip(edges_px, -OUTSIDE_PX, np.array(_SIZE_PX * 2) + 2 * OUTSIDE_PX).tolist()
-        found += [(name, (left, top, right, bottom)) for name in _read(head, rng)]
-    return found
+        detected += [(name, (left, top, right, bottom)) for name in _read(head, rng)]
+    return detected
 
 
 def _read(head: Head, rng: np.random.Generator) -> list[str]:

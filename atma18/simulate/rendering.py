@@ -1,4 +1,4 @@
-"""What the camera sees of a moment: the ground pixel by pixel, and what stands on it from far to near."""
+"""Rendering of frames: the ground pixel by pixel, then the objects on it from far to near."""
 
 from collections.abc import Iterator, Sequence
 from math import isnan
@@ -17,10 +17,10 @@ SECONDS_AGO = (0.0, 0.5, 1.0)
 DASH_M, DASH_PERIOD_M, PAINT_M, STOP_PAINT_M = 3.0, 9.0, 0.16, 0.6
 HAZE_M = 180.0
 STREET_M = 60.0
-"""How far another street can be followed with the eye."""
+"""Visible length of other streets."""
 SETBACK_M, BUILDING_M, PLOT_M, BUILT_UP_M = 4.0, 7.0, 12.0, 150.0
 LEAD_PARTS_M = np.array([(0, 1.8, 0.15, 1.5), (0, 1.4, 1.0, 1.4), (-0.65, 0.42, 0.6, 0.95), (0.65, 0.42, 0.6, 0.95)])
-"""To the left of its middle, width, lower and upper edge of the body, the window and the rear lights."""
+"""Offset to the left, width, lower and upper edge of the body, the window and the two rear lights."""
 BRAKE_LIGHTS_MPS2 = -0.4
 SIGN_HEIGHT_M, SIGN_M = 2.2, 0.7
 
@@ -63,7 +63,7 @@ def _sky(view: View) -> Float32Array:
 
 
 def _ground(scene: Scene, view: View) -> Float32Array:
-    """Return the rows that show ground: verge, other streets, the road and its paint, and haze over all."""
+    """Return the rows that show ground: verge, other streets, the road and its lines, with haze over all."""
     route = scene.drive.route
     points_m, along_m, left_m = view.ground
     forward_m = points_m[..., 0]
@@ -83,7 +83,7 @@ def _ground(scene: Scene, view: View) -> Float32Array:
 
 
 def _breadth(left_m: Float32Array) -> Float32Array:
-    """Return across how many metres of the road each pixel reaches: much, where the road runs across the view."""
+    """Return the width in metres across the road of each pixel; it is large where the road runs across the view."""
     across_m = np.gradient(left_m, axis=1)
     down_m = np.gradient(left_m, axis=0) if len(left_m) > 1 else np.zeros_like(left_m)
     return np.asarray(np.hypot(across_m, down_m).clip(1e-3), dtype=np.float32)
@@ -94,7 +94,7 @@ def _near(junctions: tuple[Junction, ...], view: View) -> list[Junction]:
 
 
 def _inside_street(arm: FloatArray, points_m: Float32Array, kind: RoadKind) -> Float32Array:
-    """Return how far inside another street points are, in m; the arm is where it begins, as seen from the camera."""
+    """Return the distance of points from the edge of another street in m, positive inside; `arm` is its start pose."""
     half_m = kind.width_m / 2
     offset_m = points_m - arm[:2].astype(np.float32)
     cosine, sine = np.float32(np.cos(arm[2])), np.float32(np.sin(arm[2]))
@@ -106,7 +106,7 @@ def _inside_street(arm: FloatArray, points_m: Float32Array, kind: RoadKind) -> F
 def _lines(
     kind: RoadKind, along_m: Float32Array, left_m: Float32Array, pixel_m: Float32Array, pixel_length_m: Float32Array
 ) -> Float32Array:
-    # A pixel that is as long as a dash and its gap shows their mean.
+    # A pixel as long as a dash and its gap shows their mean.
     blur = np.minimum(pixel_length_m / DASH_PERIOD_M, 1)
     dash = (1 - blur) * (along_m % DASH_PERIOD_M < DASH_M) + blur * (DASH_M / DASH_PERIOD_M)
     paint = np.zeros_like(left_m)
@@ -125,7 +125,7 @@ def _across(
     left_m: Float32Array,
     pixel_length_m: Float32Array,
 ) -> Float32Array:
-    """Interrupt the lines in a junction, and draw the line before it at which cars stop."""
+    """Interrupt the lines in a junction, and draw the stop line before it."""
     inside = (along_m > junction.along_m) & (along_m < junction.along_m + kind.width_m)
     before_m = np.abs(along_m - (junction.along_m - STOP_LINE_M + STOP_PAINT_M / 2))
     covered = np.clip((STOP_PAINT_M + pixel_length_m) / 2 - before_m, 0, np.minimum(STOP_PAINT_M, pixel_length_m))
@@ -139,7 +139,7 @@ def _texture(scene: Scene, along_m: Float32Array, left_m: Float32Array, cell_m: 
 
 
 def _roadside(scene: Scene, view: View) -> Paintings:
-    """Yield houses or trees along both sides, from far to near, then the signs between them."""
+    """Yield the houses or trees on both sides, from far to near, then the signs between them."""
     kind, junctions = scene.drive.route.kind, _near(scene.drive.route.junctions, view)
     plots = np.arange((view.along_m + BUILT_UP_M) // PLOT_M, view.along_m // PLOT_M, -1)
     along_m = (plots + 0.5) * PLOT_M
@@ -167,7 +167,7 @@ def _signs(scene: Scene, view: View) -> Paintings:
 
 
 def _light_on(view: View, daylight: float) -> Float32Array:
-    """Return the (64, 128) brightness: daylight, and the headlights on the ground ahead where it is dark."""
+    """Return the (64, 128) brightness: daylight, and in the dark the headlights on the ground ahead."""
     light = np.full((FRAME_HEIGHT_PX, FRAME_WIDTH_PX), daylight, dtype=np.float32)
     points_m = view.ground[0]
     beam = np.exp(-points_m[..., 0] / 25 - (points_m[..., 1] / 5) ** 2)
@@ -176,7 +176,7 @@ def _light_on(view: View, daylight: float) -> Float32Array:
 
 
 def _lamps(scene: Scene, view: View, step: int) -> Paintings:
-    """Yield what is drawn at its own brightness: traffic lights, and the car in front with its rear lights."""
+    """Yield the objects with a brightness of their own: traffic lights, and the car in front with its rear lights."""
     for head in heads(scene.drive.route, view, step):
         yield from head.paintings()
     yield from _lead(scene.drive, view, step, scene.daylight)
@@ -202,7 +202,7 @@ def _scaled(colour: Colour, brightness: float) -> Colour:
 
 
 def _fill(image: Float32Array, box: Sequence[float] | FloatArray, colour: Colour) -> None:
-    """Fill a box in place; a pixel that it covers in part takes that part of the colour. A box of NaN is none."""
+    """Fill a box in place; a partly covered pixel is mixed with the colour. A box of NaN draws nothing."""
     left, top, right, bottom = (float(edge) for edge in box)
     if isnan(left) or right < -0.5 or left > FRAME_WIDTH_PX - 0.5 or bottom < -0.5 or top > FRAME_HEIGHT_PX - 0.5:
         return
@@ -212,7 +212,7 @@ def _fill(image: Float32Array, box: Sequence[float] | FloatArray, colour: Colour
 
 
 def _covered(first: float, last: float, count: int) -> tuple[slice, Float32Array]:
-    """Return the pixels that an interval touches, and how much of each it covers."""
+    """Return the pixels that an interval touches, and the covered share of each."""
     start, stop = (min(max(round(edge), 0), count - 1) for edge in (first, last))
     covered = np.ones(stop + 1 - start, dtype=np.float32)
     covered[0] -= max(first - (start - 0.5), 0)

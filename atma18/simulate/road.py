@@ -1,4 +1,4 @@
-"""Roads: the middle of a lane as straights, clothoids and arcs, over hills; metres along and beside it, and back."""
+"""Geometry of roads: the middle of a lane as straights, clothoids, arcs and hills, and coordinates along the road."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,29 +11,29 @@ from atma18.schema import FloatArray
 AnyFloatArray = NDArray[np.floating]
 
 GRID_M = 0.5
-"""A road is known this often; between, it is interpolated."""
+"""Spacing of the points of a road; between them it is interpolated."""
 
 
 @dataclass(frozen=True)
 class Bend:
-    """A circular arc with a clothoid on either side: curvature grows and shrinks in proportion to the way."""
+    """A circular arc with a clothoid on each side, whose curvature changes linearly with distance."""
 
     start_m: float
     clothoid_m: float
     arc_m: float
     curvature_per_m: float
-    """Of the arc; positive to the left."""
+    """Curvature of the arc; positive to the left."""
 
     @classmethod
     def turning(cls, start_m: float, angle_rad: float, radius_m: float, clothoid_share: float = 0.4) -> "Bend":
-        """Turn by an angle, this share of which in the two clothoids; a positive angle is to the left."""
-        # On a clothoid the mean curvature is half of the arc's.
+        """Return a bend by an angle, positive to the left; the two clothoids together turn this share of it."""
+        # The mean curvature of a clothoid is half of the arc's.
         length_m = abs(angle_rad) * radius_m
         return cls(start_m, clothoid_share * length_m, (1 - clothoid_share) * length_m, np.sign(angle_rad) / radius_m)
 
     @property
     def end_m(self) -> float:
-        """Where the road is straight again."""
+        """The end of the bend along the road."""
         return self.start_m + 2 * self.clothoid_m + self.arc_m
 
     @property
@@ -62,7 +62,7 @@ class Centreline:
 
     def __post_init__(self) -> None:
         heading_rad = _integral(self.curvature_per_m)
-        # a step leads along its chord, whose direction is the mean of both ends'
+        # a step follows its chord; its direction is the mean of both ends' headings
         chord_rad = heading_rad[:-1] + np.diff(heading_rad) / 2
         derived = {
             "heading_rad": heading_rad,
@@ -81,7 +81,7 @@ class Centreline:
         curvature_per_m: FloatArray | float = 0.0,
         grade: FloatArray | float = 0.0,
     ) -> "Centreline":
-        """Lay a road with these bends, on top of a curvature (G,), over a grade (G,)."""
+        """Build a road from bends, added to a curvature (G,), with a grade (G,)."""
         grid_m = grid(length_m)
         bent_per_m = np.full(len(grid_m), curvature_per_m)
         for bend in bends:
@@ -106,12 +106,12 @@ class Centreline:
 
 
 def grid(length_m: float) -> FloatArray:
-    """Return the (G,) metres along a road of this length at which it is known."""
+    """Return the (G,) positions in metres of the points of a road of this length."""
     return np.asarray(GRID_M * np.arange(int(np.ceil(length_m / GRID_M)) + 1))
 
 
 def seen_from(pose: FloatArray, poses: FloatArray) -> FloatArray:
-    """Return (…, 2) x and y, or (…, 3) with heading, in the frame of a (3,) pose."""
+    """Transform (…, 2) x and y, or (…, 3) with heading, into the frame of a (3,) pose."""
     cosine, sine = np.cos(pose[2]), np.sin(pose[2])
     x_m, y_m = poses[..., 0] - pose[0], poses[..., 1] - pose[1]
     turned = [cosine * x_m + sine * y_m, cosine * y_m - sine * x_m]
@@ -121,14 +121,14 @@ def seen_from(pose: FloatArray, poses: FloatArray) -> FloatArray:
 def road_coordinates(
     points_m: AnyFloatArray, sections: AnyFloatArray, along_m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Say how far along a road points are, and how far to the left of it.
+    """Return the road coordinates of points: metres along the road and metres to its left.
 
-    The road is cut across at M places; a point lies between the last cut behind it and the first one ahead.
+    The road has M cross-sections; a point lies between the last section behind it and the first one ahead.
 
     Args:
         points_m: (N, 2) x and y in metres.
         sections: (M, 3) poses of the road's middle in the same frame, in driving order.
-        along_m: (M,) metres along the road of each.
+        along_m: (M,) metres along the road of each section.
 
     Returns:
         (N,) metres along the road, clipped to the first and last section, and (N,) metres to the left.
@@ -136,7 +136,7 @@ def road_coordinates(
     forwards = np.stack([np.cos(sections[:, 2]), np.sin(sections[:, 2])])  # (2, M)
     ahead_m = points_m @ forwards - (sections[:, :2].T * forwards).sum(axis=0)  # (N, M)
     rows, following = np.arange(len(points_m)), (ahead_m < 0).argmax(axis=1)
-    following[ahead_m[rows, following] >= 0] = len(sections) - 1  # beyond the last cut
+    following[ahead_m[rows, following] >= 0] = len(sections) - 1  # beyond the last section
     before = np.maximum(following - 1, 0)
     from_before_m, to_following_m = ahead_m[rows, before], -ahead_m[rows, following]
     share = np.clip(from_before_m / np.maximum(from_before_m + to_following_m, 1e-9), 0, 1)

@@ -1,4 +1,4 @@
-"""Where a drive leads: a road with bends, junctions, limits and hills, drawn at random."""
+"""Random routes: a road with bends, junctions, speed limits and hills."""
 
 from dataclasses import dataclass
 
@@ -10,39 +10,39 @@ from atma18.simulate.kinds import Bends, RoadKind
 from atma18.simulate.road import GRID_M, Bend, Centreline, grid
 
 COMFORT_MPS2 = 0.8
-"""How hard drivers brake for what they see from afar: bends and lower limits."""
+"""Deceleration of drivers before bends and lower speed limits."""
 SIDE_MPS2 = (0.8, 1.8)
-"""What drivers accept of sideways acceleration in bends."""
+"""Range of the largest lateral acceleration that drivers accept in bends."""
 RIGHT_SHARE = 0.57
-"""Of the turns."""
+"""Share of the turns that lead to the right."""
 LIMITS = (0.75, 1.1)
-"""Limits that follow on the first one, as factors of it."""
+"""Range of the later speed limits, as factors of the first one."""
 LIMIT_EVERY_M = 220.0
 HILL_EVERY_M, HILL_GRADE = 90.0, 0.012
 WANDER_EVERY_M = 45.0
 QUEUE_M = (35.0, 65.0)
-"""How far ahead the junction is at which those wait who stand at the start."""
+"""Distance to the junction at which cars wait that stand at the start."""
 CLEAR_M = 40.0
-"""Between junctions."""
+"""Smallest distance between junctions."""
 VIEW_M = 220.0
-"""A road goes on for this long behind what is driven, so that there is something to see."""
+"""The road continues for this distance beyond the end of the drive, for the frames to show."""
 
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """A road that is driven along in its rightmost lane."""
+    """A road and its speed limits; cars drive in its rightmost lane."""
 
     kind: RoadKind
     centreline: Centreline
     junctions: tuple[Junction, ...]
     limits: tuple[tuple[float, float], ...]
-    """Metres along the road, and the speed in m/s that is allowed from there on."""
+    """Positions in metres along the road, each with the allowed speed in m/s from there on."""
     allowed_mps: FloatArray
-    """(G,) the speed that the driver allows himself every `GRID_M`."""
+    """(G,) the largest speed of the driver, every `GRID_M`."""
 
     @property
     def lights(self) -> tuple[Light, ...]:
-        """The lights, in driving order."""
+        """The traffic lights, in driving order."""
         return tuple(junction.light for junction in self.junctions if junction.light is not None)
 
 
@@ -52,11 +52,11 @@ def draw_route(
     """Draw a road of this kind.
 
     Args:
-        kind: which.
-        pace_mps: how fast somebody would like to drive on it.
-        length_m: of what may be driven.
-        green_from_s: with a light a little ahead of the start that stays red until then; None for no such light.
-        rng: of all that is drawn.
+        kind: the kind of road.
+        pace_mps: the driver's speed on a free, straight road.
+        length_m: length of the drivable part.
+        green_from_s: the time until which a light near the start stays red; None for no such light.
+        rng: random numbers for everything that is drawn.
     """
     grid_m = grid(length_m + VIEW_M)
     bends, turns, crossings_m = _draw_bends(kind, length_m, rng)
@@ -73,9 +73,9 @@ def draw_route(
 
 
 def allowed_speeds(centreline: Centreline, limits: tuple[tuple[float, float], ...], side_mps2: float) -> FloatArray:
-    """Return the (G,) speeds in m/s that keep limits and sideways acceleration, reached by braking in comfort.
+    """Return the (G,) largest speeds in m/s within speed limits, lateral acceleration and comfortable braking.
 
-    A distance d before a place, v² may be larger than what is allowed there by 2 · `COMFORT_MPS2` · d.
+    At a distance d before a position, v² may be larger than the v² allowed there by 2 · `COMFORT_MPS2` · d.
     """
     grid_m = GRID_M * np.arange(len(centreline.curvature_per_m))
     starts_m, limits_mps = np.array(limits).T
@@ -88,7 +88,7 @@ def allowed_speeds(centreline: Centreline, limits: tuple[tuple[float, float], ..
 def _draw_bends(
     kind: RoadKind, length_m: float, rng: np.random.Generator
 ) -> tuple[list[Bend], list[Bend], list[float]]:
-    """Return all bends, the turns among them, and where straight crossings are between them."""
+    """Return all bends, the turns among them, and the positions of straight crossings between them."""
     bends, turns, crossings_m = [], [], []
     along_m, side = 0.0, int(rng.choice([-1, 1]))
     sorts = [kind.sweeps] if kind.turns is None else [kind.sweeps, kind.turns]
@@ -125,6 +125,6 @@ def _draw_limits(pace_mps: float, length_m: float, rng: np.random.Generator) -> 
 
 
 def _draw_smooth(rng: np.random.Generator, grid_m: FloatArray, every_m: float, scale: float) -> FloatArray:
-    """Draw (G,) values on straight lines between Laplace-distributed ones."""
+    """Draw (G,) values by linear interpolation between Laplace-distributed ones."""
     knots_m = np.arange(0, grid_m[-1] + 2 * every_m, every_m)
     return np.asarray(np.interp(grid_m, knots_m, rng.laplace(0, scale, len(knots_m))))

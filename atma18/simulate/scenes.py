@@ -1,4 +1,4 @@
-"""Scenes: a minute of a drive, the samples taken from it, and what is withheld of each."""
+"""Scenes: one minute of a drive, and the samples taken from it."""
 
 from dataclasses import dataclass
 
@@ -17,20 +17,20 @@ SCENES_BY_SIZE = {"train": (533, 650, 851, 951, 1227, 4841), "test": (157, 22, 2
 """Published numbers of scenes with 1, 2 … 6 samples."""
 DECISECONDS = (20, 120, 220, 320, 420, 520)
 LATENCY_S = 0.048
-"""The published waypoints lag behind their times by about one 20 Hz step."""
+"""The published waypoints lag behind their times by about one step of 20 Hz."""
 CAMERA_M = 1.6
-"""How far the camera, the origin of the vehicle frame, is before the rear axle."""
+"""Distance of the camera, the origin of the vehicle frame, before the rear axle."""
 SQUAT_RAD_PER_MPS2 = 0.0017
-"""How far the nose rises with the acceleration: 0.045 m lower at 3.0 s per m/s², as published."""
+"""Pitch of the car per acceleration: the waypoint at 3.0 s is 0.045 m lower per m/s², as published."""
 
 
 ANNOUNCED_S = 3.0
-"""How long before a lane change the blinker starts."""
+"""Time between the start of the blinker and the lane change."""
 
 DAYLIGHT, DAYLIGHT_SHARES = ((0.75, 1.05), (0.3, 0.6), (0.1, 0.2)), (0.65, 0.2, 0.15)
-"""By day, at dusk and at night."""
+"""Ranges of the daylight by day, at dusk and at night, and the share of each."""
 
-# Of drivers and cars; the benchmark of the simulator says what comes of these numbers.
+# Drivers and cars; the benchmark of the simulator measures the effect of these numbers.
 STANDING_SHARE, LEAVES_WITHIN_S = 0.11, 600.0
 TURNED_SHARE, TURNED_RAD = 0.3, 0.2
 MOOD_MPS2, MOOD_SPREAD, WORST_MOOD_MPS2, MOOD_S = 0.355, 0.95, 1.05, 4.0
@@ -41,13 +41,13 @@ LANE_CHANGE_SHARE = 0.7
 TRIM_DEG = (-0.3, 3.1)
 BUMPS_RAD, BUMPS_S = 0.002, 0.4
 
-# Of the positioning.
+# Errors of the positioning.
 LATENCY_STD_S, YAW_RAD, PITCH_RAD, DRIFT_MPS, NOISE_M = 0.006, 0.003, 0.0051, 0.006, 0.006
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the tables, and the step of the drive that it was taken at."""
+    """One row of the tables, and its step of the drive."""
 
     sample_id: str
     step: int
@@ -58,25 +58,25 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A minute of a drive, its samples by time, and what their frames have in common."""
+    """One minute of a drive, its samples by time, and the properties that their frames share."""
 
     samples: tuple[Sample, ...]
     drive: Drive
     pitch_rad: FloatArray
-    """(T,) how far the camera looks up, relative to the road."""
+    """(T,) upward pitch of the camera relative to the road."""
     daylight: float
     """1 at noon, 0.1 at night."""
     texture: Float32Array
-    """(256, 256) in [-1, 1], laid over the ground and what stands beside the road."""
+    """(256, 256) in [-1, 1], the texture of the ground and of the objects beside the road."""
     noise: np.random.SeedSequence
-    """Where the sensor noise of the frames starts from."""
+    """Seed of the frames' sensor noise."""
 
 
 def scene_sizes(split: str, scenes: int, seed: int) -> IntArray:
     """Draw (scenes,) sizes from the published distribution, by systematic sampling.
 
-    The quantiles lie on a grid of `scenes` steps with one random offset, so that even a few scenes hold close to the
-    published mean number of samples per scene; the order is shuffled.
+    The quantiles lie on a grid of `scenes` steps with one random offset, so even a few scenes have nearly the
+    published mean number of samples per scene. The order is shuffled.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     quantiles = (np.arange(scenes) + rng.random()) / max(scenes, 1)
@@ -86,7 +86,7 @@ def scene_sizes(split: str, scenes: int, seed: int) -> IntArray:
 
 
 def draw_scene(seed: int, split: str, index: int, size: int) -> Scene:
-    """Draw one scene; it depends on the arguments alone, not on other scenes."""
+    """Draw one scene; it depends only on the arguments, not on other scenes."""
     drawn, noise = np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(2)
     rng = np.random.default_rng(drawn)
     kind = ROAD_KINDS[rng.choice(len(ROAD_KINDS), p=[kind.share for kind in ROAD_KINDS])]
@@ -103,7 +103,7 @@ def draw_scene(seed: int, split: str, index: int, size: int) -> Scene:
 
 
 def _drive(kind: RoadKind, rng: np.random.Generator) -> tuple[Drive, IntArray]:
-    """Return a minute's drive, and at each of its (T,) steps the side that a lane change is announced to, or 0."""
+    """Return a drive, and for each of its (T,) steps the side of an announced lane change, or 0."""
     pace_mps = rng.uniform(*kind.pace_mps)
     departs_s = _departure_s(rng)
     queues = departs_s > START_S and rng.random() < kind.light_share
@@ -121,19 +121,19 @@ def _drive(kind: RoadKind, rng: np.random.Generator) -> tuple[Drive, IntArray]:
 
 
 def _announced(changing: IntArray) -> IntArray:
-    """Return the (T,) signs of lane changes from three seconds before they begin."""
+    """Return the (T,) signs of lane changes, each from three seconds before it begins."""
     ahead = round(ANNOUNCED_S / STEP_S)
     sooner = np.concatenate([changing[ahead:], np.zeros(ahead, dtype=int)])
     return np.where(changing != 0, changing, sooner)
 
 
 def _departure_s(rng: np.random.Generator) -> float:
-    """Return when the car leaves: long ago, or some time in the scene, or after it."""
+    """Return the departure time: before the scene, in it, or after it."""
     return float(rng.uniform(0, LEAVES_WITHIN_S)) if rng.random() < STANDING_SHARE else START_S
 
 
 def _parked_wheel_rad(rng: np.random.Generator) -> float:
-    """Return how the front wheels of a standing car are turned: mostly straight on."""
+    """Return the angle of the front wheels of a standing car: mostly 0."""
     return float(rng.laplace(0, TURNED_RAD)) if rng.random() < TURNED_SHARE else 0.0
 
 
@@ -150,7 +150,7 @@ def _draw_driver(rng: np.random.Generator, departs_s: float, haste: float, lane_
 
 
 def _lane_change(kind: RoadKind, rng: np.random.Generator) -> FloatArray:
-    """Return the (T,) lane, counted from the right one: 0, or a way from 0 to 1 or back in about five seconds."""
+    """Return the (T,) lane, counted from the right: 0, or a change from 0 to 1 or back in about five seconds."""
     if kind.lanes < 3 or rng.random() > LANE_CHANGE_SHARE:
         return np.zeros(STEPS)
     times_s = START_S + STEP_S * np.arange(STEPS)
@@ -160,7 +160,7 @@ def _lane_change(kind: RoadKind, rng: np.random.Generator) -> FloatArray:
 
 
 def _restless(rng: np.random.Generator, std: float, time_s: float) -> FloatArray:
-    """Draw (T,) values of a process that forgets itself in this time (Ornstein and Uhlenbeck's)."""
+    """Draw (T,) values of an Ornstein-Uhlenbeck process with this correlation time."""
     kept = float(np.exp(-STEP_S / time_s))
     shocks = rng.normal(0, std * np.sqrt(1 - kept**2), STEPS)
     shocks[0] = rng.normal(0, std)
@@ -168,7 +168,7 @@ def _restless(rng: np.random.Generator, std: float, time_s: float) -> FloatArray
 
 
 def _swinging(rng: np.random.Generator, std: float, period_s: float, time_s: float) -> FloatArray:
-    """Draw (T,) values that swing with this period, and forget themselves in this time: what is done is undone."""
+    """Draw (T,) values of a damped random oscillation with this period and correlation time."""
     kept, turn_rad = float(np.exp(-STEP_S / time_s)), 2 * np.pi * STEP_S / period_s
     # the variance of an autoregressive process of second order with poles kept · exp(±i turn)
     gain = (1 + kept**2) / ((1 - kept**2) * (1 + kept**4 - 2 * kept**2 * np.cos(2 * turn_rad)))
@@ -186,9 +186,9 @@ def _take_samples(
     for decisecond in _deciseconds(size, rng):
         step = step_of(decisecond / 10)
         turning = turn_blinker(driven.route.junctions, driven.along_m[step], driven.speed_mps[step])
-        told = signals(driven, step, int(changing[step]) or turning, trim_deg, rng)
+        can_signals = signals(driven, step, int(changing[step]) or turning, trim_deg, rng)
         targets_m = _measured(waypoints(driven, step, pitch_rad[step], rng.normal(LATENCY_S, LATENCY_STD_S)), rng)
-        samples.append(Sample(f"{scene_id}_{decisecond}", step, told, targets_m.ravel()))
+        samples.append(Sample(f"{scene_id}_{decisecond}", step, can_signals, targets_m.ravel()))
     return tuple(samples)
 
 
@@ -200,13 +200,13 @@ def _deciseconds(size: int, rng: np.random.Generator) -> list[int]:
 
 
 def waypoints(driven: Drive, step: int, pitch_rad: float = 0.0, latency_s: float = LATENCY_S) -> FloatArray:
-    """Read the waypoints that follow on a step.
+    """Return the waypoints of a step.
 
     Args:
-        driven: what happened.
-        step: time t.
-        pitch_rad: how far the car looks up at t, relative to the road under it.
-        latency_s: how much earlier than its time a waypoint is read.
+        driven: the simulated drive.
+        step: the step at time t.
+        pitch_rad: upward pitch of the car at t, relative to the road under it.
+        latency_s: how much earlier than its nominal time each waypoint is taken.
 
     Returns:
         (6, 3) metres, vehicle frame at t, of the point of the road under the camera: x forward, y left, z down, as the
@@ -226,7 +226,7 @@ def waypoints(driven: Drive, step: int, pitch_rad: float = 0.0, latency_s: float
 
 
 def under_camera(poses: FloatArray) -> FloatArray:
-    """Return the (…, 3) poses of the point under the camera, from those of the rear axle."""
+    """Return the (…, 3) poses of the point under the camera, from the poses of the rear axle."""
     moved = np.array(poses, dtype=np.float64)
     moved[..., 0] += CAMERA_M * np.cos(poses[..., 2])
     moved[..., 1] += CAMERA_M * np.sin(poses[..., 2])
@@ -234,7 +234,7 @@ def under_camera(poses: FloatArray) -> FloatArray:
 
 
 def _measured(waypoints_m: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Add what the positioning gets wrong: its axes at t (yaw and pitch), a drift, and noise."""
+    """Add the errors of the positioning: yaw and pitch of its axes at t, a drift, and noise."""
     yaw_rad, pitch_rad = rng.laplace(0, YAW_RAD), rng.laplace(0, PITCH_RAD)
     forward_m = waypoints_m[:, :1]
     drift_mps = rng.laplace(0, DRIFT_MPS, 3)

@@ -1,4 +1,4 @@
-"""Write scenes as a dataset folder: the same whatever the number of workers, and gone on from when interrupted."""
+"""Write scenes as a dataset folder; the result does not depend on the number of workers, and a write can be resumed."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ FEATURE_COLUMNS = (
     *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed", "gas", "gasPressed"),
     *(GEAR, "leftBlinker", "rightBlinker"),
 )
-"""The columns of `test_features.csv` in the published order; `train_features.csv` goes on with the targets."""
+"""The columns of `test_features.csv` in the published order; `train_features.csv` has the targets after them."""
 
 
 Row = dict[str, object]
@@ -38,7 +38,7 @@ _PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be simulated; the same plan gives the same folder."""
+    """The numbers of scenes and the seed; the same plan gives the same folder."""
 
     train_scenes: int
     test_scenes: int
@@ -51,7 +51,7 @@ class Plan:
             )
 
     def scenes(self) -> list["Task"]:
-        """Return where each scene is drawn from."""
+        """Return the task of each scene."""
         counts = {"train": self.train_scenes, "test": self.test_scenes}
         return [
             Task(self.seed, split, index, size)
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """Where a scene is drawn from."""
+    """The arguments of `draw_scene` for one scene."""
 
     seed: int
     split: str
@@ -71,27 +71,27 @@ class Task:
 
 
 def source_sha256() -> str:
-    """Digest the simulator's code, and what it takes from `schema` and `camera`."""
+    """Return the SHA-256 of the simulator's code and of the values that it uses from `schema` and `camera`."""
     here = Path(__file__).parent
     sources = [*sorted(here.glob("*.py")), here.parent / "geometry" / "camera.py", here.parent / "schema.py"]
     return sha256_of_records([[source.read_bytes() for source in sources]])
 
 
 def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
-    """Write a dataset folder, and `test_targets.csv` with the withheld targets beside the published files.
+    """Write a dataset folder with the published files, and `test_targets.csv` with the withheld targets.
 
-    The folder gets its name when it is complete. What an interrupted call leaves in `.<name>.partial` is gone on from
-    by the next call with the same plan, and removed by one with another.
+    The folder gets its name when it is complete. An interrupted call leaves `.<name>.partial`: the next call with the
+    same plan resumes it, and a call with another plan deletes it.
 
     Raises:
-        ValueError: If something is already there.
+        ValueError: If `out` already exists.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.partial")
     with _alone(unfinished):
         if out.exists():
-            found = "folder" if out.is_dir() else "file"
-            raise ValueError(f"{out}: expected nothing there, found a {found}: name another")
+            existing = "folder" if out.is_dir() else "file"
+            raise ValueError(f"{out}: expected nothing there, found a {existing}: name another")
         _start_or_resume(unfinished, plan)
         write_folder(unfinished, plan, workers)
         (unfinished / _PLAN).unlink()
@@ -110,15 +110,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _start_or_resume(folder: Path, plan: Plan) -> None:
     wanted = json.dumps(asdict(plan) | {"source_sha256": source_sha256()})
-    found = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
-    if found != wanted:
+    existing = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
+    if existing != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / _PLAN).write_text(wanted)
 
 
 def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
-    """Write scenes and tables into a folder; a scene that is there already stays as it is."""
+    """Write scenes and tables into a folder; scenes that exist already are kept."""
     folder.mkdir(exist_ok=True)
     tasks = plan.scenes()
     chunks = [tasks[start : start + _SCENES_PER_TASK] for start in range(0, len(tasks), _SCENES_PER_TASK)]
@@ -139,11 +139,11 @@ def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
 
 @contextmanager
 def mapper(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a `map` over so many processes, whose results come in order; one worker is this process."""
+    """Yield a `map` over worker processes that keeps the order of results; one worker means this process."""
     if workers == 1:
         yield map
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # a fork of a process with threads may stand still
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # a fork of a process with threads may deadlock
         yield pool.map
 
 
@@ -175,7 +175,7 @@ def as_table(rows: list[Row]) -> pd.DataFrame:
 def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
     lights = [{"index": i, "class": name, "bbox": box} for i, (name, box) in enumerate(detections(scene, sample.step))]
     file.parent.mkdir(exist_ok=True)
-    unfinished = file.with_suffix(".unfinished")  # whoever goes on believes what is there
+    unfinished = file.with_suffix(".unfinished")  # a resumed write trusts complete files
     unfinished.write_text(json.dumps(lights), encoding="utf-8")
     unfinished.replace(file)
 

@@ -1,1 +1,1 @@
-"""Bytes that somebody else wrote, checked: plain files, JSON, CSV, PNG, safetensors, memory maps, digests."""
+"""Checked reading of untrusted files (plain files, JSON, CSV, PNG, safetensors), memory maps and digests."""

@@ -1,4 +1,4 @@
-"""CSV files that somebody else wrote become tables of text: every cell as it stands there."""
+"""Read untrusted CSV files as tables of text, without conversion of cells."""
 
 import csv
 from io import StringIO
@@ -8,16 +8,17 @@ import pandas as pd
 from atma18.schema import first_few, one_line, repeated
 
 MOST_BYTES = 2**28
-"""A dozen times the competition's training table: in memory a cell takes some ten times what it takes in a file."""
-_MOST_COLUMNS = 1000  # the competition's table has 30, and each column is an array of its own
-_LONGEST_CELL = 1000  # characters; the longest cell that is read is an ID
+"""About 12 times the competition's training table; a cell takes about 10 times its file size in memory."""
+_MOST_COLUMNS = 1000  # the competition's table has 30, and each column takes a separate array
+_LONGEST_CELL = 1000  # characters; the longest valid cell is an ID
 
 
 def parse(content: bytes, where: str) -> pd.DataFrame:
-    """Read a table whose first line names the columns; `where` names it in messages.
+    """Parse a table whose first line names the columns; `where` names the table in messages.
 
     Raises:
-        ValueError: If it is no CSV table in UTF-8, a column has no name of its own, or a row has not a cell for each.
+        ValueError: If it is no CSV table in UTF-8, a column name is repeated, a cell is too long, or a row has more or
+            fewer cells than there are columns.
     """
     try:
         names, *rows = _rows(content)
@@ -36,7 +37,7 @@ def parse(content: bytes, where: str) -> pd.DataFrame:
 
 
 def _rows(content: bytes) -> list[list[str]]:
-    """Return the cells of every line that is not empty, as many as the first one has."""
+    """Return the cells of every line that is not empty; each has as many as the first one."""
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise ValueError("a NUL")

@@ -1,4 +1,4 @@
-"""SHA-256 digests: of data, of code, of configurations and of files."""
+"""SHA-256 digests of data, code, configurations and files."""
 
 import dataclasses
 import hashlib
@@ -18,12 +18,12 @@ CODE = ("atma18/**/*.py", "steps/**/*.py", "conda.yaml")
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """Return the one text of a JSON value: sorted keys, no spaces, no NaN."""
+    """Return the canonical text of a JSON value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def sha256_of_records(records: Iterable[Iterable[bytes]]) -> str:
-    """Digest records of fields, each field prefixed with its length, so that no two lists share a digest."""
+    """Digest records of fields; the length of each field comes first, so that the borders of fields count too."""
     digest = hashlib.sha256()
     for record in records:
         for item in record:
@@ -39,7 +39,7 @@ def file_sha256(path: Path) -> str:
 
 
 def config_sha256(config: Any) -> str:  # noqa: ANN401 - any configuration dataclass
-    """Digest a configuration: all of its fields, and its kind."""
+    """Digest a configuration: its class and all of its fields."""
     return sha256_of_records([[type(config).__name__.encode(), canonical_json(dataclasses.asdict(config))]])
 
 
@@ -62,8 +62,8 @@ def data_sha256(
         splits: the samples of `train` and `test`.
         frame_sha256: per split, (N, 3, 32) digests of the decoded frames.
         targets_m: (N, 18) of the training samples.
-        lights: the detections of each ID, in the order of its file; None where the folder is absent.
-        camera_json: what `camera.json` says, numbers as floats, if there is one.
+        lights: the detections of each ID, in the order of its file; None if the folder is absent.
+        camera_json: the content of `camera.json`, with numbers as floats; None if it is absent.
     """
 
     def records() -> Iterable[list[bytes]]:
@@ -87,7 +87,7 @@ def data_sha256(
 
 
 def _sensor_bytes(samples: Samples) -> list[list[bytes]]:
-    """Return N values as bytes for each sensor of the schema, an absent one as its marker."""
+    """Return N values as bytes for each sensor of the schema; an absent sensor gives a marker."""
     absent = [_ABSENT] * len(samples)
     numeric = [
         [struct.pack("<d", v) for v in _plain(samples.signals[name].to_numpy(np.float64)).tolist()]
@@ -99,5 +99,5 @@ def _sensor_bytes(samples: Samples) -> list[list[bytes]]:
 
 
 def _plain(values: FloatArray) -> FloatArray:
-    """Return little-endian float64 in which zero has no sign."""
+    """Return little-endian float64, with -0.0 replaced by 0.0."""
     return (values + 0.0).astype("<f8")

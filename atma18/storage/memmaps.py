@@ -1,4 +1,4 @@
-"""Arrays in files, mapped into memory."""
+"""Memory-mapped arrays."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ from numpy.typing import DTypeLike
 
 
 def create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
-    """Make a `.npy` file of zeros, mapped into memory and writable.
+    """Create a memory-mapped, writable `.npy` file of zeros.
 
-    Its space is reserved: the first write to a page for which the disk has none would end the process with a signal.
+    Its disk space is reserved at once. Otherwise a write on a full disk would end the process with a signal.
 
     Raises:
         OSError: If the disk is full.

@@ -1,6 +1,7 @@
-"""The parts of a PNG file that make its picture, and nothing else that somebody put into it.
+"""Reduce an untrusted PNG file to the chunks of its image.
 
-A decoder reads texts, profiles and animations too, unpacks some of them, and warns of others; it is not shown any.
+A decoder would also read texts, profiles and animations, decompress some of them and warn of others. So they are
+removed first.
 """
 
 import struct
@@ -10,25 +11,25 @@ from dataclasses import dataclass
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_PALETTE_COLOURS = 3  # the colour type of an image whose pixels are numbers of colours
+_PALETTE_COLOURS = 3  # the colour type of an image whose pixels are indices into a palette
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What the header says, and the file without what a picture does not need."""
+    """The size and depth in the header, and the file reduced to the chunks of its image."""
 
     size_px: tuple[int, int]
     """Width, height."""
     bits: int
-    """Per channel."""
+    """Bits per channel."""
     content: bytes
 
 
 def picture_of(content: bytes) -> Picture:
-    """Take a PNG file apart.
+    """Parse a PNG file.
 
     Raises:
-        ValueError: If it is no whole PNG file: cut, changed, or without a header, a palette where one is needed, pixels
+        ValueError: If it is no complete PNG file: truncated, changed, or without a header, a required palette, pixels
             or an end.
     """
     if not content.startswith(_SIGNATURE):
@@ -47,7 +48,7 @@ def picture_of(content: bytes) -> Picture:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and the data of each part up to the last one."""
+    """Yield the type and the data of each chunk up to the last one."""
     place, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         if place + 12 > len(content):

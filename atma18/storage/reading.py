@@ -1,6 +1,7 @@
-"""Files that somebody else made: plain ones, inside the folder that was named, and no larger than they need to be.
+"""Read untrusted files: plain files only, inside the named folder, up to a size limit.
 
-Otherwise a link could show a stranger's file in a message, a pipe would wait for ever, and one file fill the memory.
+Otherwise a link could show the content of another file in a message, a pipe could block for ever, and a large file
+could fill the memory.
 """
 
 import os
@@ -10,14 +11,14 @@ from pathlib import Path
 
 
 def stat_inside(path: str | Path, root: Path) -> os.stat_result:
-    """Return what the file system says of a file or folder; only where it is a link, its target is looked up.
+    """Return the status of a file or folder, or of the target if it is a link.
 
     Args:
         path: below `root`.
-        root: the folder that was named, resolved.
+        root: the named folder, with links resolved.
 
     Raises:
-        OSError: If there is none.
+        OSError: If it does not exist.
         ValueError: If it is a link that leaves `root`.
     """
     found = os.lstat(path)
@@ -29,14 +30,14 @@ def stat_inside(path: str | Path, root: Path) -> os.stat_result:
             f"{path}: expected a file or folder inside {root}, found a link to {target}: copy what it points at, or "
             "mount it there"
         )
-    return os.stat(path)  # noqa: PTH116 - for 135,000 frames a Path each would take as long again
+    return os.stat(path)  # noqa: PTH116 - a Path for each of 135,000 frames would double the time
 
 
 def check_link(path: str | Path, root: Path) -> None:
-    """Refuse a link that leaves `root`; whether anything is there is another question.
+    """Refuse a link that leaves `root`; accept a path that does not exist.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If it is such a link.
     """
     with suppress(OSError):
         stat_inside(path, root)
@@ -47,17 +48,17 @@ def read_bytes(path: Path, root: Path, most_bytes: int) -> bytes:
 
     Args:
         path: below `root`.
-        root: the folder that was named, resolved.
-        most_bytes: a larger file is refused unread.
+        root: the named folder, with links resolved.
+        most_bytes: the size limit; a larger file is refused before it is read.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If it does not exist.
         ValueError: If it is no plain file, too large, not readable, or a link that leaves `root`.
     """
     try:
         stat_inside(path, root)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is opened at once, and refused below
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - what is open already
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # O_NONBLOCK opens a pipe at once; it is refused below
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - it is a descriptor
             found = os.fstat(descriptor)
             check_plain(path, found)
             if found.st_size > most_bytes:
@@ -72,10 +73,10 @@ def read_bytes(path: Path, root: Path, most_bytes: int) -> bytes:
 
 
 def check_plain(path: str | Path, found: os.stat_result) -> None:
-    """Refuse a folder, a pipe, a socket and a device.
+    """Refuse everything but a plain file: a folder, a pipe, a socket, a device.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If it is no plain file.
     """
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path}: expected a plain file, found something else: replace it")

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: UTF-8, each key once, and no deeper than anything here needs."""
+"""Read untrusted JSON: UTF-8, each key once, limited nesting."""
 
 import json
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from atma18.schema import one_line
 
 DEEPEST = 20
-"""Lists and objects inside each other; a bundle's have nine. Python's own limit ends in a RecursionError."""
+"""The maximum nesting of lists and objects; a bundle has nine levels. Python's own limit raises a RecursionError."""
 
 
 def loads(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Read one JSON value; NaN and Infinity are numbers, as Python writes them.
+    """Parse one JSON value; NaN and Infinity are numbers, as Python writes them.
 
     Raises:
-        ValueError: If it is something else, says a key twice, or is nested too deeply.
+        ValueError: If it is no JSON, repeats a key, or is nested too deeply.
     """
     try:
         value = json.loads(content.decode() if isinstance(content, bytes) else content, object_pairs_hook=_each_once)

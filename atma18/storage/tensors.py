@@ -1,4 +1,4 @@
-"""Weights in safetensors files: names, shapes and finite numbers, checked before a model takes them."""
+"""Read weights from safetensors files; check names, shapes and finite numbers before a model loads them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> No
     """Compare names and shapes with those of a model's state.
 
     Raises:
-        ValueError: If one is missing, too many or of another shape.
+        ValueError: If a tensor is missing, unexpected or of another shape.
     """
     shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (found, expected)]
     odd = [

@@ -1,10 +1,11 @@
-"""Runs, artifacts and the registry: with `serving.py`, the only place that knows MLflow.
+"""Runs, artifacts and the registry: with `serving/pyfunc_model.py`, the only place that imports MLflow.
 
-`store` reaches the tracking store, `store_setup` makes it ready, `manifest` proves artifacts whole, `identity` says
-what makes a result what it is, `upstream` proves runs whole, `registry` registers versions and resolves names,
-`lifecycle` begins and ends runs, `runs` is what a step does meanwhile, `outbox` what it says, `staged_result` what it
-leaves, wherever the store is, `records` what other commands leave; `promotion` moves the champion, `serving_check` asks
-a servable before, `lineage` says what a run came from (`tree` draws it), and `doctor` examines all of it.
+`store` reaches the tracking store and `store_setup` prepares it. `identity` computes the fingerprint of a result,
+`manifest` holds the SHA-256 of its files, and `upstream` verifies finished runs. `lifecycle` begins and ends runs,
+`runs` is the open run of a step, `outbox` sends its metrics and tags, `staged_result` uploads its files, `packaging`
+logs its model, and `records` writes the runs of other commands. `registry` registers versions and resolves names,
+`promotion` moves the alias `champion`, `serving_check` tests a version before that. `lineage` finds what a run was made
+from, `tree` prints it, and `doctor` checks the whole store.
 """
 
 import os
@@ -47,14 +48,13 @@ from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.store_setup import alone, reading
 from atma18.tracking.tree import as_tree
-from atma18.tracking.upstream import STEPS, Upstream
+from atma18.tracking.upstream import Upstream
 
 __all__ = [
     "CHAMPION",
     "LONGEST_TAG",
     "PREVIOUS",
     "QUIET",
-    "STEPS",
     "TOLERANCE_M",
     "BlendVersion",
     "Examination",

@@ -1,4 +1,4 @@
-"""The health of a store: every run, version, alias and file, and what is wrong with it; repairs only when told to."""
+"""Check every run, version, alias and file of a store; repair only on request."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.compute.progress import progress
 from atma18.tracking import promotion, registry, staged_result, store, store_setup
@@ -15,7 +16,7 @@ from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
 from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
 from atma18.tracking.staged_result import StagedResult
-from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, STEPS, Upstream, check_tags, open_run
+from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, Upstream, check_tags, open_run
 
 _DAY_MS = 24 * 3600 * 1000
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -23,35 +24,35 @@ _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is broken."""
+    """A problem in the store."""
 
     where: str
     problem: str
     repair: Callable[[], object] | None = None
-    """What `repair=true` does about it, if a machine may decide that."""
+    """Repairs it, with `repair=true`; None where a person must decide."""
     remedy: str = ""
-    """What that is, or what a person can do."""
+    """What the repair does, or what a person can do."""
 
     def __str__(self) -> str:
-        told = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
-        return f"{self.where}: {self.problem}{told}"
+        remedy = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
+        return f"{self.where}: {self.problem}{remedy}"
 
 
 @dataclass
 class Examination:
-    """What was found in one walk through the store."""
+    """The results of one check of the store."""
 
     cache: Cache
     whole: dict[str, int] = field(default_factory=dict)
-    """How many things of each kind are as they should be."""
+    """The number of intact items of each kind."""
     findings: list[Finding] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    """What cannot be judged from this machine."""
+    """Items that this machine cannot check."""
     opened: dict[str, Upstream | str] = field(default_factory=dict)
-    """Per run ID what was proven whole, or why it was not: each file is read once."""
+    """By run ID: the verified run, or the reason why it is not intact. Each file is read once."""
 
     def open(self, run_id: str) -> Upstream | str:
-        """Prove a run whole, or return what is wrong."""
+        """Verify a run, or return the reason why it is not intact."""
         if run_id not in self.opened:
             try:
                 self.opened[run_id] = open_run(run_id, self.cache)
@@ -60,60 +61,64 @@ class Examination:
         return self.opened[run_id]
 
     def passed(self, kind: str) -> None:
-        """Count one that is whole."""
+        """Count one intact item."""
         self.whole[kind] = self.whole.get(kind, 0) + 1
 
 
 def examine(cache: Cache) -> Examination:
-    """Walk through all runs of ours, all versions and all aliases, and read every file."""
-    with cache.scratch("doctor") as folder:  # of a store elsewhere, nothing that was fetched before is believed
+    """Check all runs, versions and aliases of this project, and read every file."""
+    with cache.scratch("doctor") as folder:  # copies of a remote store's files are fetched again
         folder.mkdir()
         return _examine(Examination(Cache(folder)), staged_result.kept(cache), cache)
 
 
-def _examine(found: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
+def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
     models = _models()
     versions = {model.name: registry.versions_of(model.name) for model in models}
     registered = {version.run_id for of_model in versions.values() for version in of_model}
     for kept in waiting:
-        _examine_kept(found, kept, cache)
+        _examine_kept(examination, kept, cache)
     cut_off = promotion.cut_off()
     closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in cut_off}
     for run in progress(_runs(), desc="examine runs", unit="run"):
         if run.info.run_id not in closed_otherwise:
-            _examine_run(found, run, registered)
+            _examine_run(examination, run, registered)
     for model in models:
-        broken = {int(version.version) for version in versions[model.name] if not _examine_version(found, version)}
+        broken = {
+            int(version.version) for version in versions[model.name] if not _examine_version(examination, version)
+        }
         if CANDIDATE not in model.aliases:
-            _examine_alias(found, model.name, CANDIDATE, None, versions[model.name], broken)
+            _examine_alias(examination, model.name, CANDIDATE, None, versions[model.name], broken)
         for alias, number in sorted(model.aliases.items()):
-            _examine_alias(found, model.name, alias, int(number), versions[model.name], broken)
-    _examine_record(found, cut_off)
-    return found
+            _examine_alias(examination, model.name, alias, int(number), versions[model.name], broken)
+    _examine_record(examination, cut_off)
+    return examination
 
 
-def _examine_kept(found: Examination, kept: StagedResult, cache: Cache) -> None:
-    """Tell of a result that the store did not take when it was made."""
+def _examine_kept(examination: Examination, kept: StagedResult, cache: Cache) -> None:
+    """Report a result that is not in the store because an upload failed."""
     name, problem = f"run {kept.address.run_id}", f"its result is kept in {kept.folder}, and not in the store"
-    found.findings.append(
+    examination.findings.append(
         Finding(name, problem, lambda: staged_result.upload(kept, cache), "upload it, as -e upload does")
     )
 
 
-def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> None:
+def _examine_run(examination: Examination, run: Run, registered: set[str | None]) -> None:
     name, tags = f"run {run.info.run_id}", run.data.tags
     step = tags.get(STEP_TAG)
     if run.info.status == "RUNNING":
-        _examine_running(found, run)
-    elif run.info.status == "FINISHED" and step in STEPS:
-        upstream = found.open(run.info.run_id)
+        _examine_running(examination, run)
+    elif run.info.status == "FINISHED" and step is not None and step in STEPS:
+        upstream = examination.open(run.info.run_id)
         if isinstance(upstream, str):
             remedy = f"delete it (mlflow runs delete --run-id {run.info.run_id}), and run {step} again"
-            found.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
+            examination.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
             return
         for tag, input_id in tags.items():
-            if tag.startswith(INPUT) and isinstance(reason := found.open(input_id), str):
-                found.findings.append(Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}"))
+            if tag.startswith(INPUT) and isinstance(reason := examination.open(input_id), str):
+                examination.findings.append(
+                    Finding(f"{name} ({step})", f"its input {tag.removeprefix(PREFIX)}: {reason}")
+                )
         if run.info.run_id not in registered:
             whole = upstream
 
@@ -121,40 +126,42 @@ def _examine_run(found: Examination, run: Run, registered: set[str | None]) -> N
                 registry.register(whole)
 
             problem = f"finished and whole, but without a version of {registered_name(step)}"
-            found.findings.append(Finding(name, problem, register, "register it"))
-        found.passed("runs")
+            examination.findings.append(Finding(name, problem, register, "register it"))
+        examination.passed("runs")
 
 
-def _examine_running(found: Examination, run: Run) -> None:
-    """Tell a run that works from one whose process is gone."""
+def _examine_running(examination: Examination, run: Run) -> None:
+    """Report a RUNNING run whose process has ended."""
     name, client = f"run {run.info.run_id}", store.client()
     process = run.data.tags.get(PROCESS_TAG)
 
     def close() -> None:
         client.set_terminated(run.info.run_id, "KILLED")
 
-    if process is None:  # opened by `mlflow run`, whose command never began
+    if process is None:  # `mlflow run` opened it, and its command never began
         hours = (time.time() * 1000 - run.info.start_time) / _DAY_MS * 24
         if _ENTRY_POINT_TAG in run.data.tags and hours > 24:
             problem = f"RUNNING for {hours:.0f} h, but its command never began"
-            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+            examination.findings.append(Finding(name, problem, close, "set it to KILLED"))
         return
     match Process.parse(process).gone:
         case True:
             problem = "RUNNING, but its process is gone"
-            found.findings.append(Finding(name, problem, close, "set it to KILLED"))
+            examination.findings.append(Finding(name, problem, close, "set it to KILLED"))
         case False:
-            found.passed("running")
+            examination.passed("running")
         case None:
-            found.unseen.append(f"{name}: RUNNING on {Process.parse(process).host}, which cannot be seen from here")
+            examination.unseen.append(
+                f"{name}: RUNNING on {Process.parse(process).host}, which cannot be seen from here"
+            )
 
 
-def _examine_version(found: Examination, version: ModelVersion) -> bool:
-    """Return whether a version is whole."""
+def _examine_version(examination: Examination, version: ModelVersion) -> bool:
+    """Return whether a version is intact."""
     name = f"models:/{version.name}/{version.version}"
     delete = "restore the run if it was deleted, else delete the version in the UI"
     try:
-        upstream = found.open(version.run_id) if version.run_id else "it was made by no run"
+        upstream = examination.open(version.run_id) if version.run_id else "it was made by no run"
         if isinstance(upstream, str):
             raise ValueError(upstream)
         registry.check_source(version, upstream)
@@ -162,27 +169,27 @@ def _examine_version(found: Examination, version: ModelVersion) -> bool:
         if not version.description:
             whole = upstream
             problem = "half registered: whoever did it was cut off"
-            found.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
+            examination.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
     except ValueError as error:
-        found.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
+        examination.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
         return False
-    found.passed("versions")
+    examination.passed("versions")
     return True
 
 
 def _examine_alias(
-    found: Examination, model: str, alias: str, number: int | None, versions: list[ModelVersion], broken: set[int]
+    examination: Examination, model: str, alias: str, number: int | None, versions: list[ModelVersion], broken: set[int]
 ) -> None:
     name = f"models:/{model}@{alias}"
     numbers = {int(version.version) for version in versions}
     if number in numbers - broken:
-        found.passed("aliases")
+        examination.passed("aliases")
         return
-    found_there = "broken" if number in numbers else "not there"
-    problem = f"points at version {number}, which is {found_there}" if number else "points at no version"
+    condition = "broken" if number in numbers else "not there"
+    problem = f"points at version {number}, which is {condition}" if number else "points at no version"
     if alias != CANDIDATE:
         rollback = "rollback with -e promote -P rollback=true, or promote another"
-        found.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
+        examination.findings.append(Finding(name, problem, remedy=rollback if alias == CHAMPION else "move it"))
         return
     client, usable = store.client(), _usable(versions, broken)
     if number is None and not usable:
@@ -195,16 +202,16 @@ def _examine_alias(
             client.delete_registered_model_alias(model, alias)
 
     remedy = f"point it at version {max(usable)}, the newest whole one" if usable else "remove it: no version is whole"
-    found.findings.append(Finding(name, problem, repoint, remedy))
+    examination.findings.append(Finding(name, problem, repoint, remedy))
 
 
 def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
-    """Return the numbers of the versions that may be a candidate."""
+    """Return the numbers of the versions that may have the alias `candidate`."""
     return [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
 
 
-def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
-    """Compare the champion with the record of promotions: whoever moved it otherwise left none."""
+def _examine_record(examination: Examination, cut_off: Sequence[Run]) -> None:
+    """Compare the champion with the record of promotions; a move by other means has no record."""
 
     def settle() -> None:
         with store_setup.alone():
@@ -212,7 +219,7 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
 
     for run in cut_off:
         problem = "a promotion that was recorded and cut off before the aliases had moved"
-        found.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
+        examination.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
     if cut_off:
         return
     champion = promotion.holder(CHAMPION)
@@ -225,24 +232,24 @@ def _examine_record(found: Examination, cut_off: Sequence[Run]) -> None:
     actual = "none" if champion is None else str(champion.version)
     if expected != actual:
         problem = f"expected version {expected} by the record of promotions, found {actual}: moved by other means"
-        found.findings.append(
+        examination.findings.append(
             Finding(f"models:/{registered_name('blend')}@{CHAMPION}", problem, remedy="promote the right one")
         )
 
 
 def _models() -> list[RegisteredModel]:
-    """Return our registered models, each with its aliases."""
-    found = []
+    """Return the registered models of this project, each with its aliases."""
+    known = []
     for step in STEPS:
         try:
-            found.append(store.client().get_registered_model(registered_name(step)))
+            known.append(store.client().get_registered_model(registered_name(step)))
         except MlflowException:
-            continue  # nothing was registered yet
-    return found
+            continue  # no version is registered yet
+    return known
 
 
 def _runs() -> Iterator[Run]:
-    """Yield the runs of ours, and those that `mlflow run` opened for us."""
+    """Yield the runs of this project, those that `mlflow run` opened included."""
     experiments = [e.experiment_id for e in store.client().search_experiments()]
     token = None
     while experiments:

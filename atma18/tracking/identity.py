@@ -1,4 +1,4 @@
-"""What makes a step's result what it is: its fingerprint, and the tags that say so."""
+"""The identity of a step's result: everything that determines it, its fingerprint and its tags."""
 
 import subprocess
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from atma18.storage.digests import CODE, PROJECT_FOLDER, canonical_json, code_sh
 
 PREFIX = "atma18."
 INPUT = f"{PREFIX}input."
-"""Begins the tags that name the run of each upstream."""
+"""The prefix of the tags that name the run of each upstream."""
 DIRTY = "+dirty"
 NO_GIT = "none"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Two runs with the same identity have the same result."""
+    """Everything that determines a result: two runs with the same identity have the same result."""
 
     step: str
     stage: str | None
-    """`first` for half-trained nets, which get no alias and are skipped by bare names."""
+    """`first` for half-trained nets: they get no alias, and the name of a step does not find them."""
     data_sha256: str
     folds_sha256: str
     config_sha256: str
     code_sha256: str
     weights_sha256: str | None
-    """Of the pretrained weights."""
+    """SHA-256 of the pretrained weights."""
     device: str
     threads: int
     inputs: Mapping[str, str]
@@ -43,7 +43,7 @@ class Identity:
         inputs: Mapping[str, str],
         weights_sha256: str | None = None,
     ) -> Self:
-        """Return the identity of a step in an experiment."""
+        """Return the identity of a step's result in a run context."""
         return cls(
             step=step,
             stage=getattr(config, "stage", None),
@@ -59,12 +59,12 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """The digest over all of it."""
+        """The SHA-256 of all fields."""
         return sha256_of_records([[canonical_json(asdict(self))]])
 
     @property
     def fingerprint_of_any_threads(self) -> str:
-        """The digest over all of it but the number of threads, under which a training keeps its checkpoints."""
+        """The SHA-256 of all fields but the number of threads: the key of a training's checkpoints."""
         return replace(self, threads=0).fingerprint
 
     @property
@@ -80,20 +80,20 @@ class Identity:
         }
         optional = {"stage": self.stage, "weights_sha256": self.weights_sha256}
         inputs = {f"input.{name}": run_id for name, run_id in self.inputs.items()}
-        found = plain | {name: value for name, value in optional.items() if value is not None} | inputs
-        return {PREFIX + name: value for name, value in found.items()}
+        by_name = plain | {name: value for name, value in optional.items() if value is not None} | inputs
+        return {PREFIX + name: value for name, value in by_name.items()}
 
 
 @cache
 def _code() -> str:
-    # Once per process: this is the code that runs, whatever is edited meanwhile.
+    # Once per process: this is the code that runs, even if files change meanwhile.
     return code_sha256()
 
 
 @cache
 def git_state() -> str:
-    """Return the commit of the project's checkout, `+dirty` if its code differs, or `none` without git."""
-    code = [f":(glob){pattern}" for pattern in CODE]  # drives, stores and notes that lie about change no prediction
+    """Return the commit of the project's checkout, with `+dirty` if its code differs, or `none` without git."""
+    code = [f":(glob){pattern}" for pattern in CODE]  # other files, as drives and stores, change no prediction
     try:
         commit = _git("rev-parse", "HEAD")
         return commit + (DIRTY if _git("status", "--porcelain", "--untracked-files=all", "--", *code) else "")

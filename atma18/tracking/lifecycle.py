@@ -1,4 +1,4 @@
-"""How a run begins and how it ends: whatever happens in between, its status says so, and a failed one says why."""
+"""Begin and end runs: the final status is always set, and a failed run keeps its error."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ class Process:
     host: str
     pid: int
     started_s: float
-    """Seconds since 1970: a process ID is used again, a process is not."""
+    """Seconds since 1970. It tells two processes with the same ID apart."""
 
     @classmethod
     def this(cls) -> Self:
@@ -51,7 +51,7 @@ class Process:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` gives."""
+        """Parse the text that `str` returns."""
         host, pid, started_s = text.rsplit(" ", 2)
         return cls(host, int(pid), float(started_s))
 
@@ -60,12 +60,12 @@ class Process:
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether it is, or was, a process of this machine."""
+        """Whether it is or was a process of this machine."""
         return self.host == platform.node()
 
     @property
     def gone(self) -> bool | None:
-        """Whether the process has ended; None if it is of another machine and nobody can tell."""
+        """Whether the process has ended; None for a process of another machine."""
         if not self.on_this_machine:
             return None
         try:
@@ -76,9 +76,9 @@ class Process:
 
 @contextmanager
 def command_run(name: str) -> Iterator[str]:
-    """Open the run of a command, or take up the one that `mlflow run` opened, and yield its ID.
+    """Open the run of a command, or continue the one that `mlflow run` opened, and yield its ID.
 
-    However the command ends, the run says so; a failed one keeps the message and the traceback.
+    The run gets its final status in every case; a failed run keeps the message and the traceback.
 
     Raises:
         ValueError: If the store cannot be used.
@@ -92,14 +92,14 @@ def command_run(name: str) -> Iterator[str]:
 
 
 def _describe_experiment(run_id: str) -> None:
-    """Say on a new experiment what its runs are and how to compare them; what somebody wrote there stays."""
+    """Describe a new experiment: its runs and how to compare them. An existing description stays."""
     experiment = store.client().get_experiment(store.client().get_run(run_id).info.experiment_id)
     if DESCRIPTION not in experiment.tags:
         store.client().set_experiment_tag(experiment.experiment_id, DESCRIPTION, _EXPERIMENT)
 
 
 def _check_inherited_run() -> None:
-    """Refuse a run that is not the one that `mlflow run` has just opened: taking it up would spoil it."""
+    """Refuse to continue any run but the one that `mlflow run` has just opened."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
@@ -119,7 +119,7 @@ def _check_inherited_run() -> None:
 
 @contextmanager
 def own_or_nested_run(step: str) -> Iterator[str]:
-    """Yield the command's run if the command is this step, else a run that is nested in it."""
+    """Yield the command's run if the command is this step, else a run nested in it."""
     active = mlflow.active_run()
     if active is not None and store.client().get_run(active.info.run_id).data.tags.get(STEP_TAG) == step:
         yield active.info.run_id
@@ -130,7 +130,7 @@ def own_or_nested_run(step: str) -> Iterator[str]:
 
 @contextmanager
 def _run(name: str) -> Iterator[str]:
-    tags = {STEP_TAG: name, PROCESS_TAG: str(Process.this())}  # with the run at once: else nobody knows whose it is
+    tags = {STEP_TAG: name, PROCESS_TAG: str(Process.this())}  # set at once: every open run names its process
     run_id = mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None, tags=tags).info.run_id
     try:
         yield run_id
@@ -145,7 +145,7 @@ def _run(name: str) -> Iterator[str]:
 
 
 def finish(run_id: str) -> None:
-    """End a run whose result is whole, by whichever process it was begun."""
+    """End a run whose result is complete; another process may have begun it."""
     if _is_active(run_id):
         mlflow.end_run("FINISHED")
     else:
@@ -153,10 +153,10 @@ def finish(run_id: str) -> None:
 
 
 def is_finished(run_id: str) -> bool:
-    """Say whether a run was ended as whole.
+    """Return whether a run is FINISHED.
 
     Raises:
-        ValueError: If it was deleted: nobody can give it anything.
+        ValueError: If it was deleted, because a deleted run takes no files.
     """
     info = store.client().get_run(run_id).info
     if info.lifecycle_stage == "deleted":
@@ -173,7 +173,7 @@ def _is_active(run_id: str) -> bool:
 
 
 def _give_up(run_id: str, status: str, error: BaseException) -> None:
-    """End a run that failed or was stopped, with the reason; a store that fails too must not hide that."""
+    """End a run that failed or was stopped, with the reason; a failure of the store must not hide that reason."""
     failed_by_store = isinstance(error, store.FAILURES) or isinstance(error.__cause__, store.FAILURES)
     with store.impatient() if failed_by_store else nullcontext():
         try:
@@ -186,9 +186,9 @@ def _give_up(run_id: str, status: str, error: BaseException) -> None:
 
 
 def close_interrupted(run_id: str, *, continued_by: str) -> None:
-    """Set a run that was cut off to KILLED, with the run that it was nested in, and say who goes on with its work.
+    """Set an interrupted run and its parent to KILLED, and name the run that continues its work.
 
-    One that finished, or failed by an error of its own, stays as it is; one that the store has lost is left alone.
+    A run that finished or failed stays as it is. A run that is missing from the store is ignored.
     """
     with suppress(MlflowException):
         run = store.client().get_run(run_id)
@@ -202,16 +202,16 @@ def close_interrupted(run_id: str, *, continued_by: str) -> None:
 
 
 def process_is_gone(run: Run) -> bool:
-    """Say whether the process that has a run open has ended, as far as this machine can tell."""
+    """Return whether the process of an open run has ended, as far as this machine knows."""
     process = run.data.tags.get(PROCESS_TAG)
     return process is not None and Process.parse(process).gone is True
 
 
 def _explain(run_id: str, error: BaseException) -> None:
-    """Keep with a failed run why it failed."""
+    """Log the message and the traceback of a failed run."""
     why = store.told(error) if isinstance(error, MlflowException) else str(error)
     store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
     store.client().set_tag(run_id, ERROR_TAG, why[:LONGEST_TAG])
     store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {why}"[:LONGEST_TAG])
-    if not getattr(error, "__notes__", None):  # the parent's run has nothing to add
+    if not getattr(error, "__notes__", None):  # the run of the failed step has them already
         error.add_note(f"run {run_id} keeps the traceback in {TRACEBACK}")

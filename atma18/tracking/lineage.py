@@ -1,4 +1,4 @@
-"""Lineage: what a run was made from, down to the data, and what was made from it, as the store says and as it is."""
+"""Lineage: what a run was made from, down to the data, and what was made from it, with all files verified."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -7,14 +7,15 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.tracking import registry, store
 from atma18.tracking.identity import INPUT, NO_GIT, PREFIX
-from atma18.tracking.upstream import STEPS, open_run
+from atma18.tracking.upstream import open_run
 
 _PAGE = 1000
 SHORT = 12
-"""Of a digest, so many characters will do for a person."""
+"""The number of characters of a digest that are printed."""
 
 
 @dataclass(frozen=True)
@@ -32,80 +33,80 @@ class Version:
 
 @dataclass(frozen=True)
 class Node:
-    """A run in a tree; what its store does not say of it is None."""
+    """A run in a tree; a fact that the store does not hold is None."""
 
     run_id: str
     step: str | None
     status: str
-    """MLflow's word, and whether the run is deleted; or `missing`."""
+    """MLflow's status, and whether the run is deleted; or `missing`."""
     started_ms: int | None
     """Milliseconds since 1970."""
     versions: tuple[Version, ...]
     mae_m: float | None
-    """OOF, of a blend cross-fitted."""
+    """The OOF MAE; of a blend, cross-fitted."""
     git: str
-    """The commit of the code, whether it was changed; or `none`."""
+    """The commit of the code, and whether the code was changed; or `none`."""
     code_sha256: str | None
     data_sha256: str | None
     folds_sha256: str | None
     data: str | None
-    """Where the data lay, as it was given."""
+    """The data, as the user gave it: a folder, or `demo`."""
     broken: tuple[str, ...] = ()
-    """What is wrong with the run itself."""
+    """The problems of the run itself."""
     links: tuple[tuple[str, "Node"], ...] = ()
-    """Further runs, each with the name of the input that joins the two."""
+    """The linked runs, each with the name of the input between the two."""
 
     @property
     def name(self) -> str:
-        """The run in a word or two."""
+        """A short name for the run."""
         return f"{self.step or 'run'} {self.run_id[:SHORT]}…"
 
     def walk(self) -> Iterator["Node"]:
-        """Yield this run and all that it is linked to, each once."""
-        found = {self.run_id: self}
+        """Yield this run and all linked runs, each once."""
+        nodes = {self.run_id: self}
         waiting = [self]
         while waiting:
             node = waiting.pop(0)
             yield node
             for _, linked in node.links:
-                if linked.run_id not in found:
-                    found[linked.run_id] = linked
+                if linked.run_id not in nodes:
+                    nodes[linked.run_id] = linked
                     waiting.append(linked)
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """A run between what it was made from and what was made from it."""
+    """A run with its inputs and its users."""
 
     origin: Node
-    """The run, linked to its inputs, and so on down to the runs that read the data alone."""
+    """The run, linked to its inputs, and so on, down to the runs that read only data."""
     users: Node
     """The run, linked to the runs that used it, and so on; their files are not checked."""
 
     @property
     def runs(self) -> list[Node]:
-        """The run and all that it was made from, each once."""
+        """The run and all its direct and indirect inputs, each once."""
         return list(self.origin.walk())
 
     @property
     def broken(self) -> list[str]:
-        """What is wrong with the run or anything that it was made from, in words; empty if its lineage is whole."""
+        """The problems of the run and of all its inputs, as text; empty if the lineage is intact."""
         return [words for node in self.runs for words in node.broken]
 
 
 def trace(given: str | ModelVersion, cache: Cache) -> Lineage:
-    """Find everything between the data and a run, and everything that used it, and prove the former whole.
+    """Find all inputs of a run, down to the data, and all its users; verify the inputs.
 
     Args:
         given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a version.
         cache: where files of a remote store are kept.
 
     Raises:
-        ValueError: If no run has this name; whatever else is wrong is part of the result.
+        ValueError: If no run has this name; every other problem is part of the result.
     """
     run_id = _run_id_of(given)
-    seen = _Seen.now(cache)
-    return Lineage(origin=_origin(run_id, seen, {}, ()), users=_users(run_id, seen, {}, ()))
+    records = _Seen.now(cache)
+    return Lineage(origin=_origin(run_id, records, {}, ()), users=_users(run_id, records, {}, ()))
 
 
 def _run_id_of(given: str | ModelVersion) -> str:
@@ -120,34 +121,34 @@ def _run_id_of(given: str | ModelVersion) -> str:
 
 @dataclass(frozen=True)
 class _Seen:
-    """All that the store says of runs and versions, read once."""
+    """All runs and versions of the store, read once."""
 
     cache: Cache
     runs: dict[str, Run]
     versions: dict[str, list[ModelVersion]] = field(default_factory=dict)
-    """By run ID."""
+    """Versions by run ID."""
     aliases: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    """By name and number of the version."""
+    """Aliases by name and number of the version."""
 
     @classmethod
     def now(cls, cache: Cache) -> "_Seen":
         client = store.client()
         experiments = [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
         ours = {"filter_string": f"tags.`{PREFIX}step` LIKE '%'", "run_view_type": ViewType.ALL}
-        seen = cls(cache, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
+        records = cls(cache, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
         for version in _pages(client.search_model_versions):
-            seen.versions.setdefault(version.run_id, []).append(version)
+            records.versions.setdefault(version.run_id, []).append(version)
         for model in _pages(client.search_registered_models):
             for alias, number in sorted(model.aliases.items()):
                 key = model.name, int(number)
-                seen.aliases[key] = (*seen.aliases.get(key, ()), alias)
-        return seen
+                records.aliases[key] = (*records.aliases.get(key, ()), alias)
+        return records
 
     def node(self, run_id: str) -> Node:
-        """Return what is said of a run, without links."""
+        """Return a run without links."""
         run = self.runs.get(run_id)
-        found = sorted(self.versions.get(run_id, []), key=lambda v: (v.name, int(v.version)))
-        versions = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in found]
+        registered = sorted(self.versions.get(run_id, []), key=lambda v: (v.name, int(v.version)))
+        versions = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in registered]
         tags = run.data.tags if run else {}
         return Node(
             run_id=run_id,
@@ -164,17 +165,17 @@ class _Seen:
         )
 
     def inputs(self, run_id: str) -> list[tuple[str, str]]:
-        """Return the name and run ID of each input, in the order of their names."""
+        """Return the name and run ID of each input, sorted by name."""
         tags = self.runs[run_id].data.tags if run_id in self.runs else {}
         return sorted((tag.removeprefix(INPUT), value) for tag, value in tags.items() if tag.startswith(INPUT))
 
     def users(self, run_id: str) -> list[tuple[str, str]]:
-        """Return under which name each run used this one, the oldest first."""
+        """Return each run that used this one, with the name of the input; the oldest first."""
         by_age = sorted(self.runs.values(), key=lambda run: (run.info.start_time, run.info.run_id))
         return [(name, r.info.run_id) for r in by_age for name, used in self.inputs(r.info.run_id) if used == run_id]
 
     def problems(self, node: Node) -> tuple[str, ...]:
-        """Return what is wrong with a run and with its versions."""
+        """Return the problems of a run and of its versions."""
         if node.step is not None and node.step not in STEPS:  # commands such as `evaluate` have no manifest
             ended_well = node.status == "FINISHED"
             return () if ended_well else (f"run {node.run_id}: expected a finished run, found status {node.status}",)
@@ -188,7 +189,7 @@ class _Seen:
 
 
 def _pages(search: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401
-    """Yield all that one of MLflow's searches finds."""
+    """Yield the results of all pages of an MLflow search."""
     token = None
     while True:
         page = search(*args, **kwargs, max_results=_PAGE, page_token=token)
@@ -204,37 +205,37 @@ def _status(run: Run | None) -> str:
     return str(run.info.status) + (", deleted" if run.info.lifecycle_stage == "deleted" else "")
 
 
-def _origin(run_id: str, seen: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
-    """Return a run linked to its inputs, checked; `path` leads from where the question began."""
+def _origin(run_id: str, records: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
+    """Return a verified run linked to its inputs; `path` holds the runs from the first one down to this one."""
     if run_id not in done:
-        node, path = seen.node(run_id), (*path, run_id)
+        node, path = records.node(run_id), (*path, run_id)
         links = tuple(
-            (name, seen.node(used) if used in path else _origin(used, seen, done, path))
-            for name, used in seen.inputs(run_id)
+            (name, records.node(used) if used in path else _origin(used, records, done, path))
+            for name, used in records.inputs(run_id)
         )
-        done[run_id] = replace(node, links=links, broken=seen.problems(node) + _strangers(node, links, path))
+        done[run_id] = replace(node, links=links, broken=records.problems(node) + _strangers(node, links, path))
     return done[run_id]
 
 
 def _strangers(node: Node, links: tuple[tuple[str, Node], ...], path: tuple[str, ...]) -> tuple[str, ...]:
-    """Say which inputs cannot be: made from the run itself, or of a step and from other data or folds."""
+    """Report impossible inputs: those made from the run itself, and steps with other data or folds."""
     problems = []
     for name, used in links:
-        found = f"found {name} (run {used.run_id})"
+        description = f"found {name} (run {used.run_id})"
         if used.run_id in path:
-            problems.append(f"run {node.run_id}: expected older inputs, {found}, which was made from it")
+            problems.append(f"run {node.run_id}: expected older inputs, {description}, which was made from it")
         digests = {"data": (node.data_sha256, used.data_sha256), "folds": (node.folds_sha256, used.folds_sha256)}
         for what, (ours, theirs) in digests.items() if node.step in STEPS else ():
             if theirs not in (None, ours):
-                problems.append(f"run {node.run_id}: expected inputs of the same {what}, {found} of {theirs}")
+                problems.append(f"run {node.run_id}: expected inputs of the same {what}, {description} of {theirs}")
     return tuple(problems)
 
 
-def _users(run_id: str, seen: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
-    """Return a run linked to those that used it."""
+def _users(run_id: str, records: _Seen, done: dict[str, Node], path: tuple[str, ...]) -> Node:
+    """Return a run linked to its users."""
     if run_id in path:
-        return seen.node(run_id)
+        return records.node(run_id)
     if run_id not in done:
-        links = tuple((name, _users(user, seen, done, (*path, run_id))) for name, user in seen.users(run_id))
-        done[run_id] = replace(seen.node(run_id), links=links)
+        links = tuple((name, _users(user, records, done, (*path, run_id))) for name, user in records.users(run_id))
+        done[run_id] = replace(records.node(run_id), links=links)
     return done[run_id]

@@ -1,4 +1,4 @@
-"""Manifests: the SHA-256 of every file of a result, written last, so that a result is complete or absent."""
+"""Manifest of a result: the SHA-256 of every file. It is written last, so a result is complete or absent."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _NOT_OURS = "registered_model_meta"  # MLflow adds this file to a model's folder
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished run consists of."""
+    """The files of a finished run, with their digests."""
 
     model_id: str
     """MLflow's ID of the run's logged model."""
@@ -23,15 +23,17 @@ class Manifest:
     """SHA-256 of each artifact by its path in the run."""
     model: Mapping[str, str]
     """SHA-256 of each file of the model by its path in the model's folder."""
+    causal: bool | None = None
+    """Whether no prediction uses a later sample of the scene; None for runs without this record."""
 
     @classmethod
-    def of(cls, artifacts: Path, model_id: str, model: Path) -> Self:
-        """Digest everything in the two folders."""
-        return cls(model_id, _digests(artifacts), _digests(model))
+    def of(cls, artifacts: Path, model_id: str, model: Path, causal: bool | None) -> Self:
+        """Compute the digest of each file in the two folders."""
+        return cls(model_id, _digests(artifacts), _digests(model), causal)
 
     @property
     def sha256(self) -> str:
-        """The digest of the manifest itself, which the run and its registered version carry as a tag."""
+        """The SHA-256 of the manifest itself, which is a tag of the run and of its registered version."""
         return sha256_of_records([[canonical_json(self._as_json())]])
 
     def write(self, path: Path) -> None:
@@ -40,10 +42,10 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
+        """Read a manifest file.
 
         Raises:
-            ValueError: If the file is missing or is no manifest.
+            ValueError: If the file is missing or is not a manifest.
         """
         try:
             return cls(**json.loads(path.read_text()))
@@ -54,7 +56,7 @@ class Manifest:
         """Compare every file with its digest.
 
         Raises:
-            ValueError: If a file is missing or was changed; the first ones are named.
+            ValueError: If a file is missing or was changed; the message names the first ones.
         """
         wrong = [
             f"{folder / name} ({'changed' if (folder / name).is_file() else 'missing'})"
@@ -66,7 +68,8 @@ class Manifest:
             raise ValueError(f"expected the files that the manifest names, found {first_few(wrong)}")
 
     def _as_json(self) -> dict[str, object]:
-        return {"model_id": self.model_id, "artifacts": dict(self.artifacts), "model": dict(self.model)}
+        recorded = {} if self.causal is None else {"causal": self.causal}
+        return {"model_id": self.model_id, "artifacts": dict(self.artifacts), "model": dict(self.model), **recorded}
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""What a run says to the store while it works: at once where the store takes it, else kept in order, for later."""
+"""Send metrics, tags and images of a run to the store; while the store fails, keep them on disk in order."""
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,38 +14,40 @@ from PIL import Image
 
 from atma18.tracking import store
 
+_log = logging.getLogger(__name__)
+
 _UNSENT = "unsent.jsonl"
 
 
 @dataclass
 class Outbox:
-    """The words of one run. Once the store has failed, it is asked again at the end alone: each try takes minutes."""
+    """The messages of one run. After a failure, the next try is at the end of the run, because a try takes minutes."""
 
     run_id: str
     folder: Path
-    """Where what was not sent is kept."""
+    """The folder of the messages that were not sent."""
     away: bool = False
 
     def metrics(self, figures: Mapping[str, float], index: int = 0) -> None:
-        """Say figures; `index` is the epoch where there are several."""
+        """Send metrics; `index` is the epoch where there are several."""
         now_ms = int(time.time() * 1000)
         self._say({"metrics": [[name, float(value), now_ms, index] for name, value in figures.items()]})
 
     def tags(self, tags: Mapping[str, str]) -> None:
-        """Say what is worth knowing."""
+        """Send tags."""
         self._say({"tags": dict(tags)})
 
     def picture(self, name: str, png: bytes, index: int) -> None:
-        """Show a picture in the UI's image grid."""
+        """Send a picture to the UI's image grid."""
         file = self.folder / f"{uuid.uuid4().hex}.png"
         file.write_bytes(png)
         self._say({"picture": [name, file.name, index]})
 
     def flush(self) -> None:
-        """Say again what the store did not take; what it takes twice, it keeps once.
+        """Send all kept messages again; the store keeps a repeated message once.
 
         Raises:
-            MlflowException: If the store still does not take it.
+            MlflowException: If the store still refuses them.
             OSError: If its files cannot be written.
         """
         unsent = self.folder / _UNSENT
@@ -60,7 +63,7 @@ class Outbox:
                 self._send(words)
                 return
             except store.FAILURES as error:
-                print(
+                _log.warning(
                     f"the store does not take what run {self.run_id} says ({store.told(error)}): kept, sent at the end"
                 )
                 self.away = True

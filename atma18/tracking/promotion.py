@@ -1,4 +1,4 @@
-"""The alias `champion`: who holds it, how it moves, and the record that MLflow does not keep."""
+"""The alias `champion`: its version, its moves, and the record of its moves, which MLflow does not keep."""
 
 import getpass
 import json
@@ -24,7 +24,7 @@ from atma18.tracking.upstream import Upstream
 
 PREVIOUS = "previous"
 STANDING = "Standing:"
-"""What follows it in the description of a `main`, to the end of the line, is rewritten when `champion` moves."""
+"""The start of a line in the description of a `main` that is rewritten when `champion` moves."""
 VERDICT_TAG = f"{PREFIX}verdict"
 PROMOTED, FORCED, REFUSED, ROLLED_BACK = "promoted", "forced", "refused", "rolled back"
 _BLEND = registered_name("blend")
@@ -35,7 +35,7 @@ _NOBODY = "none"
 
 @dataclass(frozen=True)
 class BlendVersion:
-    """A registered blend whose run is whole."""
+    """A registered blend whose run is intact."""
 
     version: ModelVersion
     upstream: Upstream
@@ -47,23 +47,23 @@ class BlendVersion:
 
     @property
     def uri(self) -> str:
-        """The version as MLflow names it."""
+        """The `models:/` URI of the version."""
         return f"models:/{_BLEND}/{self.number}"
 
 
 def blend_version(given: str) -> ModelVersion:
-    """Find the version of a blend that somebody named by `models:/` URI, or by the ID of its run.
+    """Find the version of a blend by its `models:/` URI or by the ID of its run.
 
     Raises:
-        ValueError: If there is none, or it is not a blend's.
+        ValueError: If there is none, or it is not a version of a blend.
     """
     if is_run_id(given):
-        found = [v for v in versions_of(_BLEND) if v.run_id == given]
-        if not found:
+        registered = [v for v in versions_of(_BLEND) if v.run_id == given]
+        if not registered:
             raise ValueError(
                 f"run {given}: expected a run with a version of {_BLEND}, found none: only blends are promoted"
             )
-        return max(found, key=lambda v: int(v.version))
+        return max(registered, key=lambda v: int(v.version))
     version = named_version(given)
     if version.name != _BLEND:
         raise ValueError(
@@ -73,16 +73,16 @@ def blend_version(given: str) -> ModelVersion:
 
 
 def version_link(given: str) -> str:
-    """Return a link to the page of a registered blend, named as in `blend_version`, as Markdown."""
+    """Return a Markdown link to the page of a registered blend; `given` is as in `blend_version`."""
     version = blend_version(given)
     return _link(int(version.version))
 
 
 def standing(run_id: str) -> str:
-    """Say where a registered blend stands, by the ID of its run; `main` has it in its description."""
+    """Return the standing of a registered blend, found by the ID of its run, for the description of `main`."""
     champion = holder(CHAMPION)
-    found = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
-    return f"{STANDING} {found}"
+    state = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
+    return f"{STANDING} {state}"
 
 
 def _link(number: int) -> str:
@@ -90,7 +90,7 @@ def _link(number: int) -> str:
 
 
 def holder(alias: str) -> ModelVersion | None:
-    """Return the blend that holds an alias, if there is one."""
+    """Return the version of the blend that has an alias, or None."""
     try:
         return store.client().get_model_version_by_alias(_BLEND, alias)
     except MlflowException:
@@ -98,14 +98,14 @@ def holder(alias: str) -> ModelVersion | None:
 
 
 def open_blend(version: ModelVersion, cache: Cache) -> BlendVersion:
-    """Prove a version and its run whole; ValueError says what is not."""
+    """Verify a version and its run; a ValueError names the problem."""
     return BlendVersion(version, open_version(version, cache))
 
 
 def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, note: str | None) -> None:
-    """Carry out a verdict: move the aliases if it is in favour, and keep the record either way.
+    """Apply a verdict: move the aliases if the candidate passed, and record the verdict in any case.
 
-    Whoever calls this holds the lock of the store, and has judged by the champion of this moment.
+    The caller holds the lock of the store, and the verdict compares with the current champion.
     """
     before = holder(CHAMPION)
     outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
@@ -117,27 +117,27 @@ def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, 
 
 
 def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | None) -> None:
-    """Keep the record of a candidate that is not whole."""
+    """Record the refusal of a candidate that is not intact."""
     _record(run_id, REFUSED, holder(CHAMPION), int(version.version), verdict, note, None)
 
 
 def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
-    """Give `champion` back to the version that held it before, which takes its place; under the lock of the store."""
+    """Move `champion` back to the previous version, and `previous` to the current one; the caller holds the lock."""
     before = holder(CHAMPION)
     _record(run_id, ROLLED_BACK, before, to.number, None, note, None)
     _carry_out(run_id, before, to.number)
 
 
 def cut_off() -> list[Run]:
-    """Return the runs whose record says that the aliases move, and that ended before they had, the oldest first."""
+    """Return the runs that recorded a move of the aliases and ended before it was complete, the oldest first."""
     runs = store.search(f"tags.`{_MOVING_TAG}` LIKE '%'")
     return [run for run in runs if run.info.status != "RUNNING" or lifecycle.process_is_gone(run)]
 
 
 def settle() -> list[int]:
-    """Carry out what was recorded and cut off, under the lock of the store; return the versions it was about.
+    """Complete the recorded moves that were interrupted, under the lock of the store; return their versions.
 
-    Somebody who moved the alias since then has decided otherwise: that stays.
+    An alias that was moved since then stays where it is.
     """
     settled = []
     for run in cut_off():
@@ -172,12 +172,12 @@ def history() -> pd.DataFrame:
 
 
 def verdict_runs() -> list[Run]:
-    """Return the runs that keep the record, the oldest first."""
+    """Return the runs that record promotions, the oldest first."""
     return store.search(f"tags.`{VERDICT_TAG}` LIKE '%'")
 
 
 def _carry_out(run_id: str, before: ModelVersion | None, number: int) -> None:
-    """Move the aliases as a run has recorded, and take from it the mark that they have still to be moved."""
+    """Move the aliases as a run recorded, then remove the tag that marks the move as pending."""
     _move(before, number)
     store.client().delete_tag(run_id, _MOVING_TAG)
 
@@ -197,7 +197,7 @@ def _move(before: ModelVersion | None, number: int) -> None:
 
 
 def _say_standing(version: ModelVersion, standing: str) -> None:
-    """Say on the page of each `main` that delivered a version where it stands now."""
+    """Write the standing of a version into the description of each `main` that delivered it."""
     query = f"tags.`{INPUT}blend` = '{version.run_id}' AND tags.`{STEP_TAG}` = 'main'"
     for run in store.search(query):
         note = re.sub(rf"(?<={STANDING} )[^\n]*", lambda _: standing, run.data.tags.get(DESCRIPTION, ""), count=1)
@@ -213,9 +213,9 @@ def _record(
     note: str | None,
     gain: Gain | None,
 ) -> None:
-    """Keep who moves what, from where, to where and why, with the figures; MLflow has no such history.
+    """Record a verdict: user, versions before and after, reason and figures. MLflow has no such history.
 
-    The tags are set at once, and before anything moves: whoever finds the mark of a move can carry it out.
+    All tags are set in one call before the aliases move, so an interrupted move can be completed.
     """
     tags: dict[str, Any] = {
         VERDICT_TAG: outcome,
@@ -242,5 +242,5 @@ def _record(
 def _who() -> str:
     try:
         return f"{getpass.getuser()}@{platform.node()}"
-    except (OSError, KeyError):  # a user ID without a name
+    except (OSError, KeyError):  # the user ID has no name
         return f"user {os.getuid()}@{platform.node()}"

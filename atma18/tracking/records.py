@@ -1,4 +1,4 @@
-"""What commands that are no steps leave on their runs: `main`, `evaluate`, `compare` and `predict`."""
+"""The records of the commands that are not steps: `main`, `evaluate`, `compare` and `predict`."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from atma18.tracking.upstream import Upstream
 
 
 def describe_parent(run_id: str, context: RunContext) -> None:
-    """Say on the run under which the steps of `main` nest what they have in common."""
+    """Tag the run of `main` with what its steps have in common."""
     tags = {"data_sha256": context.dataset.sha256, "folds_sha256": context.folds.sha256}
     for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(context)).items():
         store.client().set_tag(run_id, name, value)
@@ -28,7 +28,7 @@ def describe_parent(run_id: str, context: RunContext) -> None:
 def finish_parent(
     run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str, page: str
 ) -> None:
-    """Keep the leaderboard and the page of samples, and name the five runs, reused ones included."""
+    """Log the leaderboard and the page of samples, and name the runs of the steps, reused ones included."""
     mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
         store.client().set_tag(run_id, f"{INPUT}{name}", step_run_id)
@@ -37,20 +37,20 @@ def finish_parent(
 
 
 def delivered() -> dict[str, str]:
-    """Return the run of each step of the newest finished `main`, reused ones included.
+    """Return the run of each step of the newest finished `main`, reused runs included.
 
     Raises:
         ValueError: If there is none.
     """
-    found = store.search(f"tags.`{STEP_TAG}` = 'main' AND attributes.status = 'FINISHED'")
-    if not found:
+    mains = store.search(f"tags.`{STEP_TAG}` = 'main' AND attributes.status = 'FINISHED'")
+    if not mains:
         raise ValueError("expected a finished run of main, found none")
-    tags = found[-1].data.tags
+    tags = mains[-1].data.tags
     return {tag.removeprefix(INPUT): run_id for tag, run_id in tags.items() if tag.startswith(INPUT)}
 
 
 def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
-    """Keep test scores with the run of `evaluate`, and which run's they are, if they are a run's."""
+    """Log the test scores of `evaluate`, and the run whose predictions they score, if there is one."""
     now_ms = int(time.time() * 1000)
     store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
     mlflow.log_table(scores, "scores.json")
@@ -61,7 +61,7 @@ def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.Data
 def record_comparison(
     run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstream], verdicts: Sequence[str], figures: Path
 ) -> None:
-    """Keep what `compare` found with its run: the first run's gains, in words too, the table, and the figures."""
+    """Log the results of `compare`: the gains of the first run, the verdicts as text, the table and the figures."""
     now_ms = int(time.time() * 1000)
     whole = table[(table["by"] == "") & (table["model"] != next(iter(runs)))].to_dict("records")
     gains = {
@@ -75,23 +75,23 @@ def record_comparison(
     for name, upstream in runs.items():
         store.client().set_tag(run_id, f"{INPUT}{name}", upstream.run_id)
     links = ", ".join(f"{name} {store.link_to(upstream.run_id)}" for name, upstream in runs.items())
-    said = [f"- {verdict}." for verdict in verdicts]
-    described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *said])
+    sentences = [f"- {verdict}." for verdict in verdicts]
+    described = "\n".join([f"{links}: part by part in `figures/where.png`.", "", *sentences])
     store.client().set_tag(run_id, DESCRIPTION, described[:LONGEST_TAG])
 
 
 def record_predictions(
     run_id: str, of: Upstream, dataset: Dataset, given: Mapping[str, str], figures: Mapping[str, float], files: Path
 ) -> None:
-    """Keep predictions with the run of `predict`: whose they are, of which drives, and the files themselves.
+    """Log the predictions of `predict`: the run of the model, the drives, and the files.
 
     Args:
-        run_id: of `predict`.
-        of: the run whose servable predicted.
-        dataset: whose test samples were predicted.
-        given: the parameters as they were given; `data` among them.
+        run_id: the run of `predict`.
+        of: the run whose servable made the predictions.
+        dataset: the dataset with the test samples.
+        given: the parameters as the user gave them, `data` included.
         figures: metrics.
-        files: the folder of what is kept.
+        files: the folder of the files to log.
     """
     now_ms = int(time.time() * 1000)
     store.client().log_batch(

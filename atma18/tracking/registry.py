@@ -1,4 +1,4 @@
-"""The registry: versions of verified runs, and the way from a name that somebody typed to a run that is whole."""
+"""The registry: register versions of verified runs, and find a verified run by the name that a user typed."""
 
 import re
 
@@ -7,6 +7,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext
@@ -14,19 +15,12 @@ from atma18.schema import one_line, shown
 from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
-from atma18.tracking.upstream import STAGE_TAG, STEPS, Upstream, open_run
+from atma18.tracking.upstream import STAGE_TAG, Upstream, open_run
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 FIRST = "first"
 
-_DESCRIPTIONS = {
-    "embed": "What a frozen image backbone sees in the frames, with a linear probe on it.",
-    "nn1": "A net on the three frames and the CAN signals of one sample.",
-    "nn2": "A net on frames and CAN signals of all samples of a scene, with an LSTM over them.",
-    "gbdt": "Boosted trees on CAN signals, scene features, the embedding and the nets' predictions.",
-    "blend": "A convex mean of other runs' predictions, with weights by scene size; `champion` moves by `promote`.",
-}
 _OUTPUT = (
     "It predicts 18 numbers per sample, in metres: x forward, y left, z vertical, 0.5 to 3.0 s ahead, in the vehicle "
     "frame at t. It holds all that it needs from raw frames on."
@@ -44,14 +38,14 @@ def registered_name(step: str) -> str:
 
 
 def resolve(given: str, context: RunContext, *, step: str | None = None, stage: str | None = None) -> Upstream:
-    """Find the run that somebody named, and prove it whole and of the same experiment.
+    """Find a run by name, verify it, and check that it has the data and folds of the context.
 
     Args:
-        given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a step: its newest version with the same data
-            and folds.
-        context: whose data and folds the run must share.
-        step: of which the run must be; None for any.
-        stage: `first` if half-trained nets are wanted, which the name of a step else passes over.
+        given: a run ID, `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a step, which means its newest version with
+            the same data and folds.
+        context: the context with the required data and folds.
+        step: the required step; None for any.
+        stage: `first` for half-trained nets, which the name of a step does not find otherwise.
 
     Raises:
         ValueError: If there is no such run, or it is not finished, deleted, changed, or of another step, data or folds.
@@ -80,12 +74,12 @@ def resolve(given: str, context: RunContext, *, step: str | None = None, stage: 
 
 
 def named_run(given: str, cache: Cache) -> Upstream:
-    """Return a whole run that is named by ID or `models:/` URI, of whatever data and folds."""
+    """Return a verified run by its ID or `models:/` URI, with any data and folds."""
     return _open_named(given, cache)
 
 
 def folds_of(given: str, cache: Cache) -> Folds:
-    """Return the folds of a run that is named by ID or `models:/` URI."""
+    """Return the folds of a run by its ID or `models:/` URI."""
     try:
         upstream = _open_named(given, cache)
     except ValueError as error:
@@ -100,7 +94,7 @@ def _open_named(given: str, cache: Cache, other_forms: str = "") -> Upstream:
 
 
 def named_version(given: str, other_forms: str = "") -> ModelVersion:
-    """Return the version that is named by a `models:/` URI; whether it is whole is another question.
+    """Return the version of a `models:/` URI; the version is not verified.
 
     Raises:
         ValueError: If the name has another form, or there is no such version.
@@ -170,12 +164,12 @@ def versions_of(name: str) -> list[ModelVersion]:
 
 
 def is_run_id(given: str) -> bool:
-    """Whether this is how MLflow writes a run ID."""
+    """Whether a text has the form of an MLflow run ID."""
     return _RUN_ID.fullmatch(given) is not None
 
 
 def reusable(identity: Identity, cache: Cache) -> Upstream | None:
-    """Return the newest whole run with this identity from any experiment, registered if it was not yet."""
+    """Return the newest verified run with this identity from any experiment; register it if it has no version."""
     experiments = [e.experiment_id for e in store.client().search_experiments()]
     query = f"tags.`{PREFIX}fingerprint` = '{identity.fingerprint}' and attributes.status = 'FINISHED'"
     runs: list[Run] = list(store.client().search_runs(experiments, query, order_by=["attributes.start_time DESC"]))
@@ -190,9 +184,9 @@ def reusable(identity: Identity, cache: Cache) -> Upstream | None:
 
 
 def register(upstream: Upstream) -> ModelVersion:
-    """Give a whole run its version and, unless its nets are half-trained, the alias `candidate`; once per run.
+    """Register a verified run once, with the alias `candidate` unless its nets are half-trained.
 
-    The description comes last: a version without one was left half registered, and the rest is done.
+    The description is written last: a version without one is incomplete, and the missing parts are added.
     """
     name = registered_name(upstream.step)
     with store_setup.alone():
@@ -212,13 +206,13 @@ def register(upstream: Upstream) -> ModelVersion:
 
 
 def check_may_register(step: str) -> None:
-    """Refuse, before any work, to make what may not be registered: a server knows who may do what.
+    """Check before any work that the user may register a result, because a server may restrict that.
 
     Raises:
         ValueError: If the user may not change the registered model.
     """
     name = registered_name(step)
-    try:  # of a tag that is not there: it changes nothing, and needs the same permission
+    try:  # deleting a missing tag changes nothing, and needs the same permission
         store.client().delete_registered_model_tag(name, f"{PREFIX}nothing")
     except MlflowException as error:
         if error.error_code == "PERMISSION_DENIED":
@@ -231,16 +225,16 @@ def check_may_register(step: str) -> None:
 
 
 def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
-    """Say what a model is, unless somebody has said it already; what this version scores, and what it was made from.
+    """Describe a model, unless it has a description, and a version: its score and its inputs.
 
-    The run's own page says the same.
+    The run gets the same description as its version.
     """
     client, figures = store.client(), run.data.metrics
     if not client.get_registered_model(version.name).description:
-        client.update_registered_model(version.name, f"{_DESCRIPTIONS[upstream.step]} {_OUTPUT}")
+        client.update_registered_model(version.name, f"{STEPS[upstream.step].description} {_OUTPUT}")
     scores = {"OOF MAE": "oof/mae_m", "on the test split's mix of scene sizes": "oof/mae_m_testmix"}
-    said = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
-    sentences = [f"Run {upstream.run_id}.", f"{said}."]
+    scores_text = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
+    sentences = [f"Run {upstream.run_id}.", f"{scores_text}."]
     if best := run.data.tags.get(f"{PREFIX}best_input"):
         mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
         sentences.append(f"Weights by scene size: {run.data.tags.get(f'{PREFIX}weights', 'in weights.json')}.")
@@ -251,12 +245,12 @@ def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
 
 
 def _made_from(upstream: Upstream) -> str:
-    """Link the runs that a run has read, and name what those have read in turn."""
+    """Return Markdown links to the inputs of a run, with the names of their own inputs."""
     if not upstream.inputs:
         return ""
-    said = []
+    sources = []
     for name, run_id in upstream.inputs.items():
         tags = store.client().get_run(run_id).data.tags
         read = ", ".join(sorted(tag.removeprefix(INPUT) for tag in tags if tag.startswith(INPUT)))
-        said.append(f"{name} {store.link_to(run_id)}{f' (which read {read})' if read else ''}")
-    return f"Made from {', '.join(said)}."
+        sources.append(f"{name} {store.link_to(run_id)}{f' (which read {read})' if read else ''}")
+    return f"Made from {', '.join(sources)}."

@@ -1,7 +1,8 @@
-"""What a step does while it runs: measure, keep, and end as a complete result or as none."""
+"""The open run of a step: log metrics, keep files, and end with a complete result or none."""
 
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from mlflow.exceptions import MlflowException
 
 from atma18 import metrics, plots
 from atma18.bundle import servable
-from atma18.bundle.bundled_models import Member, Model
+from atma18.bundle.bundled_models import Member
+from atma18.bundle.model import Model
 from atma18.bundle.servable import Sensors
 from atma18.compute import stopwatch
 from atma18.compute.stopwatch import Phase
@@ -33,66 +35,68 @@ from atma18.tracking.outbox import Outbox
 from atma18.tracking.staged_result import Address, StagedResult
 from atma18.tracking.upstream import Upstream, open_run
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass
 class StepRun:
-    """A step's open run. Its files are collected in a scratch folder and logged at the end, the manifest last."""
+    """The open run of a step. Its files are collected in a scratch folder and logged at the end, the manifest last."""
 
     identity: Identity
     context: RunContext
     upstreams: Mapping[str, Upstream]
     run_id: str
     staged: StagedResult
-    """What the run leaves, as it grows."""
+    """The result of the run so far."""
     outbox: Outbox
     upload_command: str
-    """What a person types to deliver the result later."""
+    """The command that uploads the result later."""
     finished: Upstream | None = None
-    """The verified run, once it is over."""
+    """The verified run, after it has ended."""
 
     def measure(self, figures: Mapping[str, float], index: int = 0) -> None:
-        """Log figures as metrics; `index` is the epoch where there are several."""
+        """Log metrics; `index` is the epoch where there are several."""
         self.outbox.metrics(figures, index)
 
     def note(self, **tags: str) -> None:
-        """Tag the run with something worth knowing."""
+        """Set tags of the run."""
         self.outbox.tags({PREFIX + name: value for name, value in tags.items()})
 
     def go_on_from(self, run_id: str) -> None:
-        """Say whose work this run goes on with; that run is over, however it ended."""
+        """Record the interrupted run whose work this run continues, and close that run."""
         self.note(resumed_from=run_id)
         lifecycle.close_interrupted(run_id, continued_by=self.run_id)
 
     @property
     def folder(self) -> Path:
-        """The folder with the layout of the run's artifacts."""
+        """The folder of the files, laid out as the run's artifacts."""
         return self.staged.files
 
     @contextmanager
     def phase(self, name: str, samples: int = 0) -> Iterator[Phase]:
-        """Measure the seconds, samples/s and peak memory of what happens inside."""
+        """Measure the time in seconds, the samples/s and the peak memory of a phase."""
         with stopwatch.timed(name, samples) as phase:
             yield phase
         self.measure(phase.figures)
-        print(f"{self.identity.step}: {phase}")
+        _log.info(f"{self.identity.step}: {phase}")
 
     def keep_predictions(self, predictions: Predictions) -> None:
-        """Keep predictions, what their OOF part scores beside references that cost nothing, and its pictures."""
+        """Keep predictions, the OOF scores beside those of simple baselines, and figures of the OOF predictions."""
         dataset = self.context.dataset
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
-        found = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
-        for score in found:
+        oof_scores = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
+        for score in oof_scores:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             self.measure({name: score.mae_m} | interval)
         references = self.context.references_m
         self.measure(
-            {f"reference/{name}_m": metrics.mae_m(said_m, dataset.targets_m) for name, said_m in references.items()}
+            {f"reference/{name}_m": metrics.mae_m(values_m, dataset.targets_m) for name, values_m in references.items()}
         )
         if dropped := metrics.size_mix(dataset.train.scene_sizes, dataset.test.scene_sizes).dropped:
             self.note(testmix_dropped=",".join(dropped))
-        for name, figure in plots.of_predictions(dataset, predictions.oof_m, found).items():
+        for name, figure in plots.of_predictions(dataset, predictions.oof_m, oof_scores).items():
             self.keep_figure(name, figure)
 
     def keep_table(self, name: str, table: pd.DataFrame) -> None:
@@ -111,17 +115,17 @@ class StepRun:
         figure.savefig(self.folder / "figures" / f"{name}.png", dpi=120)
 
     def show(self, name: str, figure: Figure, index: int) -> None:
-        """Show a picture in the UI's image grid at once, where a slider goes through what `name` looked like."""
+        """Send a picture to the UI's image grid at once; its slider shows the earlier pictures with the same name."""
         with io.BytesIO() as png:
             figure.savefig(png, dpi=80)
             self.outbox.picture(name, png.getvalue(), index)
 
     def keep_servable(self, model: Model, upstreams: Mapping[str, Upstream]) -> None:
-        """Keep the model with all it needs from raw frames on.
+        """Keep the model with everything that it needs to predict from raw frames.
 
         Args:
-            model: what the step predicts with.
-            upstreams: whose predictions or features the model reads; what they store already is linked, not copied.
+            model: the model of the step.
+            upstreams: the runs whose predictions or features the model reads; their files are linked, not copied.
         """
         inputs = {name: upstream.run_id for name, upstream in upstreams.items()}
         member = Member(self.identity.step, model, inputs)
@@ -130,7 +134,7 @@ class StepRun:
         servable.write(self.staged.bundle, self.run_id, member, self.context.folds.count, sensors, bundles)
 
     def open(self, config: Any) -> None:  # noqa: ANN401 - any configuration dataclass
-        """Log what the run is before it does anything."""
+        """Log the parameters, datasets and tags of the run before the step begins."""
         resolved = {
             "step": self.identity.step,
             "data": self.context.data,
@@ -143,21 +147,22 @@ class StepRun:
             "config": asdict(config),
         }
         tags = self.identity.tags | setting_tags(self.context)
-        self.keep_json("config", resolved | {"tags": tags})  # anybody can change a tag, nobody this file
+        self.keep_json("config", resolved | {"tags": tags})  # a user can change a tag; the manifest protects this file
         self.context.folds.write(self.folder / "folds.parquet")
         parameters = [Param(f"cfg.{name}", str(value)) for name, value in _flat(resolved).items()]
-        said = [RunTag(name, value) for name, value in tags.items()]
-        store.client().log_batch(self.run_id, params=parameters, tags=said)
+        run_tags = [RunTag(name, value) for name, value in tags.items()]
+        store.client().log_batch(self.run_id, params=parameters, tags=run_tags)
         log_datasets(self.context)
         models = [LoggedModelInput(upstream.manifest.model_id) for upstream in self.upstreams.values()]
         if models:
             store.client().log_inputs(self.run_id, models=models)
 
     def close(self) -> None:
-        """Deliver the result; a store that does not take it costs nothing.
+        """Upload the result; if the store fails, keep the result on this machine.
 
         Raises:
-            ValueError: If it was kept here instead, with the command that uploads it, or an upstream is whole no more.
+            ValueError: If the result was kept on this machine (the message has the upload command), or an upstream is
+                not intact any more.
         """
         cache = self.context.cache
         try:
@@ -180,8 +185,8 @@ def step_run(
     """Run a step: its run is FINISHED with a manifest and a registered version, or neither.
 
     Args:
-        identity: what makes the result what it is.
-        context: data, folds and the rest.
+        identity: everything that determines the result.
+        context: the run context.
         config: the step's resolved configuration.
         upstreams: the verified runs that it reads, by name.
     """
@@ -200,7 +205,7 @@ def step_run(
 
 @contextmanager
 def _there(upstreams: Mapping[str, Upstream]) -> Iterator[None]:
-    """Say whose file it is that somebody has removed since it was checked."""
+    """Name the upstream of a file that disappeared after the upstream was verified."""
     try:
         yield
     except FileNotFoundError as error:
@@ -225,15 +230,15 @@ def figures_of(run_id: str) -> dict[str, float]:
 
 
 def note_of(run_id: str, name: str) -> str:
-    """Return what a step has noted on its run under a name."""
+    """Return a tag of a run that was set by `StepRun.note`."""
     return store.client().get_run(run_id).data.tags[f"{PREFIX}{name}"]
 
 
 def setting_tags(context: RunContext) -> dict[str, str]:
-    """Return what a run says of its setting."""
+    """Return the tags that describe a run context."""
     absent = ",".join(context.dataset.absent) or "none"
-    found = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
-    return {PREFIX + name: value for name, value in found.items()}
+    described = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
+    return {PREFIX + name: value for name, value in described.items()}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -245,14 +250,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def log_datasets(context: RunContext) -> None:
-    """Show both splits in the UI."""
+    """Log both splits as datasets of the run."""
     dataset = context.dataset
     for role, samples in (("training", dataset.train), ("testing", dataset.test)):
         log_samples(dataset, context.data, role, samples)
 
 
 def log_samples(dataset: Dataset, data: str, role: str, samples: Samples) -> None:
-    """Show a split in the UI; the digest there is the head of `data_sha256`, for MLflow's own reads 10,000 rows."""
+    """Log a split as a dataset of the run, with the head of `data_sha256`; MLflow's digest reads only 10,000 rows."""
     name = DEMO if data == DEMO else dataset.folder.resolve().name
     table = samples.signals.assign(ID=samples.ids.astype(object))
     with warnings.catch_warnings():
@@ -263,4 +268,4 @@ def log_samples(dataset: Dataset, data: str, role: str, samples: Samples) -> Non
     except MlflowException as error:
         if "unique" not in store.told(error).lower():
             raise
-        mlflow.log_input(logged, role)  # somebody has just logged the very same drives: they are there now
+        mlflow.log_input(logged, role)  # another process has just logged the same drives

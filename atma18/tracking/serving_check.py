@@ -1,4 +1,4 @@
-"""Rehearsals: a registered servable answers raw frames in a process of its own, as it will when it is served."""
+"""Serving check: a registered version predicts raw frames in a fresh process, as it does when it is served."""
 
 import os
 import subprocess
@@ -30,29 +30,29 @@ model.predict(pd.read_parquet("request.parquet")).to_parquet("answer.parquet")
 
 @dataclass(frozen=True)
 class ServingCheck:
-    """How far a servable's answers are from what its run stored."""
+    """The differences between a servable's predictions and those that its run stored."""
 
     samples: int
     worst_m: float
     share: float
-    """Of the numbers within `TOLERANCE_M`."""
+    """The share of the numbers within `TOLERANCE_M`."""
     same_machine: bool
     """Whether this is the machine that made the run."""
 
 
 def check_serving(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) -> ServingCheck:
-    """Ask a registered version for some test scenes, from their files, and compare with what is stored.
+    """Predict some test scenes from their files with a registered version, and compare with its run's predictions.
 
-    The version is loaded in a fresh process outside the project's folder that reads no pickle.
+    The version is loaded in a fresh process outside the project's folder; that process reads no pickle.
 
     Args:
         uri: `models:/NAME/VERSION`.
-        upstream: its run.
+        upstream: the run of the version.
         dataset: the drives that the run predicted.
-        cache: where the request is put.
+        cache: the cache that holds the request's file.
 
     Raises:
-        ValueError: If the servable does not load or answer.
+        ValueError: If the servable does not load or does not predict.
     """
     rows = _some_scenes(dataset.test)
     test = dataset.test.take(rows)
@@ -79,7 +79,7 @@ def check_serving(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) 
 
 
 def _some_scenes(samples: Samples) -> IntArray:
-    """Return the rows of up to `SCENES` scenes, the largest and the smallest among them."""
+    """Return the rows of up to `SCENES` scenes, the largest and the smallest included."""
     scenes, inverse, sizes = np.unique(samples.scenes, return_inverse=True, return_counts=True)
     by_size = np.argsort(sizes, kind="stable")
     spread = by_size[np.linspace(0, len(scenes) - 1, min(SCENES, len(scenes))).round().astype(int)]

@@ -1,6 +1,7 @@
-"""A step's result as one folder until the store has it: delivered at once, or kept where a later command finds it."""
+"""Staged result: a step's result as one local folder, until it is uploaded at once or by a later command."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Self
 
 import mlflow
 
+from atma18.bundle import Bundle
 from atma18.bundle.servable import Sensors
 from atma18.cache import OUTBOX, Cache
 from atma18.tracking import lifecycle, packaging, registry, store
@@ -15,13 +17,15 @@ from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.outbox import Outbox
 from atma18.tracking.upstream import MANIFEST_TAG, Upstream, open_run
 
+_log = logging.getLogger(__name__)
+
 _ADDRESS = "parcel.json"
-_SHOWN = "images"  # where MLflow's image grid has its pictures
+_SHOWN = "images"  # the artifact folder of MLflow's image grid
 
 
 @dataclass(frozen=True)
 class Address:
-    """Whose result a parcel is, and where it belongs."""
+    """The store, the run and the step of a result."""
 
     store: str
     """The tracking URI."""
@@ -36,20 +40,20 @@ class Address:
 
     @property
     def sensors(self) -> Sensors:
-        """What a sample must bring to the servable."""
+        """The sensors that the servable needs."""
         return Sensors(self.signals, self.gear, self.lights)
 
 
 @dataclass(frozen=True)
 class StagedResult:
-    """A folder with the artifacts in `files`, the servable in `bundle`, and what the run could not say yet."""
+    """A folder with the artifacts in `files`, the servable in `bundle`, and the metrics and tags not sent yet."""
 
     folder: Path
     address: Address
 
     @property
     def files(self) -> Path:
-        """The folder with the layout of the run's artifacts."""
+        """The folder of the files, laid out as the run's artifacts."""
         return self.folder / "files"
 
     @property
@@ -59,23 +63,23 @@ class StagedResult:
 
     @classmethod
     def new(cls, folder: Path, address: Address) -> Self:
-        """Make an empty parcel."""
+        """Create an empty staged result."""
         staged = cls(folder, address)
         staged.files.mkdir(parents=True)
         return staged
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `keep` kept."""
+        """Read a staged result that `keep` has moved to the cache."""
         address = json.loads((folder / _ADDRESS).read_text())
         return cls(folder, Address(**address | {"signals": tuple(address["signals"])}))
 
     def deliver(self, cache: Cache) -> None:
-        """Give the store all of it, the manifest last, and end the run. What an earlier try left is given again.
+        """Upload everything, the manifest last, and end the run. Files of an earlier try are uploaded again.
 
         Raises:
-            ValueError: If an upstream is not whole any more: nothing may be made from it.
-            MlflowException: If the store does not take it.
+            ValueError: If an upstream is not intact any more.
+            MlflowException: If the store refuses the result.
             OSError: If files cannot be written.
         """
         run_id, client = self.address.run_id, store.client()
@@ -86,11 +90,14 @@ class StagedResult:
         model_id = packaging.log_model(self.bundle, self.address.sensors, run_id)
         model = store.model_folder(model_id, cache)
         stored_mb, linked_mb = packaging.link_to_upstreams(model, [upstream.bundle for upstream in upstreams])
-        print(f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams")
+        _log.info(
+            f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams"
+        )
         outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
-        if client.list_artifacts(run_id, _SHOWN):  # the manifest names the pictures that were shown before too
+        if client.list_artifacts(run_id, _SHOWN):  # the manifest lists pictures that were sent earlier, too
             client.download_artifacts(run_id, _SHOWN, str(self.files))
-        manifest = Manifest.of(self.files, model_id, model)
+        causal = Bundle.read(self.bundle).members[run_id].causal
+        manifest = Manifest.of(self.files, model_id, model, causal)
         client.log_artifacts(run_id, str(self.files))
         outbox.tags({MANIFEST_TAG: manifest.sha256})
         outbox.flush()
@@ -99,35 +106,37 @@ class StagedResult:
         lifecycle.finish(run_id)
 
     def keep(self, cache: Cache) -> Path:
-        """Keep the parcel in the cache, where nothing makes room at its cost, and return its place."""
+        """Move the result to a part of the cache that is never evicted, and return its folder."""
         (self.folder / _ADDRESS).write_text(json.dumps(asdict(self.address), indent=1))
         return cache.keep(self.folder, OUTBOX, self.address.run_id)
 
 
 def kept(cache: Cache) -> list[StagedResult]:
-    """Return the results that wait for this store, the oldest first."""
-    found = [StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX]
-    return [staged for staged in found if staged.address.store == mlflow.get_tracking_uri()]
+    """Return the results that wait for an upload to this store, the oldest first."""
+    waiting = [
+        StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX
+    ]
+    return [staged for staged in waiting if staged.address.store == mlflow.get_tracking_uri()]
 
 
 def upload_kept(cache: Cache, fingerprint: str | None = None) -> list[Upstream]:
-    """Upload the results that wait for this store, or only those with a fingerprint."""
-    found = [staged for staged in kept(cache) if fingerprint in (None, staged.address.fingerprint)]
-    return [upload(staged, cache) for staged in found]
+    """Upload the results that wait for this store, or only those with the given fingerprint."""
+    waiting = [staged for staged in kept(cache) if fingerprint in (None, staged.address.fingerprint)]
+    return [upload(staged, cache) for staged in waiting]
 
 
 def upload(staged: StagedResult, cache: Cache) -> Upstream:
-    """Deliver and register a kept result, and forget it here.
+    """Upload and register a kept result, then delete it from this machine.
 
     Raises:
-        ValueError: If its run is not there to be taken up, or an upstream is not whole any more.
-        MlflowException: If the store does not take it.
+        ValueError: If its run does not exist any more, or an upstream is not intact any more.
+        MlflowException: If the store refuses the result.
     """
     run_id = staged.address.run_id
-    if not lifecycle.is_finished(run_id):  # else an earlier upload was killed in its last moments
+    if not lifecycle.is_finished(run_id):  # else an earlier upload was interrupted after this line
         staged.deliver(cache)
     whole = open_run(run_id, cache)
     registry.register(whole)
     cache.forget(OUTBOX, run_id)
-    print(f"{whole.step}: uploaded run {run_id}, which was kept here")
+    _log.info(f"{whole.step}: uploaded run {run_id}, which was kept here")
     return whole

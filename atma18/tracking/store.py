@@ -1,4 +1,4 @@
-"""Reaching the tracking store: the folders of its artifacts, and the commands that a person types."""
+"""Access to the tracking store: its client, its errors, its artifact folders, and commands for the user."""
 
 import logging
 import os
@@ -29,28 +29,28 @@ _LAUNCHERS = {
     "local": "mlflow run . --env-manager local",
 }
 FAILURES = (MlflowException, OSError)
-"""What a store that is away, full or locked raises; requests has an OSError where the network fails."""
+"""The errors of a store that is unreachable, full or locked; a network error of requests is an OSError."""
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _LONGEST_TOLD = 300
-_RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # as tempfile.mkdtemp names them
+_RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # the names of tempfile.mkdtemp
 
 
 def client() -> MlflowClient:
-    """Return a client of the store that MLflow's own variables name."""
+    """Return a client of the store that MLflow's environment variables name."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what it raises
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs each error that it raises
     return MlflowClient()
 
 
 def told(error: Exception) -> str:
-    """Return what a failure of the store says, as one line."""
+    """Return the message of a store's error as one line."""
     message = str(error.message if isinstance(error, MlflowException) else error)
     return " ".join(message.split("\n[SQL")[0].split())[:_LONGEST_TOLD]
 
 
 @contextmanager
 def asked() -> Iterator[None]:
-    """Say in one message that the store refused or did not answer, and what follows from it.
+    """Turn an error of the store into one message with the cause and the remedy.
 
     Raises:
         ValueError: If the store failed.
@@ -82,7 +82,7 @@ def _why(error: Exception) -> str:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Try what the store is asked for once more at most: it is known to be away."""
+    """Limit MLflow to one retry, for a store that is known to be unreachable."""
     before = {name: os.environ.get(name) for name in _IMPATIENT}
     os.environ.update(_IMPATIENT)
     try:
@@ -95,7 +95,7 @@ def impatient() -> Iterator[None]:
 
 
 def is_away(error: Exception) -> bool:
-    """Say whether the store, rather than what it was asked for, is missing: then nothing is known about that."""
+    """Return whether the store itself is unreachable, and not only the requested item missing."""
     if not isinstance(error, FAILURES):
         return False
     if isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE":
@@ -109,17 +109,17 @@ def is_away(error: Exception) -> bool:
 
 
 def artifacts_folder(run: Run, cache: Cache) -> Path:
-    """Return a run's artifacts as a local folder: where they lie, or a copy."""
+    """Return a run's artifacts as a local folder: the original, or a copy of a remote one."""
     return _local_folder(run.info.artifact_uri, _ARTIFACTS, run.info.run_id, cache)
 
 
 def model_folder(model_id: str, cache: Cache) -> Path:
-    """Return a logged model's files as a local folder: where they lie, or a copy."""
+    """Return a logged model's files as a local folder: the original, or a copy of a remote one."""
     return _local_folder(client().get_logged_model(model_id).artifact_location, _MODELS, model_id, cache)
 
 
 def forget_copies(run: Run, models: Iterable[str], cache: Cache) -> bool:
-    """Forget what was fetched of a run from a store elsewhere, and say whether that is where it came from."""
+    """Delete the local copies of a run's remote files, and return whether its store is remote."""
     if urlparse(run.info.artifact_uri).scheme in ("", "file"):
         return False
     cache.forget(_ARTIFACTS, run.info.run_id)
@@ -129,7 +129,7 @@ def forget_copies(run: Run, models: Iterable[str], cache: Cache) -> bool:
 
 
 def forget_models(run_id: str) -> None:
-    """Delete the models that an earlier try has logged to a run: its result was not complete with them."""
+    """Delete the models that an earlier, incomplete upload logged to a run."""
     experiment = client().get_run(run_id).info.experiment_id
     for model in client().search_logged_models([experiment], f"source_run_id = '{run_id}'"):
         client().delete_logged_model(model.model_id)
@@ -144,17 +144,17 @@ def _local_folder(uri: str, kind: str, key: str, cache: Cache) -> Path:
         path.mkdir()
         mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(path))
 
-    return cache.get(kind, key, download) / PurePosixPath(parsed.path).name  # which MLflow makes in `dst_path`
+    return cache.get(kind, key, download) / PurePosixPath(parsed.path).name  # MLflow creates it in `dst_path`
 
 
 def search(query: str) -> list[Run]:
-    """Return the runs of all experiments that a query finds, the oldest first."""
+    """Return the runs of all experiments that match a query, the oldest first."""
     experiments = [e.experiment_id for e in client().search_experiments()]
     return list(client().search_runs(experiments, query, max_results=10_000, order_by=["attributes.start_time ASC"]))
 
 
 def command(entry_point: str, parameters: Mapping[str, str]) -> str:
-    """Return what a person types to run an entry point, in the way in which this process was started."""
+    """Return the command that runs an entry point in the way in which this process was started."""
     active, waiting = mlflow.active_run(), os.environ.get("MLFLOW_RUN_ID")
     run = client().get_run(waiting) if waiting else active
     if run is None or _ENTRY_POINT_TAG not in run.data.tags:
@@ -167,17 +167,17 @@ def command(entry_point: str, parameters: Mapping[str, str]) -> str:
 
 
 def page_of(run_id: str) -> str:
-    """Return where MLflow's UI shows a run, beside wherever it is open."""
+    """Return the part of a run's URL that follows the address of MLflow's UI."""
     return f"#/experiments/{client().get_run(run_id).info.experiment_id}/runs/{run_id}"
 
 
 def link_to(run_id: str) -> str:
-    """Return a link to a run's page as Markdown, with the head of its ID for a text."""
+    """Return a Markdown link to a run's page; its text is the head of the run ID."""
     return f"[{run_id[:8]}]({page_of(run_id)})"
 
 
 def ui_command() -> str:
-    """Return the one line that opens MLflow's UI over this store, or says where it already runs."""
+    """Return the command that opens MLflow's UI for this store, or the address where the UI already runs."""
     uri = mlflow.get_tracking_uri()
     if uri.startswith("http"):
         return uri
@@ -185,7 +185,7 @@ def ui_command() -> str:
 
 
 def empty_run_folders(older_than_s: float) -> list[Path]:
-    """Return the empty temporary folders that each `mlflow run` leaves, unless they are younger than this time."""
+    """Return the empty temporary folders that `mlflow run` leaves behind, if they are older than this time."""
     storage = Path(os.environ.get("MLFLOW_TMP_DIR") or tempfile.gettempdir())
     named = [path for path in storage.iterdir() if _RUN_FOLDER.fullmatch(path.name) and path.is_dir()]
     ours = [path for path in named if path.stat().st_uid == os.getuid() and path.stat().st_mtime < older_than_s]

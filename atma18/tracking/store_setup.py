@@ -1,4 +1,4 @@
-"""Set up the store: prove that it can be used, and make it where it is not there yet, before anything else."""
+"""Store setup: before any work, check that the store is usable, and create it if it does not exist."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ _ASK_VERSION = "from importlib.metadata import version; print(version('mlflow'))
 
 
 def enter() -> None:
-    """Make the store ready for runs; whoever comes at the same time waits.
+    """Prepare the store for runs; other processes that do so at the same time wait.
 
     Raises:
         ValueError: If the store is named by a relative path or with a password, cannot be opened or was made by another
@@ -47,10 +47,10 @@ def enter() -> None:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Look into a store that must be there; none is made.
+    """Open a store that must exist; it is never created.
 
     Raises:
-        ValueError: If there is none, it does not answer, or as in `enter`.
+        ValueError: If it does not exist or does not answer, and in the cases of `enter`.
     """
     _check_named()
     _check_same_outside()
@@ -64,9 +64,9 @@ def reading() -> Iterator[None]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keep other processes from what a store cannot do for several at once: being made, and moving an alias.
+    """Hold the lock of the store, for work that only one process may do: creating it, and moving an alias.
 
-    Of a store behind a server that holds for the processes of this machine and user.
+    For a store behind a server, the lock excludes only processes of this machine and user.
     """
     database = _database()
     if database is None:
@@ -86,13 +86,13 @@ def alone() -> Iterator[None]:
 
 
 def _database() -> Path | None:
-    """Return the file of a sqlite store."""
+    """Return the file of an SQLite store."""
     uri = mlflow.get_tracking_uri()
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
 def _check_named() -> None:
-    """Refuse a name that leads elsewhere from another folder, or one with a password, which would be shown and kept."""
+    """Refuse a store with a relative path or with a password, since the password would be printed and logged."""
     for name in _NAMED_BY:
         if urlparse(os.environ.get(name, "")).password:
             raise ValueError(
@@ -110,7 +110,7 @@ def _check_named() -> None:
 
 
 def _check_same_outside() -> None:
-    """Refuse to work for an `mlflow run` of another version: it would misread the store, or lose it to a migration."""
+    """Refuse an `mlflow run` of another MLflow version, which would misread or migrate the store."""
     if not os.environ.get(_STARTED_BY_MLFLOW):
         return
     outside = _version_outside()
@@ -123,7 +123,7 @@ def _check_same_outside() -> None:
 
 
 def _version_outside() -> str | None:
-    """Ask the Python that runs `mlflow run` for its MLflow; None where it is not a process of this machine."""
+    """Return the MLflow version of the `mlflow run` that started this process; None without one on this machine."""
     for words, path in _parents():
         if "run" in words and any(Path(word).name == "mlflow" for word in words[1:3]):
             python = shutil.which(words[0], path=path)
@@ -135,30 +135,30 @@ def _version_outside() -> str | None:
 
 
 def _parents() -> Iterator[tuple[list[str], str | None]]:
-    """Yield the words and the PATH of each process above this one, the nearest first, as far as they may be seen."""
+    """Yield the command line and the PATH of each readable parent process, the nearest first."""
     with suppress(psutil.Error):
         for parent in psutil.Process().parents():
-            with suppress(psutil.Error):  # of another user, or just ended
+            with suppress(psutil.Error):  # a process of another user, or one that has just ended
                 yield parent.cmdline(), parent.environ().get("PATH")
 
 
 def _check_schema() -> None:
-    """Refuse a database of another MLflow: opening an older one would change it, and lock its owner out."""
+    """Refuse a database of another MLflow version: opening an older one would migrate it and lock out its owner."""
     expected: str = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
-    found = _schema()
-    while found not in (None, expected):
-        time.sleep(_MIGRATION_S)  # an `mlflow run` beside us may be making it
-        before, found = found, _schema()
-        if found == before:
+    actual = _schema()
+    while actual not in (None, expected):
+        time.sleep(_MIGRATION_S)  # another `mlflow run` may be creating it
+        before, actual = actual, _schema()
+        if actual == before:
             raise ValueError(
                 f"{_database()}: expected a store of MLflow {mlflow.__version__} (schema {expected}), found schema "
-                f"{found}: use the MLflow that made it, name another store, or back it up and change it for good with "
+                f"{actual}: use the MLflow that made it, name another store, or back it up and change it for good with "
                 f"mlflow db upgrade {mlflow.get_tracking_uri()}"
             )
 
 
 def _schema() -> str | None:
-    """Return the revision of a sqlite store's tables; None where there is no file, or no table yet."""
+    """Return the schema revision of an SQLite store; None where there is no file, or no table yet."""
     database = _database()
     if database is None or not database.is_file():
         return None
@@ -166,7 +166,7 @@ def _schema() -> str | None:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(row[0]) if row else None
-    except sqlite3.OperationalError:  # no such table
+    except sqlite3.OperationalError:  # the table does not exist
         return None
     except sqlite3.DatabaseError as error:
         raise ValueError(f"{database}: expected a database of MLflow, found something else ({error})") from error

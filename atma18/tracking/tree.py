@@ -1,4 +1,4 @@
-"""Lineages as text: a tree of runs, each told in full where it comes first."""
+"""Lineage as text: a tree of runs, each with its details where it appears first."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _Leaves: TypeAlias = Callable[[Node], list[str]]
 
 
 def as_tree(lineage: Lineage) -> str:
-    """Draw a lineage: the run above its inputs, then the way up; a run that comes again is referred to."""
+    """Draw a lineage: the run above its inputs, then its users. A repeated run is only named."""
     origin, users = lineage.origin, lineage.users
     shown = {users.run_id}
     blocks = [_block(_user_name(name, users, user), user, shown, _user_name, _nothing) for name, user in users.links]
@@ -20,7 +20,7 @@ def as_tree(lineage: Lineage) -> str:
 
 
 def _block(label: str, node: Node, shown: set[str], name_of: _NameOf, leaves: _Leaves) -> list[str]:
-    """Return the lines of a run and of all that hangs on it."""
+    """Return the lines of a run and of its branches."""
     if node.run_id in shown:
         return [f"{label}: run {node.run_id}, above"]
     shown.add(node.run_id)
@@ -32,7 +32,7 @@ def _block(label: str, node: Node, shown: set[str], name_of: _NameOf, leaves: _L
 
 
 def _branches(blocks: list[list[str]]) -> list[str]:
-    """Hang blocks of lines on one trunk."""
+    """Join blocks of lines as the branches of a tree."""
     lines = []
     for i, (first, *others) in enumerate(blocks, start=1):
         corner, trunk = ("└─ ", "   ") if i == len(blocks) else ("├─ ", "│  ")
@@ -41,30 +41,33 @@ def _branches(blocks: list[list[str]]) -> list[str]:
 
 
 def _input_name(name: str, user: Node, used: Node) -> str:
-    """Call an input as its user calls it, and say its step where that says more."""
+    """Return the name that a run gives an input, with the input's step where it differs."""
     return name if used.step in (None, name) else f"{name} = {used.step}"
 
 
 def _user_name(name: str, used: Node, user: Node) -> str:
-    """Call a user by its step, and say what the run was to it where that says more."""
+    """Return the step of a user, with the name of the input where it differs."""
     step = user.step or "run"
     return step if name == used.step else f"{step} (as {name})"
 
 
 def _details(node: Node) -> list[str]:
-    """Return what is known of a run: what came of it, how it was made, what is wrong."""
+    """Return the details of a run: result, origin and problems."""
     mae = [] if node.mae_m is None else [f"OOF MAE {node.mae_m:.4f} m"]
     result = [*(str(version) for version in node.versions), *mae]
-    made = []
+    origins = []
     if node.started_ms is not None:
-        made = [time.strftime("started %Y-%m-%d %H:%M:%S UTC", time.gmtime(node.started_ms / 1000)), f"git {node.git}"]
+        origins = [
+            time.strftime("started %Y-%m-%d %H:%M:%S UTC", time.gmtime(node.started_ms / 1000)),
+            f"git {node.git}",
+        ]
     if node.code_sha256 is not None:
-        made.append(f"code {node.code_sha256[:SHORT]}")
-    return [", ".join(side) for side in (result, made) if side] + [f"BROKEN: {words}" for words in node.broken]
+        origins.append(f"code {node.code_sha256[:SHORT]}")
+    return [", ".join(side) for side in (result, origins) if side] + [f"BROKEN: {words}" for words in node.broken]
 
 
 def _data(node: Node) -> list[str]:
-    """Return the data and folds of a run, unless its inputs have the same."""
+    """Return the data and folds of a run, unless those of its inputs are the same."""
     if node.data_sha256 is None or any(used.data_sha256 == node.data_sha256 for _, used in node.links):
         return []
     data = f"data {node.data_sha256}" + ("" if node.data is None else f", given as {node.data}")

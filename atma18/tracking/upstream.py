@@ -1,4 +1,4 @@
-"""Upstreams: finished runs that are proven whole, every byte and every tag as they were made."""
+"""Upstreams: finished runs whose files and tags are verified against their manifest."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.predictions import Predictions
 from atma18.run_context import RunContext
@@ -18,7 +19,6 @@ from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX
 from atma18.tracking.manifest import FILE, Manifest
 
-STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 CONFIG = "config.json"
 MANIFEST_TAG = f"{PREFIX}manifest_sha256"
 STAGE_TAG = f"{PREFIX}stage"
@@ -26,58 +26,59 @@ STAGE_TAG = f"{PREFIX}stage"
 
 @dataclass(frozen=True)
 class Upstream:
-    """A finished run whose every file is what its manifest says."""
+    """A finished run whose files all have the digests of its manifest."""
 
     run_id: str
     started_ms: int
     """Milliseconds since 1970."""
     config: Mapping[str, Any]
-    """What the run has recorded of its making: parameters, the step's configuration, tags."""
+    """The run's `config.json`: parameters, the step's configuration, tags."""
     manifest: Manifest
     artifacts: Path
     model: Path
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags that the run was made with."""
+        """The tags that the run recorded in its configuration."""
         return dict(self.config["tags"])
 
     @property
     def step(self) -> str:
-        """The step that it is a run of."""
+        """The step of the run."""
         return self.tags[f"{PREFIX}step"]
 
     @property
     def stage(self) -> str | None:
-        """The stages that a net was trained in; None for other steps."""
+        """The trained stages of a net; None for other steps."""
         return self.tags.get(STAGE_TAG)
 
     @property
     def data_sha256(self) -> str:
-        """The digest of its data."""
+        """The SHA-256 of its data."""
         return self.tags[f"{PREFIX}data_sha256"]
 
     @property
     def folds_sha256(self) -> str:
-        """The digest of its folds."""
+        """The SHA-256 of its folds."""
         return self.tags[f"{PREFIX}folds_sha256"]
 
     @property
     def causal(self) -> bool:
-        """Whether the step was told to look at no later sample of a scene, or never does."""
-        config = self.config["config"]
-        reads_context = config.get("context", False) and config.get("reads", "all") == "all"
-        alone = self.step == "embed" or (self.step == "nn1" and not reads_context)
-        return alone or bool(config.get("causal", False))
+        """Whether its model uses no later sample of a scene.
+
+        For a run without this record, the option `causal` decides.
+        """
+        recorded = self.manifest.causal
+        return bool(self.config["config"].get("causal")) if recorded is None else recorded
 
     @property
     def inputs(self) -> dict[str, str]:
-        """The run ID of each of its upstreams, by name."""
+        """The run ID of each upstream by name."""
         return {tag.removeprefix(INPUT): run_id for tag, run_id in self.tags.items() if tag.startswith(INPUT)}
 
     @property
     def setting(self) -> str:
-        """The drives, the code and the preset that it was made with, in words."""
+        """The drives, the code and the preset of the run, as text."""
         drives, git = f"{self.config['data']} ({self.data_sha256[:12]}…)", self.tags[f"{PREFIX}git"]
         return f"Drives: {drives}; git: {git}; preset: {self.tags[f'{PREFIX}preset']}"
 
@@ -92,13 +93,13 @@ class Upstream:
         return Predictions.read(self.artifacts / "predictions")
 
     def predictions(self, context: RunContext) -> Predictions:
-        """Return the run's predictions in the order of the experiment's samples, joined on ID."""
+        """Return the run's predictions in the order of the context's samples, joined on ID."""
         what = f"{self.step} (run {self.run_id})"
         return self.stored_predictions.aligned(context.dataset.train.ids, context.dataset.test.ids, what)
 
 
 def open_run(run_id: str, cache: Cache) -> Upstream:
-    """Prove a run whole.
+    """Verify a run.
 
     Raises:
         ValueError: If there is no such run, or it is not FINISHED, was deleted, or a file differs from the manifest.
@@ -133,12 +134,12 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
 
 
 def _whole(run: Run, cache: Cache) -> Upstream:
-    """Compare a finished run with its manifest, and its tags with its files; a copy may be broken where the run is not.
+    """Verify a finished run against its manifest, and its tags against its files; fetch a broken copy again.
 
     Raises:
-        ValueError: If the manifest is another, a file was changed or is missing, the model is gone, or a tag lies.
+        ValueError: If the manifest differs, a file was changed or is missing, the model is missing, or a tag is wrong.
         OSError: If a file cannot be read.
-        MlflowException: If a remote store does not hand its files over.
+        MlflowException: If a remote store does not return its files.
     """
     try:
         return _compared(run, cache)
@@ -168,10 +169,10 @@ def _compared(run: Run, cache: Cache) -> Upstream:
 
 
 def check_tags(found: Mapping[str, str], recorded: Mapping[str, str], by: str) -> None:
-    """Compare tags, which anybody can set, with those that a run has recorded of its making.
+    """Compare tags, which a user can change, with those that a run recorded in its configuration.
 
     Raises:
-        ValueError: If one differs, is missing, or names an input that there was none of.
+        ValueError: If a tag differs, is missing, or names an input that the run does not have.
     """
     ours = {name for name in found if name.startswith(INPUT)} | set(recorded)
     wrong = [f"{name} = {found.get(name)}" for name in sorted(ours) if found.get(name) != recorded.get(name)]

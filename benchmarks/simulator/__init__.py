@@ -1,1 +1,1 @@
-"""How the simulated drives compare with the published statistics of the competition's data."""
+"""Comparison of the simulated drives with the published statistics of the competition's data."""

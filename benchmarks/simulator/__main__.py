@@ -1,6 +1,6 @@
 """Print every figure of simulated drives beside the published one.
 
-Every line has the figure found, the published one, the range that counts as alike, and a verdict.
+Every line has the measured figure, the published one, the accepted range, and a verdict.
 
     python -m benchmarks.simulator --scenes 905
 """

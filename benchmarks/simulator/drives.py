@@ -1,4 +1,4 @@
-"""Many simulated samples as tables, without their frames, and what those frames would show."""
+"""Many simulated samples as tables, without their frames, and the content that those frames would show."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

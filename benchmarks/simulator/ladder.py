@@ -1,4 +1,4 @@
-"""What ever better informed models reach on simulated drives."""
+"""Errors of models with more and more information on simulated drives."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS, NetConfig
+from atma18.config import PRESETS, NetConfig
 from atma18.data.dataset import Dataset
 from atma18.features import feature_table
 from atma18.nets import training

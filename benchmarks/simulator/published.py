@@ -1,4 +1,4 @@
-"""What the competition's participants printed of its training samples in public notebooks, and what counts as alike."""
+"""Statistics of the competition's training samples from participants' public notebooks, with the accepted ranges."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The bundled weights must recognise photographs; padding, stacking of frames and freezing must do as they say."""
+"""The bundled weights must recognise photographs; padding, stacking of frames and freezing must work as documented."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Without a network every name says within seconds what to fetch from where; with one, it is fetched whole."""
+"""Without a network, every name gives a message within seconds on what to fetch from where; with one, it is fetched."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Backbones of transformers give what the library gives, at sizes of ours, from folders that the library wrote."""
+"""Backbones from transformers give the library's outputs, at other sizes too, from folders that it wrote."""
 
 import copy
 import json

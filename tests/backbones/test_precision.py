@@ -1,4 +1,4 @@
-"""The precision of a backbone is measured once, kept, and only worth it where it is clearly faster."""
+"""The precision of a backbone is measured once and cached; bfloat16 is chosen only where it is clearly faster."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Checkpoints from strangers: their tensors are read, nothing of them is executed, and damage is told by name."""
+"""Untrusted checkpoints: their tensors are read, no code in them is executed, and errors name the damaged part."""
 
 import collections
 import hashlib

@@ -1,4 +1,4 @@
-"""Exact weights must be those of paper and of a linear programme, and their bound a proof."""
+"""Exact weights must equal those by hand and by a linear programme, and their bound must hold."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from atma18.blending import convex_weights
 from atma18.blending.convex_weights import Weights
-from atma18.config.presets import BlendConfig
+from atma18.config import BlendConfig
 
 
 def targets(n=30, seed=0):

@@ -1,4 +1,4 @@
-"""MLflow's own UI over a finished `main`, in a real browser: the pages where people look say what they should."""
+"""MLflow's own UI over a finished `main`, in a real browser: its pages show the expected content."""
 
 import html
 import json

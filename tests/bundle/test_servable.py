@@ -18,7 +18,7 @@ from atma18.blending import Blend
 from atma18.bundle import servable
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.servable import Sensors, Servable, predict_all
-from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.predictions import Predictions
 from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking
@@ -192,14 +192,18 @@ def test_the_mean_over_folds_is_the_prediction(tiny, loaded):
 
 
 def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny, loaded, monkeypatch):
-    asked, predict_fold, embedded, cells = [], servable.predict_fold, [], EmbedModel.cells
-
-    def counted(model, fold, *rest):
-        asked.append((next(step for step, m in members.items() if m is model), fold))
-        return predict_fold(model, fold, *rest)
-
+    asked, embedded, cells = [], [], EmbedModel.cells
     members = {member.step: member.model for member in loaded["blend"].members.values()}
-    monkeypatch.setattr(servable, "predict_fold", counted)
+
+    def counted(predict):
+        def call(model, fold, *rest):
+            asked.append((next(step for step, m in members.items() if m is model), fold))
+            return predict(model, fold, *rest)
+
+        return call
+
+    for kind in {type(model) for model in members.values()}:
+        monkeypatch.setattr(kind, "predict", counted(kind.predict))
     monkeypatch.setattr(EmbedModel, "cells", lambda *given: embedded.append(1) or cells(*given))
     loaded["blend"].predict(tiny.test.take(np.arange(2)))
 
@@ -213,10 +217,11 @@ def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     embed = models["embed"].folds[fold]
     features = embed.features(models["embed"].cells(tiny.test, "cpu"))
     nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
-    embed_m = models["embed"].predict(fold, tiny.test, features)
+    own = StoredInputs({}, {"embed": {fold: features}})
+    embed_m = models["embed"].predict(fold, tiny.test, own, "cpu")
     stacked_m = {"nn1": nn1_m, "nn2": nn2_m, "embed": embed_m}
     inputs = StoredInputs({name: {fold: said_m} for name, said_m in stacked_m.items()}, {"embed": {fold: features}})
-    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs)
+    gbdt_m = models["gbdt"].predict(fold, tiny.test, inputs, "cpu")
     weights = np.where(tiny.test.scene_sizes[:, None] <= 2, [0.1, 0.2, 0.7], [0.4, 0.5, 0.1])
     blend_m = weights[:, [0]] * nn1_m + weights[:, [1]] * nn2_m + weights[:, [2]] * gbdt_m
 
@@ -259,7 +264,7 @@ def test_predictions_carry_the_ids_and_folds_of_their_samples(tiny, folds, numbe
     ("remove", "name"),
     [
         pytest.param({"gear": None}, "gearShifter", id="gear"),
-        pytest.param({"lights": None}, "traffic_lights", id="lights"),
+        pytest.param({"traffic_lights": None}, "traffic_lights", id="lights"),
         pytest.param({"signals": ["aEgo"]}, "aEgo", id="a signal"),
         pytest.param({"signals": ["gas", "vEgo"], "gear": None}, "vEgo, gas, gearShifter", id="several"),
     ],
@@ -280,12 +285,12 @@ def test_a_sensor_that_the_training_drives_lacked_is_ignored(tiny, pipeline, loa
     without = replace(known, sensors=replace(known.sensors, gear=False, lights=False))
 
     np.testing.assert_array_equal(without.predict(more), known.predict(tiny.test))
-    assert without.predict(replace(tiny.test, gear=None, lights=None)).shape == (len(tiny.test), 18)
+    assert without.predict(replace(tiny.test, gear=None, traffic_lights=None)).shape == (len(tiny.test), 18)
 
 
 def test_sensors_are_those_that_the_samples_bring(tiny):
     assert Sensors.of(tiny.train) == Sensors(tuple(tiny.train.signals.columns), gear=True, lights=True)
-    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, lights=None)
+    bare = replace(tiny.train, signals=tiny.train.signals[["vEgo"]], gear=None, traffic_lights=None)
     assert Sensors.of(bare) == Sensors(("vEgo",), gear=False, lights=False)
 
 

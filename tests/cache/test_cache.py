@@ -1,4 +1,4 @@
-"""An entry of the cache is whole or not there, and is made once however many ask for it."""
+"""An entry of the cache is complete or absent, and is made once for any number of processes."""
 
 import multiprocessing
 import os
@@ -440,7 +440,7 @@ def test_a_forgotten_entry_is_made_anew_although_it_is_held(tmp_path):
         pytest.param(lambda entry: (entry.parent / ".one.size").unlink(), id="never finished"),
     ],
 )
-def test_an_entry_of_another_size_than_it_was_made_is_made_again(tmp_path, damage, capsys):
+def test_an_entry_of_another_size_than_it_was_made_is_made_again(tmp_path, damage, caplog):
     def make(path):
         path.mkdir()
         (path / "a").write_text("123")
@@ -452,7 +452,7 @@ def test_an_entry_of_another_size_than_it_was_made_is_made_again(tmp_path, damag
     assert Cache.open(tmp_path).get("notes", "one", make) == entry
 
     assert {path.name: path.read_text() for path in entry.iterdir()} == {"a": "123", "b": "4567"}
-    assert f"{entry}: damaged from outside, made again" in capsys.readouterr().out
+    assert f"{entry}: damaged from outside, made again" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["file", "file/inside"])
@@ -463,7 +463,7 @@ def test_a_place_that_can_be_no_folder_is_refused(tmp_path, place):
         Cache.open(tmp_path / place)
 
 
-def test_who_waits_for_another_process_says_so(tmp_path, capsys, monkeypatch):
+def test_who_waits_for_another_process_says_so(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("atma18.cache.locks.PATIENCE_S", 0.1)
     with another_process(MAKING, tmp_path) as maker:
         waiting = Thread(target=Cache.open(tmp_path).get, args=("notes", "one", write("whole")))
@@ -472,5 +472,5 @@ def test_who_waits_for_another_process_says_so(tmp_path, capsys, monkeypatch):
         maker.kill()
         waiting.join(timeout=20)
 
-    assert capsys.readouterr().out == "waiting for another process that makes notes/one\n"
+    assert caplog.messages == ["waiting for another process that makes notes/one"]
     assert (tmp_path / "notes" / "one").read_text() == "whole"

@@ -1,4 +1,4 @@
-"""A row's result must be the same to the bit whatever rows come with it, and every byte must land in its channel."""
+"""A row's result must be bit-identical in any batch, and every byte must be in its channel."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Long work says how far it is where somebody reads it, and short work says nothing in a log."""
+"""Long work reports its progress on a terminal and in a log; short work adds nothing to a log."""
 
 import io
 import sys

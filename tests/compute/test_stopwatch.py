@@ -1,4 +1,4 @@
-"""A phase's figures are those of what happened inside it, and are there however it ended."""
+"""A phase's figures measure the work inside it, and exist even if it failed."""
 
 import mmap
 import threading

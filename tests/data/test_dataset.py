@@ -1,4 +1,4 @@
-"""A dataset folder is read as it is written, refused by name when it is broken, and known by its content alone."""
+"""A dataset folder is read correctly, refused with a clear message if broken, and identified by its content alone."""
 
 import json
 import os
@@ -148,18 +148,18 @@ def test_every_sample_has_its_three_frames(read):
 
 def test_traffic_lights_are_read_with_their_boxes_and_in_the_order_of_their_file(read):
     data = read()
-    assert data.train.lights.to_numpy().tolist() == [
+    assert data.train.traffic_lights.to_numpy().tolist() == [
         ["a_20", "red", 1, 2, 3, 4],
         ["a_20", "left", -0.06, 5.5, 128.14, 6],
     ]
-    assert data.test.lights.to_numpy().tolist() == [["d_20", "green", 7, 8, 9, 10]]
+    assert data.test.traffic_lights.to_numpy().tolist() == [["d_20", "green", 7, 8, 9, 10]]
 
 
 def test_drives_without_any_light_in_view_still_have_the_sensor(read, folder):
     for sample_id in ("a_20", "d_20"):
         folder.lights(sample_id).write_text("[]")
     data = read()
-    assert len(data.train.lights) == len(data.test.lights) == 0
+    assert len(data.train.traffic_lights) == len(data.test.traffic_lights) == 0
     assert "traffic_lights" not in data.absent
 
 
@@ -256,7 +256,7 @@ def content_of(data):
     content = {}
     for split, samples in (("train", data.train), ("test", data.test)):
         for row, sample_id in enumerate(samples.ids.tolist()):
-            lights = samples.lights[samples.lights["ID"] == sample_id]
+            lights = samples.traffic_lights[samples.traffic_lights["ID"] == sample_id]
             content[split, sample_id] = (
                 samples.signals.iloc[row].to_dict(),
                 samples.gear[row],
@@ -468,8 +468,8 @@ def test_drives_without_the_folder_have_no_traffic_lights(read, folder):
     data = read()
 
     assert data.absent == ("traffic_lights",)
-    assert data.train.lights is None
-    assert data.test.lights is None
+    assert data.train.traffic_lights is None
+    assert data.test.traffic_lights is None
 
 
 def test_absent_sensors_are_listed_in_the_order_of_the_schema(read, folder):
@@ -656,8 +656,8 @@ def test_unknown_classes_of_lights_are_counted_as_other_and_named_once(read, fol
         "unknown classes are counted as other: blue, purple"
     ]
     assert str(folder.path / "traffic_lights") in str(said[0].message)
-    assert data.train.lights["class"].tolist() == ["other"] * 4
-    assert data.test.lights["class"].tolist() == ["other"] * 2
+    assert data.train.traffic_lights["class"].tolist() == ["other"] * 4
+    assert data.test.traffic_lights["class"].tolist() == ["other"] * 2
 
 
 def test_known_classes_of_lights_are_read_without_a_word(read, folder):
@@ -665,7 +665,7 @@ def test_known_classes_of_lights_are_read_without_a_word(read, folder):
     folder.lights("a_20").write_text(json.dumps([{"class": name, "bbox": [1, 2, 3, 4]} for name in names]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read().train.lights["class"].tolist() == names
+        assert read().train.traffic_lights["class"].tolist() == names
 
 
 def state_of(folder):

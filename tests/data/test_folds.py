@@ -1,4 +1,4 @@
-"""Folds keep scenes whole, share out every kind of drive, and never depend on the order of rows."""
+"""Folds keep scenes whole, balance the kinds of drives, and do not depend on the order of rows."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Frames are the pixels of their files, decoded once, and again only when a file has changed."""
+"""Frames have the pixels of their files; they are decoded once, and again only if a file changes."""
 
 import hashlib
 import os

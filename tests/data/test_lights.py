@@ -1,4 +1,4 @@
-"""Traffic lights are read as they are written; what is no list of them is refused by name."""
+"""Traffic lights are read correctly; a file that is no list of them is refused with a message that names it."""
 
 import pytest
 

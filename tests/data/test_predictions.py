@@ -1,4 +1,4 @@
-"""Predictions are joined on ID, finite, and the same after any detour through files."""
+"""Predictions are joined on ID, finite, and the same after writing and reading."""
 
 from dataclasses import fields, replace
 

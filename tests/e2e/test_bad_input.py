@@ -1,4 +1,4 @@
-"""Wrong input ends a step with one clear message and a FAILED run; nothing else has changed then."""
+"""Wrong input ends a step with one clear message and a FAILED run, and changes nothing else."""
 
 import json
 import shutil
@@ -325,10 +325,10 @@ def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
             id="unknown model of torchvision",
         ),
         pytest.param(main, ["--backbone=resnet18"], ["expected a backbone among", "found 'resnet18'"], id="in main"),
-        pytest.param(embed, ["--svd_components=0"], ["svd_components of at least 1, found 0"], id="no component"),
-        pytest.param(nn1, ["--num_epochs=0"], ["num_epochs of at least 1, found 0"], id="no epoch"),
-        pytest.param(nn1, ["--learning_rate=-1"], ["a learning_rate above 0, found -1.0"], id="negative rate"),
-        pytest.param(gbdt, ["--learning_rate=nan"], ["a learning_rate above 0, found nan"], id="no rate"),
+        pytest.param(gbdt, ["--learning_rate=nan"], ["learning_rate above 0, found nan"], id="no rate"),
+        pytest.param(
+            gbdt, ["--engine=both", "--bags=1"], ["at least 2 bags with engine both, found 1"], id="two rules at once"
+        ),
         pytest.param(blend, ["--inputs=nn1,,nn2"], ["separated by single commas, found 'nn1,,nn2'"], id="empty input"),
         pytest.param(nn1, ["--stage=second"], ["expected init with stage=second", "--stage first"], id="no init"),
         pytest.param(nn1, ["--init=nn1"], ["found stage=both and init=nn1"], id="init without its stage"),
@@ -347,13 +347,18 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
         pytest.param(
             gbdt,
             ["--engine=lightgbm"],
-            ["'lightgbm' is not one of 'xgboost', 'catboost', 'catboost-multi'"],
+            ["'lightgbm' is not one of 'xgboost', 'catboost', 'both'"],
             id="engine",
         ),
+        pytest.param(embed, ["--svd_components=0"], ["'--svd_components': 0 is not in", "x>=1"], id="no component"),
+        pytest.param(nn1, ["--num_epochs=0"], ["'--num_epochs': 0 is not in", "x>=1"], id="no epoch"),
+        pytest.param(nn1, ["--learning_rate=-1"], ["'--learning_rate': -1.0 is not in", "x>0"], id="negative rate"),
         pytest.param(nn1, ["--num_epochs=few"], ["'few' is not a valid integer"], id="no number"),
         pytest.param(nn1, ["--stage=third"], ["'third' is not one of 'first', 'second', 'both'"], id="stage"),
         pytest.param(nn2, ["--causal=maybe"], ["'maybe' is not a valid boolean"], id="neither true nor false"),
-        pytest.param(nn1, ["--epochs=3"], ["No such option '--epochs'"], id="unknown parameter"),
+        pytest.param(
+            nn1, ["--epochs=3"], ["No such option '--epochs'. Did you mean '--num_epochs'?"], id="unknown parameter"
+        ),
         pytest.param(
             blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
         ),
@@ -554,7 +559,7 @@ def test_a_run_that_somebody_else_made_is_refused(there):
     run_id = MlflowClient().create_run(first("nn1").info.experiment_id).info.run_id
     MlflowClient().set_terminated(run_id)
 
-    said = [f"run {run_id}: expected a run of embed, nn1, nn2, gbdt, blend, found one of something else"]
+    said = [f"run {run_id}: expected a run of motion, embed, nn1, nn2, gbdt, blend, found one of something else"]
     assert_refused_and_nothing_else(there, blend, [there.data, f"--inputs={run_id}"], said)
 
 

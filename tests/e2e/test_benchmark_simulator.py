@@ -1,4 +1,4 @@
-"""The comparison of simulated drives with the published ones must measure what it says."""
+"""The comparison of simulated drives with published statistics must measure what it reports."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The measurements that are over in seconds run, and keep what they print."""
+"""The benchmarks that take seconds run, and store the figures that they print."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""compare says where one run is better than others, on the very same samples, and what may be chance."""
+"""compare shows in which parts one run is better than others, on the same samples, and which gains may be chance."""
 
 import json
 

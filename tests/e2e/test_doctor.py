@@ -1,4 +1,4 @@
-"""The doctor tells what is whole from what is broken, touches nothing unless told to, and then mends what it may."""
+"""doctor reports what is intact and what is broken, and changes nothing without repair=true."""
 
 import os
 import shutil

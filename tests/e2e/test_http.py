@@ -32,10 +32,12 @@ def finished(finished_lite0):
 
 @pytest.fixture(scope="module")
 def scene(finished, tiny_folder, tmp_path_factory):
-    """The request that the README's own lines make of a dataset folder."""
+    """The request that the lines of docs/serving.md make of a dataset folder."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "drives").symlink_to(tiny_folder)
-    [lines] = [b for b in re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.S) if "b64" in b]
+    [lines] = [
+        b for b in re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "serving.md").read_text(), re.S) if "b64" in b
+    ]
     subprocess.run([sys.executable, "-c", lines], cwd=folder, check=True)
     return folder / "scene.json"
 

@@ -1,8 +1,7 @@
-"""Nothing is fitted on rows that it is scored on: where targets mean nothing, no step beats the median.
+"""Nothing is fitted on rows that it is scored on: with random targets, no step beats the median.
 
-The targets of whole scenes are exchanged at random, so that nothing that a sample brings says anything about its
-target. Out of fold, a model that has seen nothing of a scene is then no better than the in-fold median; one that has
-seen something, is.
+The targets of whole scenes are exchanged at random, so that the features of a sample do not depend on its target. A
+model without leakage is then no better out of fold than the in-fold median; a model with leakage is better.
 """
 
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from atma18 import backbones, blending, embedding, metrics, simulate
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
-from atma18.embedding import EmbedModel
+from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training
@@ -30,7 +29,7 @@ STAGE = StageConfig(batch_size=16, learning_rate=1e-2, weight_decay=0.0, num_epo
 SCENES = replace(STAGE, batch_size=4)
 BEST_NET = {"target": "motion", "context": True, "mirror": True}
 NET = NetConfig(STAGE, STAGE, backbone="small", hidden=16, num_layers=1, **BEST_NET)
-EMBED = EmbedConfig(svd_components=4, waves=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
+EMBED = EmbedConfig(svd_components=4, random_features=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
 GBDT = GbdtConfig(
     learning_rate=0.3,
     rounds=10,
@@ -42,7 +41,6 @@ GBDT = GbdtConfig(
     objective="huber",
     target="stacked",
     motion=True,
-    neighbours=True,
     light_geometry=True,
 )
 ALONE = replace(GBDT, target="motion", engine="xgboost", bags=1)
@@ -99,7 +97,7 @@ def of_embed(drives, targets_m, folds):
         for k in range(FOLDS)
     )
     features = {split: tuple(fold.features(cells) for fold in fitted) for split, cells in drives.cells.items()}
-    inputs = tuple(StoredInputs({}, {stacking.EMBEDDING: features[split]}) for split in ("train", "test"))
+    inputs = tuple(StoredInputs({}, {EMBEDDING: features[split]}) for split in ("train", "test"))
     model = EmbedModel(EMBED, backbones.build("small"), fitted)
     return predict_all(model, drives.train, folds, drives.test, inputs, "cpu"), features
 
@@ -112,8 +110,8 @@ def of_net(step, drives, targets_m, folds):
 
 def of_gbdt(drives, targets_m, folds, nets, features, config=GBDT):
     inputs = (
-        StoredInputs.of_train(nets, {stacking.EMBEDDING: features["train"]}),
-        StoredInputs.of_test(nets, {stacking.EMBEDDING: features["test"]}),
+        StoredInputs.of_train(nets, {EMBEDDING: features["train"]}),
+        StoredInputs.of_test(nets, {EMBEDDING: features["test"]}),
     )
     cells = features["train"][0].similarity.shape[1] // 2
     model = stacking.fit(config, drives.train, targets_m, folds, inputs[0], tuple(nets), cells, threads=1)

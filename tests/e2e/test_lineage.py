@@ -1,4 +1,4 @@
-"""Lineage: from a run down to the data and up to all that used it; what is broken is shown in its place."""
+"""Lineage: from a run down to the data and up to all runs that used it; a broken run is shown in its place."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An upstream can be named in four ways, everywhere and in any mixture; what is used and recorded is its run ID."""
+"""An upstream can be named in four ways, in every step and in any mixture; its run ID is used and recorded."""
 
 import pytest
 from mlflow import MlflowClient

@@ -1,4 +1,4 @@
-"""Nothing reaches for a network unless it is told to: not training, not a servable, not the libraries below them."""
+"""Nothing uses a network without a request: neither training, nor a servable, nor the libraries below them."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Any run predicts any drives: as its stored predictions say, in the order of the file, and whole or not at all."""
+"""Any run predicts any drives: equal to its stored predictions, in the order of the file, completely or not at all."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Backbones from files of others go through embed, nn1 and nn2, and are served without these files."""
+"""Backbones from other people's files work in embed, nn1 and nn2, and are served without these files."""
 
 import hashlib
 import re

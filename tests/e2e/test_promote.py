@@ -1,4 +1,4 @@
-"""The champion moves by a computed verdict alone, and every move and refusal is on record."""
+"""Only a computed verdict moves the champion, and every move and refusal is recorded."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""The whole pipeline on real drives, where they lie beside the checkout.
+"""The whole pipeline on real drives, if they are beside the checkout.
 
 Excerpts of KITTI (CC BY-NC-SA) are not part of the project, so these tests exist only where the folder does.
 """

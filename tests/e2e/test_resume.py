@@ -1,4 +1,4 @@
-"""A step that is killed in the middle of its training goes on when it is called again, to the same bits."""
+"""A step that is killed during its training continues when it is called again, with bit-identical results."""
 
 import re
 import signal

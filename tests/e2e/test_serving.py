@@ -1,4 +1,4 @@
-"""Every step's registered model answers from raw frames as its stored predictions say, whatever stands beside a row."""
+"""Every step's registered model reproduces its stored predictions from raw frames, for a row in any batch."""
 
 import os
 import subprocess

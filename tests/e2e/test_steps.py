@@ -1,4 +1,4 @@
-"""The steps through a real MLflow store: what a run carries, what is registered, what is reused, what is refused."""
+"""The steps with a real MLflow store: the content of runs, registration, reuse and refusals."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from atma18 import metrics, tracking
+from atma18 import tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import Predictions
@@ -170,25 +170,6 @@ def test_blend_reports_the_cross_fitted_score_and_labels_the_in_sample_one(there
 
     assert metrics["in_sample/mae_m"] <= metrics["oof/mae_m"]
     assert metrics["gain/low_m"] <= metrics["gain/mean_m"] <= metrics["gain/high_m"]
-
-
-def test_a_blend_can_be_fitted_for_the_test_splits_mix_of_scene_sizes(there, tiny):
-    names = ("nn1", "nn2", "gbdt")
-    inputs = ",".join(first(name).info.run_id for name in names)  # other tests may have run newer ones
-    ran(call(blend, there.data, f"--inputs={inputs}", "--mix=test", "--groups=1+", "--out=mix.csv"))
-
-    run = newest("blend")
-    read = [pd.read_parquet(artifacts(first(name)) / "predictions" / "oof.parquet").set_index("ID") for name in names]
-    stack_m = np.stack([table.loc[tiny.train.ids, list(TARGETS)].to_numpy() for table in read])
-    mix = metrics.size_mix(tiny.train.scene_sizes, tiny.test.scene_sizes).weights(tiny.train.scene_sizes)
-    weights = np.array(json.loads((artifacts(run) / "weights.json").read_text())["weights"][0])
-
-    def error_m(weights):
-        errors_m = np.abs(np.tensordot(weights, stack_m, 1) - tiny.targets_m).mean(axis=1)
-        return errors_m @ mix
-
-    grid = [np.array([a, b, 100 - a - b]) / 100 for a in range(101) for b in range(101 - a)]
-    assert error_m(weights) <= min(map(error_m, grid)) + 1e-9
 
 
 def test_main_again_reuses_every_step_and_says_so(there):

@@ -1,12 +1,15 @@
-"""What is installed is what was pinned, to the last package; a servable is pinned as its training was."""
+"""Every installed package is pinned, and a servable has the pins of its training."""
 
 import hashlib
 import re
 from importlib.metadata import distributions
 
+import numpy as np
 import pytest
 import yaml
 
+from atma18.serving.request_rows import raw_rows
+from tests.alone import imported_alone
 from tests.store import PROJECT, STEPS, first
 
 INSTALLERS = {"pip"}  # comes with the environment, and nothing imports it
@@ -71,9 +74,15 @@ def test_a_change_of_the_constraints_makes_a_new_environment_for_conda_too():
     assert f"constraints {digest}\n" in CONDA, f"say in conda.yaml: constraints {digest}"
 
 
+def model_of(there, step):
+    """The folder of the model that the first run of a step has logged."""
+    [model] = [found.parent for found in there.store.rglob("MLmodel") if first(step).info.run_id in found.read_text()]
+    return model
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_servable_asks_for_what_it_was_trained_with_and_no_more(there, step):
-    [model] = [found.parent for found in there.store.rglob("MLmodel") if first(step).info.run_id in found.read_text()]
+    model = model_of(there, step)
     asked, constraint = (model / "requirements.txt").read_text().splitlines(), "-c constraints.txt"
 
     assert asked.pop(asked.index(constraint)) == constraint
@@ -81,3 +90,20 @@ def test_a_servable_asks_for_what_it_was_trained_with_and_no_more(there, step):
     assert {"mlflow", "torch", "catboost"} <= set(pins(asked))
     assert {"flask-wtf", "psycopg2-binary", "pytest", "click", "transformers"} & set(pins(asked)) == set()
     assert pins((model / "constraints.txt").read_text().splitlines()) == pins(CONSTRAINTS.splitlines())
+
+
+ANSWER = """
+import mlflow, pandas as pd
+
+answer = mlflow.pyfunc.load_model(code).predict(pd.read_parquet("request.parquet"))
+assert len(answer) == 2, answer
+"""
+
+
+def test_a_servable_imports_all_that_it_asks_for_and_answers_where_there_is_nothing_else(there, tiny, tmp_path):
+    """A blend loads what every step loads."""
+    model = model_of(there, "blend")
+    raw_rows(tiny.test.take(np.arange(2)), tiny.folder).to_parquet(tmp_path / "request.parquet")
+    asked = [line for line in (model / "requirements.txt").read_text().splitlines() if not line.startswith("-c")]
+
+    assert imported_alone(tmp_path, asked, model, ANSWER) == set(pins(asked))

@@ -1,4 +1,4 @@
-"""`python -m steps.cache` shows what there is and what can go, and removes it only when it is told to."""
+"""`python -m steps.cache` lists the entries and marks what can be removed; it removes them only with clean=true."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Several at once: on an empty store, on empty caches, and on a store that another MLflow made."""
+"""Several processes at once: on an empty store, on empty caches, and on a store that another MLflow version made."""
 
 import os
 import sqlite3

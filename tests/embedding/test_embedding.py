@@ -1,4 +1,4 @@
-"""Embeddings, similarities, bases and probe agree with arithmetic by hand, and nothing is fitted on other rows."""
+"""Embeddings, similarities, SVD bases and probe equal calculations by hand; nothing is fitted on rows of the fold."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from torch import nn
 from atma18 import backbones, embedding
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.cache import Cache
-from atma18.config.presets import EmbedConfig
+from atma18.config import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
 
 MOBILENET = "torchvision:mobilenet_v3_small"
@@ -312,28 +312,28 @@ def test_knowing_a_scene_by_heart_does_not_count_as_knowing_what_the_embedding_s
     np.testing.assert_allclose(fold.probe(fold.features(cells)), np.tile(targets_m.mean(axis=0), (30, 1)), atol=1e-2)
 
 
-def test_a_probe_without_waves_needs_none():
+def test_a_probe_without_random_features_needs_none():
     cells = random_cells()
     fold = fit(cells, targets(), np.arange(30))
     before = {name: value for name, value in vars(fold).items() if name not in ("directions", "phases")}
 
-    old = FoldEmbedding(**before)  # as files from before there were waves
+    old = FoldEmbedding(**before)  # as files from before there were random features
 
     np.testing.assert_array_equal(old.probe(old.features(cells)), fold.probe(fold.features(cells)))
 
 
-def test_waves_follow_a_bend_that_a_line_cannot():
+def test_random_features_follow_a_bend_that_a_line_cannot():
     cells = random_cells(n=300, cells=1, channels=2)
     probe = [fit(cells, np.zeros((300, 18)), np.arange(300), config=EmbedConfig(svd_components=1))]
     bend = np.abs(probe[0].features(cells).svd[:, :1] - probe[0].features(cells).svd[:, :1].mean())
     targets_m = np.repeat(bend, 18, axis=1).astype(np.float64)
     errors_m = {}
-    for waves in (0, 200):
-        config = EmbedConfig(svd_components=1, waves=waves, ridge_alphas=(1e-3, 1.0))
+    for count in (0, 200):
+        config = EmbedConfig(svd_components=1, random_features=count, ridge_alphas=(1e-3, 1.0))
         fold = fit(cells, targets_m, np.arange(0, 300, 2), scenes_of(300), config)
         said_m = fold.probe(fold.features(cells[1::2]))
-        errors_m[waves] = np.abs(said_m - targets_m[1::2]).mean()
-        assert fold.coefficients.shape == (3 + waves, 18)  # a component and two similarities
+        errors_m[count] = np.abs(said_m - targets_m[1::2]).mean()
+        assert fold.coefficients.shape == (3 + count, 18)  # a component and two similarities
 
     assert errors_m[200] < 0.5 * errors_m[0]
 
@@ -429,7 +429,7 @@ def test_stacked_features_are_bases_then_similarities():
 @pytest.mark.parametrize("name", ["lite0", MOBILENET])
 def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
     config, samples = (
-        EmbedConfig(backbone=name, inference_batch=4, svd_components=3, waves=5),
+        EmbedConfig(backbone=name, inference_batch=4, svd_components=3, random_features=5),
         tiny.train.take(np.arange(8)),
     )
     backbone = backbones.build(name, seed=config.seed).freeze()

@@ -1,4 +1,4 @@
-"""The store fails while a step works: what the step made reaches it all the same, at once or by `upload`."""
+"""The store fails while a step works: the result still gets into the store, at once or by `upload`."""
 
 import sqlite3
 import time

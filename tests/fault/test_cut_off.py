@@ -1,4 +1,4 @@
-"""A delivery, a promotion and a rollback that are killed before any of their writes: done, undone, or done later."""
+"""An upload, a promotion and a rollback, killed before each of their writes: done, undone, or completed later."""
 
 import signal
 from types import SimpleNamespace

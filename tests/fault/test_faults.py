@@ -1,6 +1,6 @@
-"""Whatever kills a step, at whatever moment: what had finished is whole, and the same command completes.
+"""Steps killed in several ways at random moments: finished results are intact, and the same command completes.
 
-`ATMA18_FAULTS=20` repeats each kind of kill so many times; a run of the suite kills each step once by each.
+`ATMA18_FAULTS=20` repeats each kind of kill 20 times; a run of the suite kills each step once by each kind.
 """
 
 import os

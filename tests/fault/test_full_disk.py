@@ -1,4 +1,4 @@
-"""A disk gets full while a step caches, checkpoints, logs or registers: one message, nothing half there; it goes on."""
+"""A full disk during a step gives one message and no partial result, and the work can continue."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Columns get mean 0 and deviation 1, unless they do not vary."""
+"""Columns get mean 0 and standard deviation 1, unless they are constant."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table agrees with one computed scene by scene, keeps to its past when asked, and loses no detection."""
+"""The table equals one computed scene by scene, uses only the past if causal, and loses no detection."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def make_samples(sizes=SIZES, signals=CAN_SIGNALS, seed=0, gear=True, lights=())
         ids=ids,
         signals=pd.DataFrame({name: rng.normal(10, 5, n) for name in signals}),
         gear=rng.choice(["drive", "park", "neutral", "reverse"], n) if gear else None,
-        lights=pd.DataFrame(detections, columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"]),
+        traffic_lights=pd.DataFrame(detections, columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"]),
         frames=FrameRows.of(np.broadcast_to(np.uint8(0), (n, *FRAME_SHAPE))),
     )
 
@@ -62,26 +62,13 @@ def test_the_largest_light_of_each_colour_is_measured():
     lights = pd.DataFrame(boxes, columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"])
 
     table = feature_table(
-        replace(samples, lights=lights), None, None, {}, cells=CELLS, causal=False, light_geometry=True
+        replace(samples, traffic_lights=lights), None, None, {}, cells=CELLS, causal=False, light_geometry=True
     )
 
     columns = [f"lights/{colour}_{what}_px" for colour in ("red", "green", "yellow") for what in ("height", "u", "v")]
     nan = np.nan
     expected = [[nan] * 9, [6, 11, 5, *[nan] * 6], [*[nan] * 3, 2, 2, 1, *[nan] * 3]]
     np.testing.assert_array_equal(table[columns], expected)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_what_is_predicted_for_the_samples_beside_is_read(causal):
-    samples = make_samples([1, 3])
-    said_m = np.arange(4.0)[:, None] + np.arange(18) / 100
-
-    table = feature_table(samples, None, None, {"nn1": said_m}, cells=CELLS, causal=causal, neighbours=True)
-
-    np.testing.assert_allclose(table["nn1/x_5_prev"], [np.nan, np.nan, 1.15, 2.15], rtol=1e-6)
-    assert ("nn1/x_5_next" in table) != causal
-    if not causal:
-        np.testing.assert_allclose(table["nn1/z_0_next"], [np.nan, 2.02, 3.02, np.nan], rtol=1e-6)
 
 
 def test_where_the_motion_model_goes_is_read_on_the_ground():
@@ -108,7 +95,7 @@ def test_scene_features_agree_with_a_slow_reference(causal):
 
 def test_neighbours_follow_time_not_text():
     ids = np.array(["a_20", "a_120", "a_220"])  # as text, a_120 comes first
-    samples = replace(make_samples([3]), ids=ids, lights=None)
+    samples = replace(make_samples([3]), ids=ids, traffic_lights=None)
 
     table = table_of(replace(samples, signals=pd.DataFrame({"vEgo": [1.0, 3.0, 10.0]})))
 
@@ -139,7 +126,7 @@ def test_causal_features_never_change_with_what_comes_later(seen):
     later[~now] = rng.normal(-50, 99, later[~now].shape)
 
     table = table_of(samples, causal=True)
-    changed = table_of(replace(samples, signals=later, lights=samples.lights[:0]), causal=True)
+    changed = table_of(replace(samples, signals=later, traffic_lights=samples.traffic_lights[:0]), causal=True)
     cut_off = table_of(samples.take(np.flatnonzero(now)), causal=True)
 
     own = [name for name in table if not name.startswith("lights/")]
@@ -188,10 +175,10 @@ def test_every_detection_counts():
 )
 def test_unknown_detections_are_refused_by_name(sample_id, name):
     samples = make_samples([2], lights=[(0, "red"), (1, "red")])
-    lights = samples.lights.assign(**{"ID": ["00_20", sample_id], "class": ["red", name]})
+    lights = samples.traffic_lights.assign(**{"ID": ["00_20", sample_id], "class": ["red", name]})
 
     with pytest.raises(ValueError, match=f"found {sample_id} {name}$"):
-        table_of(replace(samples, lights=lights))
+        table_of(replace(samples, traffic_lights=lights))
 
 
 def test_row_labels_of_the_signals_mean_nothing():
@@ -210,7 +197,7 @@ def test_gears_become_two_flags():
 
 
 def test_absent_sensors_have_no_columns():
-    samples = replace(make_samples([2, 1], signals=["vEgo"], gear=False), lights=None)
+    samples = replace(make_samples([2, 1], signals=["vEgo"], gear=False), traffic_lights=None)
 
     assert table_of(samples).columns.tolist() == [
         "can/vEgo",
@@ -286,11 +273,11 @@ def test_noise_of_an_id_depends_on_no_other_row():
 def test_nothing_given_is_changed():
     samples = make_samples(lights=[(0, "red")])
     stacked_m = np.ones((len(samples), 18))
-    before = samples.signals.copy(), samples.lights.copy()
+    before = samples.signals.copy(), samples.traffic_lights.copy()
 
     table = table_of(samples, nn1=stacked_m)
     table.iloc[:] = 0
 
     pd.testing.assert_frame_equal(samples.signals, before[0])
-    pd.testing.assert_frame_equal(samples.lights, before[1])
+    pd.testing.assert_frame_equal(samples.traffic_lights, before[1])
     assert (stacked_m == 1).all()

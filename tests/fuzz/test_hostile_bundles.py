@@ -1,4 +1,4 @@
-"""Bundles that were made to break their reader, or to answer something else, are refused with one line."""
+"""Hostile bundles, which would crash their reader or give other answers, are refused with one line."""
 
 import copy
 import hashlib
@@ -24,7 +24,7 @@ from atma18.blending import Blend
 from atma18.bundle import Bundle, bundled_models, servable
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.servable import Sensors, predict_all
-from atma18.config.presets import EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.embedding import EmbedModel
 from atma18.gbdt import boosting, engines, stacking, ubjson
 from atma18.gbdt.inputs import StoredInputs
@@ -52,7 +52,7 @@ def bundles(tiny, small_backbone, tmp_path_factory):
     root, train = tmp_path_factory.mktemp("bundles"), tiny.train
     folds = np.unique(train.scenes, return_inverse=True)[1] % FOLDS
     rows = [np.flatnonzero(folds != k) for k in range(FOLDS)]
-    config = EmbedConfig(backbone="small", svd_components=2, inference_batch=8, target="motion", waves=3)
+    config = EmbedConfig(backbone="small", svd_components=2, inference_batch=8, target="motion", random_features=3)
     backbone = backbones.build("small").freeze()
     cells = EmbedModel(config, backbone, ()).cells(train, "cpu")
     probes = tuple(embedding.fit(cells, train, tiny.targets_m, chosen, config) for chosen in rows)
@@ -201,7 +201,7 @@ def circle(plain):
         pytest.param(setting("nn1", "inference_batch", 10**9), "batch", id="batch"),
         pytest.param(setting("nn1", "size_px", [10**6] * 2), "size", id="size"),
         pytest.param(setting("nn1", "size_px", ["\n"]), "size_px", id="newline"),
-        pytest.param(setting("nn1", "splits", 2), "found 1", id="splits"),
+        pytest.param(setting("nn1", "fold_repeats", 2), "found 1", id="repeats"),
         pytest.param(setting("gbdt", "bags", 10**9), "bags", id="bags"),
         pytest.param(of("gbdt", "model", "stack", value=None), "'run-gbdt'", id="no stack"),
         pytest.param(of("embed", "model", "backbone", "kind", value=["x"]), "kind", id="kind"),
@@ -398,7 +398,7 @@ WEIGHT, NET_FILE = "net.head.0.weight", "fold0.safetensors"
         pytest.param("run-embed", NET_FILE, reshape("components", 9, 9, 9), "expected a probe of", id="cells"),
         pytest.param("run-embed", NET_FILE, reshape("components", 8), "expected a probe of", id="flat basis"),
         pytest.param("run-embed", NET_FILE, reshape("intercept", 1), "expected a probe of", id="intercept"),
-        pytest.param("run-embed", NET_FILE, reshape("phases", 1), "expected a probe of", id="waves"),
+        pytest.param("run-embed", NET_FILE, reshape("phases", 1), "expected a probe of", id="random features"),
         pytest.param("run-embed", NET_FILE, reshape("motion", 2), "numbers of a motion model", id="motion"),
         pytest.param("run-embed", NET_FILE, drop("mean"), "mean", id="no mean"),
     ],

@@ -1,4 +1,4 @@
-"""Dataset folders that were made to break their reader end with one line, in bounded memory, and show no other file."""
+"""Hostile dataset folders are refused with one line, in bounded memory, and reveal no other file."""
 
 import json
 import os

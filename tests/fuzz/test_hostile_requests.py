@@ -1,4 +1,4 @@
-"""Requests and names that were made to break a service or a command end with one line, and do nothing else."""
+"""Hostile requests and names are refused with one line, and have no other effect."""
 
 import shlex
 import subprocess

@@ -1,4 +1,4 @@
-"""Each fold's model must read what the same fold's upstream model said of the same rows."""
+"""Each fold's model must read the predictions of the same fold's upstream model for the same rows."""
 
 import numpy as np
 import pytest

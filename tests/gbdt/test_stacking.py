@@ -1,4 +1,4 @@
-"""Fold k's boosters read fold k's upstreams and never a target of fold k; noise goes on training rows alone."""
+"""Fold k's boosters read fold k's upstreams and never a target of fold k; only training rows get noise."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atma18.config.presets import GbdtConfig
+from atma18.config import GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.embedding import EmbeddingFeatures
 from atma18.features import stacking_noise
@@ -21,7 +21,7 @@ CELLS, FOLDS = 2, 3
 CONFIG = GbdtConfig(
     learning_rate=0.3, rounds=4, max_depth=2, min_child_weight=0.0, gamma=0.0, early_stopping_rounds=2, reg_alpha=0.0
 )
-ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost", "catboost-multi"])
+ENGINES = pytest.mark.parametrize("engine", ["xgboost", "catboost"])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_boosting_starts_from_the_mean_of_the_nets_and_learns_what_they_all_miss
     model = fit((samples, mean_m + offset_m, folds), same, config=config)
 
     for k in range(FOLDS):
-        np.testing.assert_allclose(model.predict(k, samples, same), mean_m + offset_m, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(model.predict(k, samples, same, "cpu"), mean_m + offset_m, rtol=0, atol=1e-4)
 
 
 def test_without_nets_there_is_nothing_to_start_from(drives):
@@ -193,7 +193,7 @@ def test_the_mean_over_bags_is_predicted(drives):
     boosters = tuple(Spy(value) for value in (*range(18), *range(100, 118)))
     model = GbdtModel(replace(CONFIG, bags=2), (), CELLS, (boosters,) * FOLDS)
 
-    predicted_m = model.predict(1, samples, make_inputs(len(samples)))
+    predicted_m = model.predict(1, samples, make_inputs(len(samples)), "cpu")
 
     np.testing.assert_array_equal(predicted_m, np.tile(np.arange(18) + 50.0, (len(samples), 1)))
 
@@ -226,7 +226,7 @@ def test_a_folds_boosters_see_nothing_of_its_rows(drives, engine):
     after = fit((replace(samples, signals=signals), changed_m, folds), other, config=config)
 
     unchanged = [
-        np.array_equal(*(model.predict(k, samples, inputs) for model in (before, after))) for k in range(FOLDS)
+        np.array_equal(*(model.predict(k, samples, inputs, "cpu") for model in (before, after))) for k in range(FOLDS)
     ]
     assert unchanged == [True, False, False]
 
@@ -248,7 +248,7 @@ def test_predictions_read_the_upstreams_as_they_are_in_the_same_fold(drives):
     inputs = make_inputs(len(samples))
 
     for k in range(FOLDS):
-        model.predict(k, samples, inputs)
+        model.predict(k, samples, inputs, "cpu")
 
         for booster in model.folds[k]:
             [table] = booster.tables
@@ -264,7 +264,7 @@ def test_each_booster_adds_to_its_own_target(drives, target, fold):
     samples = drives[0]
     speed_mps = samples.signals["vEgo"].to_numpy()
 
-    predicted_m = spies(replace(CONFIG, target=target)).predict(fold, samples, make_inputs(len(samples)))
+    predicted_m = spies(replace(CONFIG, target=target)).predict(fold, samples, make_inputs(len(samples)), "cpu")
 
     for t, name in enumerate(TARGETS):
         straight_m = speed_mps * 0.5 * (int(name[-1]) + 1) if name.startswith("x") else 0.0
@@ -279,7 +279,7 @@ def test_a_car_at_constant_velocity_leaves_nothing_to_a_residual(drives):
 
     model = fit((samples, straight_m, folds), config=replace(CONFIG, target="residual"))
 
-    predicted_m = model.predict(1, samples, make_inputs(len(samples)))
+    predicted_m = model.predict(1, samples, make_inputs(len(samples)), "cpu")
     np.testing.assert_allclose(predicted_m, straight_m, rtol=0, atol=1e-6)
 
 
@@ -287,11 +287,11 @@ def test_a_car_at_constant_velocity_leaves_nothing_to_a_residual(drives):
 def test_a_scenes_prediction_is_the_same_alone_and_among_others(drives, engine):
     samples = drives[0]
     inputs, model = make_inputs(len(samples)), fit(drives, config=replace(CONFIG, engine=engine))
-    together_m = model.predict(1, samples, inputs)
+    together_m = model.predict(1, samples, inputs, "cpu")
 
     for scene in np.unique(samples.scenes)[:5]:
         rows = np.flatnonzero(samples.scenes == scene)
-        np.testing.assert_array_equal(model.predict(1, samples.take(rows), inputs.take(rows)), together_m[rows])
+        np.testing.assert_array_equal(model.predict(1, samples.take(rows), inputs.take(rows), "cpu"), together_m[rows])
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -301,9 +301,9 @@ def test_only_a_causal_model_predicts_the_same_before_later_samples_arrive(drive
     inputs, model = make_inputs(len(samples)), fit(drives, config=replace(CONFIG, causal=causal, max_depth=6))
     assert samples.scene_sizes[earlier[0]] > 3
 
-    now_m = model.predict(0, samples.take(earlier), inputs.take(earlier))
+    now_m = model.predict(0, samples.take(earlier), inputs.take(earlier), "cpu")
 
-    assert np.array_equal(now_m, model.predict(0, samples, inputs)[earlier]) == causal
+    assert np.array_equal(now_m, model.predict(0, samples, inputs, "cpu")[earlier]) == causal
     assert model.causal == causal
 
 
@@ -321,11 +321,10 @@ def test_a_saved_model_predicts_the_same(drives, tmp_path, engine, stack):
 
     assert (read.config, read.stack, read.cells, len(read.folds)) == (config, stack, CELLS, FOLDS)
     for k in range(FOLDS):
-        found_m, expected_m = (m.predict(k, samples, inputs) for m in (read, model))
+        found_m, expected_m = (m.predict(k, samples, inputs, "cpu") for m in (read, model))
         np.testing.assert_array_equal(found_m, expected_m)
     suffix = ".ubj" if engine == "xgboost" else ".cbm"
-    of_a_fold = ["all"] if engine == "catboost-multi" else TARGETS
-    names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in of_a_fold}
+    names = {f"fold{k}_bag0_{name}{suffix}" for k in range(FOLDS) for name in TARGETS}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
@@ -344,8 +343,8 @@ def test_both_engines_take_turns_by_bag(drives, tmp_path):
         table = both.table(k, samples, inputs, {name: inputs.stacked(name, k) for name in both.stack}, None)
         bags = (first.folds[k][:18], second.folds[k][18:])
         expected_m = np.mean([np.column_stack([b.predict(table) for b in bag]) for bag in bags], axis=0)
-        np.testing.assert_allclose(both.predict(k, samples, inputs), expected_m, rtol=0, atol=1e-9)
-        np.testing.assert_array_equal(read.predict(k, samples, inputs), both.predict(k, samples, inputs))
+        np.testing.assert_allclose(both.predict(k, samples, inputs, "cpu"), expected_m, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(read.predict(k, samples, inputs, "cpu"), both.predict(k, samples, inputs, "cpu"))
 
 
 @pytest.mark.parametrize("scenes", [5, 6])
@@ -379,7 +378,7 @@ def test_each_folds_motion_model_is_fitted_outside_it_and_kept(drives, tmp_path,
     outside = [MotionModel.fit(samples.signals[folds != k], targets_m[folds != k]) for k in range(FOLDS)]
     assert list(read.motions) == list(model.motions) == outside
     for k in range(FOLDS):
-        np.testing.assert_array_equal(read.predict(k, samples, inputs), model.predict(k, samples, inputs))
+        np.testing.assert_array_equal(read.predict(k, samples, inputs, "cpu"), model.predict(k, samples, inputs, "cpu"))
     features = model.folds[0][0].feature_names
     assert ("motion/x_5" in features) == ("motion" in changed)
 
@@ -392,7 +391,7 @@ def test_boosting_goes_on_from_where_the_motion_model_goes(drives):
 
     model = fit((samples, ahead_m, folds), config=config)
 
-    np.testing.assert_allclose(model.predict(0, samples, make_inputs(len(samples))), ahead_m, rtol=0, atol=0.02)
+    np.testing.assert_allclose(model.predict(0, samples, make_inputs(len(samples)), "cpu"), ahead_m, rtol=0, atol=0.02)
 
 
 def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):
@@ -410,7 +409,7 @@ def test_bags_are_files_of_their_own_and_come_back_in_order(drives, tmp_path):
     read = GbdtModel.load(config, model.stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
 
     assert len(list(tmp_path.iterdir())) == FOLDS * 2 * 18
-    np.testing.assert_array_equal(read.predict(1, samples, inputs), model.predict(1, samples, inputs))
+    np.testing.assert_array_equal(read.predict(1, samples, inputs, "cpu"), model.predict(1, samples, inputs, "cpu"))
 
 
 def test_importance_is_averaged_over_folds_and_targets_largest_first():

@@ -1,4 +1,4 @@
-"""Pixels must be where a pinhole puts them, and a broken camera file must say what is wrong with it."""
+"""Pixels must be those of a pinhole camera, and a broken camera file must be refused with a message on its fault."""
 
 import json
 

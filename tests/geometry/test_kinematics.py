@@ -1,4 +1,4 @@
-"""Closed-form motion must agree with lines and circles drawn on paper."""
+"""Closed-form motion must equal lines and circles calculated by hand."""
 
 from dataclasses import replace
 

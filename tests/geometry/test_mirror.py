@@ -1,4 +1,4 @@
-"""A mirror exchanges left and right everywhere, and looking into it twice changes nothing."""
+"""Mirroring exchanges left and right everywhere, and mirroring twice changes nothing."""
 
 from dataclasses import replace
 
@@ -55,9 +55,9 @@ def test_frames_are_flipped_when_they_are_read_however_they_are_taken(tiny):
 def test_lights_change_sides(tiny):
     boxes = [("a_20", "left", 10.0, 4.0, 14.0, 12.0), ("a_20", "red", 100.0, 1.0, 128.0, 2.0)]
     lights = pd.DataFrame(boxes, columns=["ID", "class", "x1_px", "y1_px", "x2_px", "y2_px"])
-    one = replace(tiny.train.take(np.arange(1)), ids=np.array(["a_20"]), lights=lights)
+    one = replace(tiny.train.take(np.arange(1)), ids=np.array(["a_20"]), traffic_lights=lights)
 
-    found = mirror.samples(one).lights
+    found = mirror.samples(one).traffic_lights
 
     assert found.to_numpy().tolist() == [
         ["a_20", "right", 114.0, 4.0, 118.0, 12.0],
@@ -69,7 +69,7 @@ def test_a_mirror_in_a_mirror_shows_the_drive_as_it_is(tiny):
     twice = mirror.samples(mirror.samples(tiny.train))
 
     pd.testing.assert_frame_equal(twice.signals, tiny.train.signals)
-    pd.testing.assert_frame_equal(twice.lights, tiny.train.lights)
+    pd.testing.assert_frame_equal(twice.traffic_lights, tiny.train.traffic_lights)
     np.testing.assert_array_equal(twice.frames[:3], tiny.train.frames[:3])
     np.testing.assert_array_equal(mirror.waypoints(mirror.waypoints(tiny.targets_m)), tiny.targets_m)
     assert isinstance(twice.frames, FrameRows) and not twice.frames.mirrored

@@ -1,4 +1,4 @@
-"""A served blend under load: many clients, most of them wrong, slow or gone, and every answer as for one alone."""
+"""A served blend under load: answers stay the same with many clients, most of them faulty, slow or disconnected."""
 
 import base64
 import json

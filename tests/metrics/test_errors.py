@@ -1,4 +1,4 @@
-"""Metrics must agree with sums that can be done on paper."""
+"""Metrics must equal calculations by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Test scores are means that can be worked out on paper, of rows that are joined on ID."""
+"""Test scores equal means calculated by hand, over rows joined on ID."""
 
 import numpy as np
 import pandas as pd

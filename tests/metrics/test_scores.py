@@ -1,4 +1,4 @@
-"""Scores of every part must be sums that can be done on paper, and gains those of the same samples."""
+"""Scores of every part must equal calculations by hand, and gains must compare the same samples."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A verdict must follow from figures that can be checked on paper; force passes over judgement, never over breakage."""
+"""A verdict must follow from figures calculated by hand; force overrules matters of judgement, but no broken blend."""
 
 import numpy as np
 import pytest

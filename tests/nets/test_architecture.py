@@ -1,4 +1,4 @@
-"""A scene's outputs equal those of torch's own bidirectional LSTM, whatever stands next to it and however padded."""
+"""A scene's outputs equal those of torch's own bidirectional LSTM, in any batch and with any padding."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.nets import FrameEncoder, FrameHead, FrameNet, SceneHead, SceneLayout, SceneNet, scene_lengths
 
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)

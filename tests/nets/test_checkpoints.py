@@ -1,4 +1,4 @@
-"""Whoever is interrupted goes on to the same bits, wherever that was; what cannot be gone on from is said."""
+"""An interrupted training continues with bit-identical results; a checkpoint that it cannot use gives a message."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 
 from atma18.cache import CHECKPOINTS, Cache
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.training.trainer import Trainer
@@ -123,13 +123,13 @@ def test_a_fold_that_is_done_is_not_trained_again(drives, cache, monkeypatch):
     assert trained == [1] * (EPOCHS - 1)
 
 
-def test_another_number_of_threads_starts_the_folds_again_and_says_so(drives, cache, uninterrupted, capsys):
+def test_another_number_of_threads_starts_the_folds_again_and_says_so(drives, cache, uninterrupted, caplog):
     with pytest.raises(KeyboardInterrupt):
         train_kept(cache, CONFIG, drives, "nn1", interrupt_after(EPOCHS + 2), threads=8)
 
     model = train_kept(cache, CONFIG, drives, "nn1", threads=1)
 
-    said = capsys.readouterr().out
+    said = caplog.text
     for fold in (0, 1):
         assert f"fold {fold} starts again: its checkpoint was made with 8 threads, not 1" in said
     assert_same_bits(model, uninterrupted["nn1"][0])
@@ -143,7 +143,7 @@ def test_another_number_of_threads_starts_the_folds_again_and_says_so(drives, ca
         pytest.param(lambda content: content[:2000] + bytes([content[2000] ^ 1]) + content[2001:], id="one bit"),
     ],
 )
-def test_a_damaged_checkpoint_is_not_gone_on_from(drives, cache, uninterrupted, capsys, harm):
+def test_a_damaged_checkpoint_is_not_gone_on_from(drives, cache, uninterrupted, caplog, harm):
     with pytest.raises(KeyboardInterrupt):
         train_kept(cache, CONFIG, drives, "nn1", interrupt_after(2))
     file = cache.place(CHECKPOINTS, "key") / "fold0.pt"
@@ -151,7 +151,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(drives, cache, uninterrupted, 
 
     model = train_kept(cache, CONFIG, drives, "nn1")
 
-    assert f"{file}: expected a whole checkpoint, found a damaged one: fold 0 starts again" in capsys.readouterr().out
+    assert f"{file}: expected a whole checkpoint, found a damaged one: fold 0 starts again" in caplog.text
     assert_same_bits(model, uninterrupted["nn1"][0])
 
 

@@ -1,4 +1,4 @@
-"""Scaling must undo itself, and a sample's prediction must be the same to the bit alone, among others, and loaded."""
+"""Scaling must be invertible, and a sample's prediction bit-identical alone, in a batch, and after loading."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from atma18 import compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.geometry import mirror
 from atma18.nets import NETS, SceneLayout
 from atma18.nets.model import FoldNet, NetModel, Scaling, unit_lengths

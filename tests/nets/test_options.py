@@ -1,4 +1,4 @@
-"""What a net may be told to do otherwise: other inputs, attention, distorted frames, averages, splits."""
+"""Options of the nets: other inputs, attention, augmentation, averaged weights, fold repeats."""
 
 from dataclasses import replace
 
@@ -10,10 +10,10 @@ from torch import nn
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import make_folds
 from atma18.gbdt.inputs import StoredInputs
-from atma18.nets import AttentionHead, FrameEncoder, SceneLayout, frame_differences, sinusoidal_positions, training
+from atma18.nets import AttentionHead, SceneLayout, sinusoidal_positions, training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import NetModel
 from atma18.nets.training import stage_state
@@ -52,46 +52,26 @@ def assert_same_weights(ours, theirs):
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
-# Reading frames alone, and differences
+# Reading frames alone
 
 
 @STEPS
 def test_a_net_of_frames_alone_knows_no_signal_but_its_targets_origin(drives, step):
     samples, targets_m, folds = drives
-    config = replace(CONFIG, reads="frames", context=True, target="absolute", stage="first")
+    config = replace(CONFIG, modalities="frames", context=True, target="absolute", stage="first")
     model = training.train(step, config, samples, targets_m, folds, MACHINE)
 
     other = replace(samples, signals=samples.signals + 7)
 
-    np.testing.assert_array_equal(model.predict(0, other, "cpu"), model.predict(0, samples, "cpu"))
+    np.testing.assert_array_equal(model.predict(0, other, None, "cpu"), model.predict(0, samples, None, "cpu"))
     assert model.folds[0].scaling.width == 0
     dark = replace(samples, frames=samples.frames.take(np.zeros(len(samples), np.int64)))
-    assert np.abs(model.predict(0, dark, "cpu") - model.predict(0, samples, "cpu")).max() > 1e-3
+    assert np.abs(model.predict(0, dark, None, "cpu") - model.predict(0, samples, None, "cpu")).max() > 1e-3
 
 
 def test_a_net_of_frames_alone_looks_at_no_neighbour():
-    assert NetModel("nn1", replace(CONFIG, reads="frames", context=True), ()).causal
+    assert NetModel("nn1", replace(CONFIG, modalities="frames", context=True), ()).causal
     assert not NetModel("nn1", replace(CONFIG, context=True), ()).causal
-
-
-def test_differences_are_those_worked_out_on_paper():
-    frames = torch.tensor([0.75, 0.25, 1.0]).repeat_interleave(3).reshape(1, 9, 1, 1)
-
-    found = frame_differences(frames)
-
-    expected = torch.tensor([0.75, 0.75, 0.125]).repeat_interleave(3).reshape(1, 9, 1, 1)
-    torch.testing.assert_close(found, expected)  # (1 + 0.75 - 0.25) / 2, (1 + 0.25 - 1) / 2
-
-
-def test_the_backbone_is_shown_differences(small_backbone):
-    frames = torch.rand(2, 9, 64, 128, generator=torch.Generator().manual_seed(0))
-    plain = FrameEncoder(CONFIG, signals=0).eval()
-    other = FrameEncoder(replace(CONFIG, differences=True), signals=0).eval()
-    other.load_state_dict(plain.state_dict())
-
-    with torch.no_grad():
-        torch.testing.assert_close(other.encode_frames(frames), plain.encode_frames(frame_differences(frames)))
-        assert (other.encode_frames(frames) - plain.encode_frames(frames)).abs().max() > 1e-4
 
 
 # Attention
@@ -102,7 +82,7 @@ def layout_of(lengths, **padded_to):
 
 
 def attention(**changed):
-    return AttentionHead(replace(CONFIG, mixer="attention", **changed), WIDTH).eval()
+    return AttentionHead(replace(CONFIG, sequence_head="attention", **changed), WIDTH).eval()
 
 
 def test_attention_is_that_of_its_definition():
@@ -167,14 +147,14 @@ def test_the_order_of_a_scene_counts_for_attention():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="hidden of a multiple of 4 with mixer attention, found 6"):
-        replace(CONFIG, mixer="attention", hidden=6)
+    with pytest.raises(ValueError, match="hidden of a multiple of 4 with sequence_head attention, found 6"):
+        replace(CONFIG, sequence_head="attention", hidden=6)
 
 
-# Distortion
+# Strong augmentation
 
 
-def distortion(count, **given):
+def augmentation(count, **given):
     nothing = {
         "blurred": torch.zeros(count, dtype=torch.bool),
         "shift": torch.zeros(count, 2),
@@ -202,7 +182,7 @@ def test_nothing_drawn_changes_nothing():
     frames = torch.rand(3, 8, 16, 9)
     before = frames.clone()
 
-    distortion(3).apply(frames)
+    augmentation(3).apply(frames)
 
     assert torch.equal(frames, before)
 
@@ -211,7 +191,7 @@ def test_a_shift_moves_the_picture_and_repeats_the_edge():
     frames = torch.arange(50 * 100.0).reshape(1, 50, 100, 1).repeat(2, 1, 1, 9)
     before = frames.clone()
 
-    distortion(2, shift=torch.tensor([[0.0, 0.0], [0.04, -0.02]])).apply(frames)  # two rows down, two columns left
+    augmentation(2, shift=torch.tensor([[0.0, 0.0], [0.04, -0.02]])).apply(frames)  # two rows down, two columns left
 
     assert torch.equal(frames[0], before[0])
     assert torch.equal(frames[1, 2:, :-2], before[1, :-2, 2:])
@@ -222,7 +202,7 @@ def test_a_shift_moves_the_picture_and_repeats_the_edge():
 def test_a_cover_is_a_gray_box():
     frames = torch.zeros(1, 10, 20, 9)
 
-    distortion(1, cover=torch.tensor([[0.2, 0.5, 0.1, 0.3]])).apply(frames)
+    augmentation(1, cover=torch.tensor([[0.2, 0.5, 0.1, 0.3]])).apply(frames)
 
     expected = torch.zeros(1, 10, 20, 9)
     expected[:, 2:5, 2:6] = GRAY
@@ -233,7 +213,7 @@ def test_blur_keeps_what_is_even_and_spreads_a_point():
     frames = torch.zeros(1, 9, 9, 9)
     frames[:, 4, 4] = 1.0
 
-    distortion(1, blurred=torch.tensor([True])).apply(frames)
+    augmentation(1, blurred=torch.tensor([True])).apply(frames)
 
     assert 0 < frames[0, 3, 4, 0] < frames[0, 4, 4, 0] < 1
     torch.testing.assert_close(frames[0, :, :, 0].sum(), torch.tensor(1.0))
@@ -243,17 +223,17 @@ def test_blur_keeps_what_is_even_and_spreads_a_point():
 def test_noise_has_the_deviation_asked_for_and_stays_within_0_and_1():
     frames = torch.full((2, 64, 128, 9), 0.5)
 
-    distortion(2, noise=torch.tensor([0.0, NOISE])).apply(frames)
+    augmentation(2, noise=torch.tensor([0.0, NOISE])).apply(frames)
 
     assert (frames[0] == 0.5).all()
     assert frames[1].std().item() == pytest.approx(NOISE, rel=0.02)
     bright = torch.ones(1, 8, 8, 9)
-    distortion(1, noise=torch.tensor([NOISE])).apply(bright)
+    augmentation(1, noise=torch.tensor([NOISE])).apply(bright)
     assert bright.max() == 1.0
     assert bright.min() < 1.0
 
 
-def test_training_draws_distortions_only_if_asked(drives, monkeypatch):
+def test_training_draws_strong_augmentation_only_if_asked(drives, monkeypatch):
     drawn = []
     apply = Augmentation.apply
     monkeypatch.setattr(Augmentation, "apply", lambda self, frames: drawn.append(len(frames)) or apply(self, frames))
@@ -261,7 +241,7 @@ def test_training_draws_distortions_only_if_asked(drives, monkeypatch):
 
     training.train("nn1", config, *drives, MACHINE)
     assert drawn == []
-    training.train("nn1", replace(config, distort=True), *drives, MACHINE)
+    training.train("nn1", replace(config, augment=True), *drives, MACHINE)
 
     assert sum(drawn) == 2 * len(drives[0])  # a view for the first stage and an epoch of the second, of either half
 
@@ -272,7 +252,7 @@ def test_training_draws_distortions_only_if_asked(drives, monkeypatch):
 def test_averaged_weights_are_those_worked_out_on_paper():
     """The first step is copied, then each counts for 1 - decay: 1, 0.5 * 1 + 0.5 * 3 = 2, 0.5 * 2 + 0.5 * 7 = 4.5."""
     net = nn.Linear(1, 1, bias=False)
-    stage = StageState(replace(STAGE, learning_rate=1e-12), net, batches=2, average=0.5)
+    stage = StageState(replace(STAGE, learning_rate=1e-12), net, batches=2, ema_decay=0.5)
 
     for weight in (1.0, 3.0, 7.0):
         net.weight.data.fill_(weight)
@@ -291,7 +271,7 @@ def test_without_averaging_the_last_weights_are_kept():
 
 @STEPS
 def test_a_training_that_averages_goes_on_to_the_same_bits(drives, step, tmp_path):
-    config, cache = replace(CONFIG, average=0.9), Cache.open(tmp_path / "cache")
+    config, cache = replace(CONFIG, ema_decay=0.9), Cache.open(tmp_path / "cache")
 
     def train(on_epoch):
         with Checkpoints.open(cache, "key", "r", 1) as checkpoints:
@@ -318,10 +298,10 @@ def test_held_out_scenes_judge_the_averaged_net(drives, monkeypatch):
     monkeypatch.setattr(stage_state.Best, "note", lambda self, mae_m, net: judged.append(net) or note(self, mae_m, net))
     stopping = replace(STAGE, patience=2)
 
-    training.train("nn1", replace(CONFIG, first=stopping, stage="first", average=0.9), *drives, MACHINE)
+    training.train("nn1", replace(CONFIG, first=stopping, stage="first", ema_decay=0.9), *drives, MACHINE)
 
     assert len({id(net) for net in judged}) == 2  # one average per fold
-    trained = training.train("nn1", replace(CONFIG, first=stopping, stage="first", average=0.9), *drives, MACHINE)
+    trained = training.train("nn1", replace(CONFIG, first=stopping, stage="first", ema_decay=0.9), *drives, MACHINE)
     assert not {id(fold.net) for fold in trained.folds} & {id(net) for net in judged}
 
 
@@ -337,14 +317,16 @@ def other_split(drives):
 
 
 def split_model(step, drives, other_split):
-    return training.train(step, replace(CONFIG, splits=2, stage="first"), *drives, MACHINE, more_splits=[other_split])
+    return training.train(
+        step, replace(CONFIG, fold_repeats=2, stage="first"), *drives, MACHINE, more_splits=[other_split]
+    )
 
 
 @STEPS
 def test_a_prediction_is_the_mean_over_the_nets_of_a_fold(drives, other_split, step):
     model, samples = split_model(step, drives, other_split), drives[0]
 
-    found_m = model.predict(1, samples, "cpu")
+    found_m = model.predict(1, samples, None, "cpu")
 
     own_m, other_m = (net.predict(samples, model.config, "cpu") for net in (model.folds[1], model.folds[3]))
     np.testing.assert_allclose(found_m, (own_m + other_m) / 2, rtol=0, atol=1e-12)
@@ -362,7 +344,8 @@ def test_the_nets_of_the_first_split_are_those_of_a_training_without_further_one
 def test_nobody_is_predicted_by_a_net_that_saw_its_scene(drives, other_split, tiny):
     model, (samples, _, folds) = split_model("nn1", drives, other_split), drives
 
-    found_m = predict_all(model, samples, folds, tiny.test, NOTHING, "cpu", [other_split]).oof_m
+    splits = [(model.of_split(0), folds), (model.of_split(1), other_split)]
+    found_m = predict_all(model, samples, folds, tiny.test, NOTHING, "cpu", splits).oof_m
 
     for row in range(0, len(samples), 5):
         nets = [model.folds[folds[row]], model.folds[2 + other_split[row]]]
@@ -378,21 +361,21 @@ def test_every_split_is_served_back(drives, other_split, tmp_path):
     loaded = NetModel.load("nn2", model.config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
     assert len(files) == 4
-    np.testing.assert_array_equal(loaded.predict(1, samples, "cpu"), model.predict(1, samples, "cpu"))
+    np.testing.assert_array_equal(loaded.predict(1, samples, None, "cpu"), model.predict(1, samples, None, "cpu"))
 
 
 def test_as_many_splits_are_needed_as_are_configured(drives):
     with pytest.raises(ValueError, match="expected the folds of 2 splits, found those of 1"):
-        training.train("nn1", replace(CONFIG, splits=2), *drives, MACHINE)
+        training.train("nn1", replace(CONFIG, fold_repeats=2), *drives, MACHINE)
 
 
 def test_an_attention_net_trains_and_is_served_back(drives, tmp_path):
     samples = drives[0]
-    config = replace(CONFIG, mixer="attention", mirror=True, distort=True, average=0.9, differences=True)
+    config = replace(CONFIG, sequence_head="attention", mirror=True, augment=True, ema_decay=0.9)
     model = training.train("nn2", config, *drives, MACHINE)
     model.save(tmp_path)
 
     files = {path.name: path for path in tmp_path.iterdir()}
     loaded = NetModel.load("nn2", config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
-    np.testing.assert_array_equal(loaded.predict(0, samples, "cpu"), model.predict(0, samples, "cpu"))
+    np.testing.assert_array_equal(loaded.predict(0, samples, None, "cpu"), model.predict(0, samples, None, "cpu"))

@@ -1,4 +1,4 @@
-"""A fold's net is a function of seed and training rows alone, and each stage moves what it should and nothing else."""
+"""A fold's net depends on seed and training rows alone, and each stage changes only the weights that it trains."""
 
 import math
 import re
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from atma18.compute import Compute
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.nets import FrameEncoder, training
@@ -347,7 +347,7 @@ def mae_of(model, fold, drives, rows):
 def test_an_epoch_measures_metres_on_training_rows_and_on_scenes_held_out(drives, step, target, by_speed):
     samples, _, folds = drives
     epochs, config = [], replace(CONFIG, first=replace(STILL, patience=1), target=target, by_speed=by_speed)
-    config = replace(config, augment_probability=0.0, view_noise=0.0)
+    config = replace(config, augment_probability=0.0, feature_noise=0.0)
 
     model = train(config, drives, step, on_epoch=epochs.append)
 
@@ -459,7 +459,7 @@ def test_a_frozen_backbone_looks_once_at_each_view(drives, monkeypatch, step, vi
     seen = looks(monkeypatch)
     first = replace(STAGE, num_epochs=epochs)
 
-    train(replace(CONFIG, first=first, views=views, augment_probability=probability), drives, step)
+    train(replace(CONFIG, first=first, cached_views=views, augment_probability=probability), drives, step)
 
     assert seen == {True: expected * 2 * len(drives[0]), False: 0}  # each row is outside of two folds
 
@@ -469,7 +469,7 @@ def test_a_frozen_backbone_looks_once_at_what_is_held_out(drives, monkeypatch):
     seen = looks(monkeypatch)
     first = replace(STAGE, num_epochs=5, patience=5)
 
-    train(replace(CONFIG, first=first, views=3), drives)
+    train(replace(CONFIG, first=first, cached_views=3), drives)
 
     fitted = held_out = 0
     for k in range(3):
@@ -481,7 +481,7 @@ def test_a_frozen_backbone_looks_once_at_what_is_held_out(drives, monkeypatch):
 
 @STEPS
 def test_looking_once_or_in_every_epoch_makes_no_difference_where_nothing_is_changed(drives, monkeypatch, step):
-    config = replace(CONFIG, first=replace(STAGE, num_epochs=3), augment_probability=0.0, view_noise=0.0)
+    config = replace(CONFIG, first=replace(STAGE, num_epochs=3), augment_probability=0.0, feature_noise=0.0)
     once = train(config, drives, step)
     monkeypatch.setattr(Trainer, "_views", lambda *given: None)  # as in the second stage
 
@@ -551,7 +551,7 @@ def test_every_other_view_is_one_in_the_mirror_and_a_unit_is_on_one_side(drives,
         return difference(trainer, found, rows, lengths, mirrored)
 
     monkeypatch.setattr(Trainer, "_difference", recorded)
-    train(replace(CONFIG, mirror=True, views=2, first=replace(STAGE, num_epochs=2)), two_folds(drives), step)
+    train(replace(CONFIG, mirror=True, cached_views=2, first=replace(STAGE, num_epochs=2)), two_folds(drives), step)
 
     sides = {row: [] for row in range(len(samples))}
     for rows, unit, mirrored in seen:

@@ -1,4 +1,4 @@
-"""A figure draws the numbers it was given, names their units and keeps its scales from run to run."""
+"""A figure shows the given numbers, names their units and has the same scales for every run."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""The project against a shared server: PostgreSQL, artifacts behind the server, users who may and users who may not."""
+"""The project with a shared server: PostgreSQL, artifacts behind the server, users with and without permissions."""
 
 import os
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The report says what the metrics say, links every run, and leaves out whole sections rather than half of one."""
+"""The report agrees with the metrics, links every run, and omits whole sections if it is too long."""
 
 from dataclasses import dataclass
 

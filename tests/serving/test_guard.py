@@ -1,4 +1,4 @@
-"""Whatever a client sends, the guard answers in one line of JSON, and what the server behind it gets is whole."""
+"""The guard answers every request with one line of JSON, and passes only complete requests to the server behind it."""
 
 import asyncio
 import json

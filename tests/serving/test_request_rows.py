@@ -1,4 +1,4 @@
-"""A request gives the samples that its files would give, in whatever order its rows come, and gets that order back."""
+"""A request gives the same samples as files, with rows in any order; the answer has the same order."""
 
 import json
 
@@ -36,7 +36,7 @@ def assert_same(found, expected):
     pd.testing.assert_frame_equal(found.signals, expected.signals, check_exact=True)
     np.testing.assert_array_equal(found.gear, expected.gear)
     pd.testing.assert_frame_equal(
-        found.lights.reset_index(drop=True), expected.lights.reset_index(drop=True), check_exact=True
+        found.traffic_lights.reset_index(drop=True), expected.traffic_lights.reset_index(drop=True), check_exact=True
     )
     np.testing.assert_array_equal(found.frames[:], expected.frames[:])
 
@@ -117,14 +117,14 @@ def test_sensors_that_the_model_does_not_have_are_neither_needed_nor_read(tiny, 
 
     assert list(samples.signals) == ["vEgo", "gas"]
     assert samples.gear is None
-    assert samples.lights is None
+    assert samples.traffic_lights is None
 
 
 def test_lights_are_read_with_unknown_classes_as_other(tiny, request_of):
     request = request_of(tiny.test.ids[:1])
     request["traffic_lights"] = json.dumps([{"class": c, "bbox": [1, 2.5, 3, 4]} for c in ("purple", "red")])
 
-    lights = request_rows.parse(request, ALL).lights
+    lights = request_rows.parse(request, ALL).traffic_lights
 
     assert lights.to_numpy().tolist() == [[tiny.test.ids[0], c, 1, 2.5, 3, 4] for c in ("other", "red")]
 

@@ -1,4 +1,4 @@
-"""Scenes must follow the published counts, hold their layout, and repeat themselves to the byte."""
+"""Scenes must have the published counts and layout, and be byte-identical for the same seed."""
 
 import json
 import os

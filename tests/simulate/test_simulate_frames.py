@@ -1,4 +1,4 @@
-"""Frames must show the road where the camera's geometry puts it, and what no signal tells."""
+"""Frames must show the road at the camera's projection, and information that is in no signal."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Roads, drivers and cars must obey what can be worked out on paper."""
+"""Roads, drivers and cars must agree with calculations by hand."""
 
 from dataclasses import replace
 

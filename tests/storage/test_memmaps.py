@@ -1,4 +1,4 @@
-"""An array in a file is zeros, is written through, and has its space before anybody writes to it."""
+"""A new memory-mapped array contains zeros, writes to its file, and has its disk space reserved."""
 
 import errno
 import os

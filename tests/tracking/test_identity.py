@@ -1,4 +1,4 @@
-"""Whatever can change a result must change the fingerprint, and the tags must say all of it."""
+"""Everything that can change a result must change the fingerprint, and the tags must contain all of it."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from atma18.compute import Compute
-from atma18.config.presets import PRESETS
+from atma18.config import PRESETS
 from atma18.data.folds import Folds, make_folds
 from atma18.storage.digests import code_sha256, config_sha256
 from atma18.tracking import identity

@@ -1,4 +1,4 @@
-"""A manifest must tell a whole result from one in which any file is missing, changed or moved."""
+"""A manifest must distinguish an intact result from one in which a file is missing, changed or moved."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ def result(tmp_path):
     return artifacts, model
 
 
-def manifest_of(result, model_id="m-1"):
+def manifest_of(result, model_id="m-1", causal=None):
     artifacts, model = result
-    return Manifest.of(artifacts, model_id, model)
+    return Manifest.of(artifacts, model_id, model, causal)
 
 
 def sha256(text):
@@ -139,3 +139,23 @@ def test_what_is_no_manifest_is_refused_by_its_path(tmp_path, text):
 
     with pytest.raises(ValueError, match=r"manifest\.json: expected the manifest of a finished run"):
         Manifest.read(path)
+
+
+@pytest.mark.parametrize("causal", [True, False, None])
+def test_whether_the_model_is_causal_comes_back_as_it_was_recorded(result, tmp_path, causal):
+    manifest = manifest_of(result, causal=causal)
+    manifest.write(tmp_path / "manifest.json")
+
+    read = Manifest.read(tmp_path / "manifest.json")
+
+    assert read.causal is causal
+    assert read.sha256 == manifest.sha256
+
+
+def test_a_manifest_of_before_that_was_recorded_has_the_digest_of_before(result):
+    manifest = manifest_of(result)
+
+    plain = {"model_id": "m-1", "artifacts": manifest.artifacts, "model": manifest.model}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    length = len(text.encode()).to_bytes(8, "little")
+    assert manifest.sha256 == hashlib.sha256(length + text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a run says reaches the store: at once, or after the store was away, in order and with its own times."""
+"""A run's records get into the store: at once, or after a failure of the store, in order and with their own times."""
 
 import io
 import math
@@ -66,7 +66,7 @@ def test_what_the_store_takes_is_not_kept(outbox, tmp_path):
     assert not (tmp_path / "unsent.jsonl").exists()
 
 
-def test_what_the_store_does_not_take_is_sent_when_it_answers_again(outbox, tmp_path, capsys):
+def test_what_the_store_does_not_take_is_sent_when_it_answers_again(outbox, tmp_path, caplog):
     with away() as asked:
         outbox.metrics({"a": 1.0, "b": math.nan}, 0)
         outbox.tags({"stage": "first"})
@@ -76,7 +76,7 @@ def test_what_the_store_does_not_take_is_sent_when_it_answers_again(outbox, tmp_
         assert len(asked) == 1, "a store that is away is not asked again until the end"
         with pytest.raises(MlflowException):
             outbox.flush()
-    assert capsys.readouterr().out.count("the store does not take what run") == 1
+    assert caplog.text.count("the store does not take what run") == 1
 
     Outbox(outbox.run_id, tmp_path).flush()
 

@@ -1,7 +1,7 @@
 """The two-stage training of nn1 and nn2: one net per fold, each on the samples outside its fold.
 
-`stage_state` is how far a stage is, `batches` what goes into a batch, `augmentation` what else is done to its frames,
-`trainer` the training of one fold.
+`stage_state` holds the state of a stage, `batches` builds batches, `augmentation` holds the strong augmentation of
+frames, and `trainer` trains one fold.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import torch
 
 from atma18.compute import Compute
 from atma18.compute.progress import progress
-from atma18.config.presets import NetConfig
+from atma18.config import NetConfig
 from atma18.data.folds import held_out_scenes
 from atma18.nets import NETS
 from atma18.nets.checkpoints import Checkpoints
@@ -41,24 +41,24 @@ def train(
 
     Args:
         step: `nn1` or `nn2`.
-        config: what to train, and how.
+        config: the configuration of the net and its training.
         samples: the N training samples.
         targets_m: (N, 18) metres, vehicle frame at t.
         folds: (N,) the fold of each sample.
-        machine: where to train.
+        machine: the device to train on.
         start: for `stage=second`, the nets of a first stage with the same folds.
-        on_epoch: called after every epoch, and first for those that were done before an interruption.
-        checkpoints: where each epoch is saved, and from where an interrupted training goes on, to the same bits.
-        watch: called after every epoch that is trained, with the net as it is by then; it may predict with it.
-        more_splits: (N,) the fold of each sample in each of the `config.splits` beyond the first. Their folds count
-            on, and so draw from other seeds.
+        on_epoch: called after every epoch, and at the start for each epoch before an interruption.
+        checkpoints: the state after each epoch; an interrupted training continues from it with bit-identical results.
+        watch: called after every newly trained epoch with the current net, which it may use to predict.
+        more_splits: (N,) the fold of each sample in each of the `config.fold_repeats` splits after the first. Fold
+            numbers continue across splits, so that each fold has its own seed.
 
     Raises:
         FloatingPointError: If a loss is not finite.
-        ValueError: If there are not as many splits as configured.
+        ValueError: If the number of splits is not the configured one.
     """
-    if len(more_splits) != config.splits - 1:
-        raise ValueError(f"expected the folds of {config.splits} splits, found those of {1 + len(more_splits)}")
+    if len(more_splits) != config.fold_repeats - 1:
+        raise ValueError(f"expected the folds of {config.fold_repeats} splits, found those of {1 + len(more_splits)}")
     parts = [np.flatnonzero(split != k) for split in (folds, *more_splits) for k in range(int(split.max()) + 1)]
     epochs = len(parts) * sum(stage.num_epochs for stage, _ in stages(config))
     trained = []
@@ -81,7 +81,7 @@ def train(
 
 
 def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
-    """Say in words whether training ends early, and on what."""
+    """Describe whether training stops early, and on which samples."""
     if all(stage.patience is None for stage, _ in stages(config)):
         return "off in this preset: all epochs run and the last weights are kept"
     held_out = [held_out_scenes(samples.scenes[folds != k], config.seed) for k in range(int(folds.max()) + 1)]
@@ -95,7 +95,7 @@ def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
 def first_model(
     step: str, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray, start: FoldNet | None = None
 ) -> FoldNet:
-    """Return a fresh net scaled to these rows, or a copy of `start`."""
+    """Return a new net scaled to these rows, or a copy of `start`."""
     scaling = start.scaling if start else Scaling.fit(config, samples, targets_m, rows)
     net = NETS[step](config, scaling.width, spec=start.net.encoder.backbone.spec if start else None)
     if start:

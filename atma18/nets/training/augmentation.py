@@ -1,4 +1,4 @@
-"""What a lens, a sensor and a windscreen do to frames: blur, noise, a small shift, something in the way."""
+"""Strong augmentation of frames: blur, noise, a small shift and a gray rectangle."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,29 +8,29 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 SHARE = 0.25
-"""Each kind is drawn for so many of the samples that are changed."""
+"""Share of the changed samples to which each kind applies."""
 SHIFT, COVER, NOISE, GRAY = 0.04, 0.3, 0.04, 0.5
-"""Largest shift and cover as shares of height and width; the noise's deviation and a cover's gray in full scale."""
+"""Largest shift and rectangle as shares of height and width; standard deviation of noise and gray level in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random distortions of B samples, the same for a sample's three frames but for the noise."""
+    """Random augmentation of B samples; the three frames of a sample share everything except the noise."""
 
     blurred: Tensor
-    """(B,) whether."""
+    """(B,) whether to blur."""
     shift: Tensor
-    """(B, 2) how far down and to the right, as shares of height and width; 0 for not at all."""
+    """(B, 2) shift down and to the right, as shares of height and width; 0 for none."""
     cover: Tensor
-    """(B, 4) first and last row and column that are covered, as shares; an empty range for nothing."""
+    """(B, 4) first and last row, then column, of the gray rectangle, as shares; an empty range for none."""
     noise: Tensor
-    """(B,) standard deviation."""
+    """(B,) standard deviation of the noise; 0 for none."""
     generator: torch.Generator
-    """Draws the noise of each value, on the CPU."""
+    """The random generator of the noise, on the CPU."""
 
     @classmethod
     def draw(cls, count: int, probability: float, generator: torch.Generator) -> Self:
-        """Draw for B samples, each of which is changed with this probability."""
+        """Draw for B samples; each kind applies with probability `SHARE * probability`."""
         drawn = torch.rand(4, count, generator=generator) < SHARE * probability
         shift = SHIFT * (2 * torch.rand(count, 2, generator=generator) - 1)
         size = COVER * torch.rand(count, 2, generator=generator)
@@ -39,7 +39,7 @@ class Augmentation:
         return cls(drawn[0], shift * drawn[1, :, None], cover * drawn[2, :, None], NOISE * drawn[3], generator)
 
     def apply(self, frames: Tensor) -> None:
-        """Change (B, h, w, 9) values in [0, 1] where they are; what a shift uncovers repeats the edge."""
+        """Augment (B, h, w, 9) values in [0, 1] in place; a shift repeats the edge."""
         rows, columns = (torch.arange(size, device=frames.device) for size in frames.shape[1:3])
         for i in self.shift.any(dim=1).nonzero().flatten().tolist():
             down, right = (self.shift[i] * torch.tensor(frames.shape[1:3])).round().int().tolist()

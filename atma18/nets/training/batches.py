@@ -1,4 +1,4 @@
-"""What goes into a batch: rows of whole units, and views of frames that are changed at random."""
+"""Batches for training: rows of whole units, and randomly changed views of frames."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,17 +16,17 @@ from atma18.nets.training.augmentation import Augmentation
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
 
 _CPU_BLOCK_PX = 8 * FRAME_HEIGHT_PX * FRAME_WIDTH_PX
-"""So many pixels' numbers stay in a CPU's caches from one operation to the next."""
+"""The number of pixels whose values stay in a CPU's caches from one operation to the next."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a net looks at as a whole: U samples, or scenes, whose rows stand side by side."""
+    """U units that a net processes as a whole: samples, or scenes; the rows of a unit are consecutive."""
 
     rows: IntArray
     """(N,) all rows, unit after unit."""
     lengths: IntArray
-    """(U,) rows of each unit."""
+    """(U,) number of rows of each unit."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -44,29 +44,29 @@ class Units:
 
 @dataclass(frozen=True)
 class Views:
-    """What a frozen backbone sees in V views of each of N rows; each epoch shows every unit's next view."""
+    """A frozen backbone's features of V views of each of N rows; each epoch uses the next view of every unit."""
 
     seen: Tensor
-    """(V, N, channels)."""
+    """(V, N, channels) features."""
     rows: IntArray
     """(N,) ascending."""
     first: IntArray
-    """(N,) which view comes first, the same for the rows of a unit, so that an epoch has views of every kind."""
+    """(N,) the first view, random for each unit and the same for its rows, so that an epoch has views of every kind."""
     noise: Tensor | None
-    """(channels,) standard deviation of what is added to them each time; None for nothing."""
+    """(channels,) standard deviation of the noise that is added on each use; None for no noise."""
 
     @classmethod
     def of_each(cls, seen: Tensor, units: Units, noise: float, generator: np.random.Generator) -> Self:
-        """Let each unit begin with any of its views, and be disturbed by so many of each channel's deviations."""
+        """Draw the first view of each unit; the noise is `noise` times the standard deviation of each channel."""
         first = np.repeat(generator.integers(len(seen), size=len(units)), units.lengths)
         return cls(seen, units.rows, first, noise * seen.std(dim=(0, 1), correction=0) if noise > 0 else None)
 
     def which(self, rows: IntArray, epoch: int) -> IntArray:
-        """Return the (B,) views that (B,) rows show in an epoch."""
+        """Return the (B,) views that (B,) rows use in an epoch."""
         return np.asarray((self.first[np.searchsorted(self.rows, rows)] + epoch) % len(self.seen), np.int64)
 
     def of(self, rows: IntArray, epoch: int, generator: torch.Generator) -> Tensor:
-        """Return what is seen in (B,) rows in an epoch, (B, channels); the generator draws on the CPU."""
+        """Return the (B, channels) features of (B,) rows in an epoch; the generator draws on the CPU."""
         found = self.seen[self.which(rows, epoch), np.searchsorted(self.rows, rows)]
         if self.noise is None:
             return found
@@ -75,39 +75,39 @@ class Views:
 
 @dataclass(frozen=True)
 class Changes:
-    """Random changes of B samples' frames, those of brightness and contrast the same for a sample's three frames."""
+    """Random changes of B samples' frames; the three frames of a sample share brightness and contrast."""
 
     contrast: Tensor
-    """(B, 1, 1, 1) what a value in [0, 1] is multiplied by."""
+    """(B, 1, 1, 1) factor of the values in [0, 1]."""
     brightness: Tensor
-    """(B, 1, 1, 1) what is added then."""
-    distortion: Augmentation | None = None
-    """What else is changed."""
+    """(B, 1, 1, 1) added after the multiplication."""
+    augmentation: Augmentation | None = None
+    """The strong augmentation, if any."""
 
     @classmethod
     def draw(
-        cls, count: int, probability: float, strength: float, generator: torch.Generator, distort: bool = False
+        cls, count: int, probability: float, strength: float, generator: torch.Generator, augment: bool = False
     ) -> Self:
         """Draw changes.
 
         Args:
             count: B.
-            probability: chance that a sample is changed.
+            probability: probability that a sample is changed.
             strength: contrast is multiplied by 1 ± strength, then brightness moves by ± strength of full scale.
             generator: draws on the CPU.
-            distort: whether frames are blurred, disturbed, shifted and covered too.
+            augment: whether to apply strong augmentation too: blur, noise, shift and a gray rectangle.
         """
         draws = torch.rand(3, count, 1, 1, 1, generator=generator)
         changed = (draws[0] < probability).float()
-        distortion = Augmentation.draw(count, probability, generator) if distort else None
-        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), distortion)
+        further = Augmentation.draw(count, probability, generator) if augment else None
+        return cls(1 + changed * strength * (2 * draws[1] - 1), changed * strength * (2 * draws[2] - 1), further)
 
 
 class Feed:
-    """Frames as batches on a device, each in the memory of the one before.
+    """Batches of frames on a device; each batch reuses the memory of the one before.
 
-    Fresh memory for every batch would cost a CPU more than all the work that is done in it, and work on a few samples
-    at a time stays in its caches. A GPU gets a batch's bytes from pinned memory, read while it works on the one before.
+    On a CPU, new memory for every batch would take longer than all work on it, and blocks of a few samples stay in the
+    caches. On a GPU, a batch is read into pinned memory while the GPU works on the one before.
     """
 
     def __init__(self, size_px: tuple[int, int], device: str, *, read_ahead: bool | None = None) -> None:
@@ -117,7 +117,7 @@ class Feed:
         self.memory = torch.empty(0, *size_px, 9, device=device)
 
     def ahead(self, frames: FrameRows, parts: Iterable[IntArray]) -> Iterator[FrameRows | Tensor]:
-        """Yield the frames of each part's rows: still unread, or read while the part before was in use."""
+        """Yield the frames of each part's rows: unread, or read while the previous part was in use."""
         if not self.read_ahead:
             yield from map(frames.take, parts)
             return
@@ -132,12 +132,12 @@ class Feed:
                 yield before.result()
 
     def batch(self, frames: FrameRows | Tensor, changes: Changes, mirrored: Tensor | None = None) -> Tensor:
-        """Return the (B, 9, h, w) frames of B samples in [0, 1], changed; they are good until the next call.
+        """Return the changed (B, 9, h, w) frames of B samples in [0, 1]; the next call overwrites them.
 
         Args:
-            frames: of the samples.
-            changes: of their brightness and contrast.
-            mirrored: (B,) whether left and right are exchanged; None for nowhere.
+            frames: the frames of the samples.
+            changes: the changes of brightness and contrast, and the strong augmentation.
+            mirrored: (B,) True where left and right are exchanged; None for nowhere.
         """
         if len(frames) > len(self.memory):
             self.memory = torch.empty(len(frames), *self.size_px, 9, device=self.device)
@@ -148,8 +148,8 @@ class Feed:
             pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
         found = self.memory[: len(frames)]
-        if changes.distortion is not None:
-            changes.distortion.apply(found)
+        if changes.augmentation is not None:
+            changes.augmentation.apply(found)
         if mirrored is not None:
             found[mirrored] = found[mirrored].flip(2)
         return found.permute(0, 3, 1, 2)

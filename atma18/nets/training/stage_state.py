@@ -1,4 +1,4 @@
-"""How far a stage of training is: learning rate, optimiser, and the best epoch so far."""
+"""The state of a training stage: learning rate, optimiser, averaged weights, and the best epoch so far."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 
 LAST_LEARNING_RATE = 1e-7
 
@@ -25,7 +25,7 @@ def stages(config: NetConfig) -> list[tuple[StageConfig, bool]]:
 
 
 def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
-    """Return the share of the learning rate at a step: linear up for `warm_up` steps, then a cosine down to `floor`."""
+    """Return the factor of the learning rate at a step: linear for `warm_up` steps, then a cosine down to `floor`."""
     if step < warm_up:
         return (step + 1) / warm_up
     progress = (step - warm_up) / max(1, total - warm_up)
@@ -33,9 +33,9 @@ def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
 
 
 class StageState(Generic[N]):
-    """How far a stage is: its optimiser, its schedule, the moving average of its weights, its best epoch."""
+    """The state of one stage: optimiser, learning-rate schedule, moving average of the weights, best epoch."""
 
-    def __init__(self, stage: StageConfig, net: N, batches: int, average: float = 0.0) -> None:
+    def __init__(self, stage: StageConfig, net: N, batches: int, ema_decay: float = 0.0) -> None:
         self.num_epochs, self.batches, self.epochs = stage.num_epochs, batches, 0
         weights = [p for p in net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(weights, stage.learning_rate, weight_decay=stage.weight_decay, fused=True)
@@ -47,61 +47,61 @@ class StageState(Generic[N]):
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, share)
         self.trained = net
-        self.average = None
-        if average:
-            decay = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
+        self.averaged = None
+        if ema_decay:
+            decay = get_ema_multi_avg_fn(ema_decay)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
         self.best = Best(stage.patience or stage.num_epochs)
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are done, or patience is at its end."""
+        """Whether all epochs are done, or early stopping ends the stage."""
         return self.epochs == self.num_epochs or self.best.is_over
 
     @property
     def net(self) -> N:
-        """The net as it stands: with averaged weights, where they are averaged."""
-        return self.trained if self.average is None else cast(N, self.average.module)
+        """The current net, with averaged weights if `ema_decay` is set."""
+        return self.trained if self.averaged is None else cast(N, self.averaged.module)
 
     def step(self, loss: Tensor) -> None:
-        """Change the weights against a loss."""
+        """Update the weights by the gradient of a loss."""
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
-        if self.average is not None:
-            self.average.update_parameters(self.trained)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.trained)
 
     def note(self, held_out_mae_m: float | None) -> None:
-        """Take note of an epoch."""
+        """Count an epoch and record its held-out MAE."""
         self.epochs += 1
         if held_out_mae_m is not None:
             self.best.note(held_out_mae_m, self.net)
 
     def settle(self) -> None:
-        """Give the net the weights that the stage ends with."""
-        if self.average is not None:
+        """Load the final weights of the stage into the net."""
+        if self.averaged is not None:
             self.trained.load_state_dict(self.net.state_dict())
         self.best.restore(self.trained)
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes from epoch to epoch."""
+        """Return everything that changes from epoch to epoch."""
         return {
             "stage_epochs": self.epochs,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "best": self.best.state(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Put back what `state` returned."""
+        """Restore the state that `state` returned."""
         self.epochs = saved["stage_epochs"]
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.best = Best(**saved["best"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
 
 
 @dataclass
@@ -115,21 +115,21 @@ class Best:
 
     @property
     def is_over(self) -> bool:
-        """Whether patience is at its end."""
+        """Whether the last `patience` epochs brought no improvement."""
         return self.epochs_since >= self.patience
 
     def note(self, mae_m: float, net: nn.Module) -> None:
-        """Take note of an epoch."""
+        """Record the held-out MAE of an epoch; copy the weights if it is the lowest so far."""
         self.epochs_since += 1
         if mae_m < self.mae_m:
             self.mae_m, self.epochs_since = mae_m, 0
             self.weights = copy.deepcopy(net.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """Return its fields."""
+        """Return the fields."""
         return dict(vars(self))
 
     def restore(self, net: nn.Module) -> None:
-        """Put the best weights back; without any, the last ones stay."""
+        """Load the best weights into the net; without any, keep its current ones."""
         if self.weights is not None:
             net.load_state_dict(self.weights)

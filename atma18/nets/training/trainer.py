@@ -1,4 +1,4 @@
-"""The training of one fold's net, from where a checkpoint left off."""
+"""The training of one fold's net, which continues from a checkpoint if there is one."""
 
 import json
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from atma18 import metrics
-from atma18.config.presets import NetConfig, StageConfig
+from atma18.config import NetConfig, StageConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry import mirror
 from atma18.nets.architecture import Net, SceneLayout
@@ -24,23 +24,23 @@ from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, S
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of one fold measured."""
+    """The measurements of one epoch of one fold."""
 
     fold: int
     index: int
-    """Counts on from the first stage into the second."""
+    """The number of the epoch, counted across both stages."""
     train_mae_m: float
-    """MAE of the training samples while the weights changed, metres."""
+    """MAE of the training samples during the epoch, while the weights change, metres."""
     held_out_mae_m: float | None
     """MAE of the scenes held out for early stopping, metres; None if there are none."""
     samples: int
-    """How many training samples it went through."""
+    """The number of training samples."""
     restored: bool = field(default=False, compare=False)
-    """Whether it was trained before an interruption, and is told again."""
+    """Whether it was trained before an interruption and is reported again."""
 
 
 def fold_seed(seed: int, fold: int) -> int:
-    """Return the seed of everything that a fold draws from torch."""
+    """Return the seed of torch's random numbers for a fold."""
     return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
 
 
@@ -77,7 +77,7 @@ class Trainer:
         self.epochs: list[Epoch] = []
 
     def run(self) -> FoldNet:
-        """Train the stages that the configuration names, from where a checkpoint left off; return the model, frozen."""
+        """Train the configured stages, from a checkpoint if there is one; return the model, its backbone frozen."""
         saved = self.checkpoints.load(self.fold) if self.checkpoints else None
         if saved is not None:
             self._restore(saved)
@@ -92,11 +92,11 @@ class Trainer:
         return FoldNet(self.net.eval(), self.model.scaling)
 
     def _train_stage(self, stage: StageConfig, number: int, frozen: bool, saved: Mapping[str, Any] | None) -> None:
-        """Train with AdamW on a cosine schedule; keep the best held-out epoch's weights, if scenes are held out."""
+        """Train with AdamW on a cosine schedule; if scenes are held out, keep the weights of their best epoch."""
         held_out = None if stage.patience is None else held_out_scenes(self.samples.scenes[self.rows], self.config.seed)
         rows = self.rows if held_out is None else self.rows[~held_out]
         units = Units(rows, unit_lengths(self.net, self.samples.scenes[rows]))
-        state = StageState(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.average)
+        state = StageState(stage, self.net, math.ceil(len(units) / stage.batch_size), self.config.ema_decay)
         if saved is not None:
             state.restore(saved)
         views = self._views(units, stage.num_epochs) if frozen and not state.is_over else None
@@ -113,7 +113,7 @@ class Trainer:
         state.settle()
 
     def _draws(self) -> dict[str, Any]:
-        """Return the state of everything that is drawn from."""
+        """Return the state of all random generators."""
         return {
             "order": json.dumps(self.order.bit_generator.state),
             "noise": self.noise.get_state(),
@@ -127,7 +127,7 @@ class Trainer:
             self.checkpoints.save(self.fold, {"net": self.net.state_dict(), "epochs": epochs, **state})
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
-        """Put the net, the draws and the report back to where they were after an epoch."""
+        """Restore the net and the random generators after the saved epoch, and report its epochs again."""
         self.net.load_state_dict(saved["net"])
         for epoch in saved["epochs"]:
             self.epochs.append(Epoch(**epoch | {"restored": True}))
@@ -141,7 +141,7 @@ class Trainer:
             torch.cuda.set_rng_state(saved["random_of_device"])
 
     def _train_epoch(self, units: Units, state: StageState[Net], views: Views | None) -> float:
-        """Go once through all units in random order, in batches of nearly equal size; return the MAE in metres."""
+        """Train once on all units, in random order and batches of nearly equal size; return the MAE in metres."""
         self.net.train()
         error_m = torch.zeros((), device=self.device)
         parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), state.batches)]
@@ -165,33 +165,33 @@ class Trainer:
         return error_m.item() / (len(units.rows) * len(TARGETS))
 
     def _mirrored(self, lengths: IntArray) -> Tensor | None:
-        """Draw which units are seen in the mirror, as (B,) rows."""
+        """Draw which units are mirrored; return (B,) booleans by row."""
         if not self.config.mirror:
             return None
         return (torch.rand(len(lengths), generator=self.noise) < 0.5).repeat_interleave(torch.from_numpy(lengths))
 
     def _is_mirrored(self, views: IntArray) -> BoolArray:
-        """Say which views are seen in the mirror: every other one."""
+        """Return which views are mirrored: every second one."""
         return np.asarray((views % 2 == 1) & self.config.mirror)
 
     def _look(self, frames: FrameRows | Tensor, noise: torch.Generator, mirrored: Tensor | None) -> Tensor:
-        """Return what the backbone sees in B samples' frames, changed at random: (B, channels)."""
+        """Return the backbone's features of B samples' randomly changed frames: (B, channels)."""
         probability, strength = self.config.augment_probability, self.config.augment_strength
-        changes = Changes.draw(len(frames), probability, strength, noise, self.config.distort)
+        changes = Changes.draw(len(frames), probability, strength, noise, self.config.augment)
         return self.net.encoder.encode_frames(self.feed.batch(frames, changes, mirrored))
 
     def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
-        """Return the (B, 18) outputs of a batch of units less what they should be on their side of the mirror."""
+        """Return the (B, 18) outputs of a batch minus the expected ones, mirrored where `mirrored` is True."""
         side = torch.zeros(len(rows), dtype=torch.long) if mirrored is None else mirrored.long()
         layout = SceneLayout.of(lengths).to(self.device)
         predicted = self.net.decode(self.net.encoder.fuse(seen, self.signals[side, rows]), layout)
         return predicted - self.outputs[side, rows]
 
     def _views(self, units: Units, epochs: int) -> Views:
-        """Look at several views of each row with the frozen backbone, once."""
+        """Encode several views of each row with the frozen backbone, once."""
         rows = units.rows
         changed = self.config.augment_probability > 0 or self.config.mirror
-        count = min(self.config.views, epochs) if changed else 1
+        count = min(self.config.cached_views, epochs) if changed else 1
         noise = torch.Generator().manual_seed(fold_seed(self.config.seed, self.fold))
         self.net.eval()
         seen = torch.empty(count, len(rows), self.net.encoder.backbone.channels, device=self.device)
@@ -204,10 +204,10 @@ class Trainer:
                     mirrored = torch.from_numpy(self._is_mirrored(np.full(len(rows[part]), view)))
                     seen[view, part] = self._look(next(frames), noise, mirrored)
         first = np.random.default_rng([self.config.seed, self.fold, 1])
-        return Views.of_each(seen, units, self.config.view_noise, first)
+        return Views.of_each(seen, units, self.config.feature_noise, first)
 
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[FoldNet], float]:
-        """Return what measures a net's MAE of rows that are held out; a frozen backbone looks at them once."""
+        """Return a function that computes a net's MAE on held-out rows; a frozen backbone encodes them once."""
         samples, targets_m = self.samples.take(rows), self.targets_m[rows]
         seen = self.model.encode_frames(samples, self.config, self.device) if frozen else None
 

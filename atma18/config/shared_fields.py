@@ -1,0 +1,52 @@
+"""Fields that several steps have, each described once."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from atma18.config.fields import Fixed
+
+LITE0, TORCHVISION, HF, RSUD20K = "lite0", "torchvision", "hf", "rsud20k"
+BACKBONES = (
+    f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {TORCHVISION}:resnet18 and the like (untrained, or "
+    f"@WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
+)
+"""Which backbones there are, in one line."""
+
+Backbone = Annotated[str, Field(description=f"The image backbone: {BACKBONES}.")]
+Pixels = Annotated[
+    Literal["normalised", "unit", "bytes"],
+    Field(
+        description="What the backbone reads of a pixel: RGB normalised as its weights expect it, in [0, 1] as the "
+        "published nets, or from 0 to 255 as the published embedding."
+    ),
+]
+BySpeed = Annotated[bool, Field(description="Whether the difference is counted per metre driven, not per second.")]
+Causal = Annotated[bool, Field(description="Whether only earlier samples of the scene are read, no later ones.")]
+Autocast = Fixed[Annotated[bool, Field(description="Whether the backbone runs in bfloat16; measured by each machine.")]]
+InferenceBatch = Fixed[
+    Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**14,
+            description="Samples to which every batch is padded, so that a row does not depend on its neighbours.",
+        ),
+    ]
+]
+Seed = Fixed[Annotated[int, Field(description="What everything random is drawn from, but for the folds.")]]
+
+INFERENCE_BATCH, GPU_INFERENCE_BATCH = 16, 64
+"""Samples. A CPU keeps what 16 need in its caches, and a scene of six then takes a quarter of the time of 64."""
+
+Target = Literal["absolute", "residual", "motion"]
+
+
+def check_by_speed(by_speed: bool, target: str) -> None:
+    """Refuse a difference per metre where there is no difference.
+
+    Raises:
+        ValueError: If that is so.
+    """
+    if by_speed and target == "absolute":
+        raise ValueError(f"expected target residual or motion with by_speed, found {target!r}")
