@@ -1,36 +1,18 @@
-"""Small drives for all tests, a finished `main`, and a wall between the tests and the caller's store and cache.
-
-What takes long and is only read is made once for all processes that run tests at the same time; whoever changes a store
-gets a copy of his own. Each process has one thread, and so has whatever it starts: two of them share two cores.
-"""
+"""One thread for each process, the tests that take long first, and the fixtures where tests are run."""
 
 import os
-from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # read on import
-
-import pytest
-import torch
-from filelock import FileLock
-
-from atma18 import backbones, simulate, tracking
-from atma18.cache import Cache
-from atma18.data.dataset import Dataset
-from atma18.tracking import runs
-from steps import main
-from tests import figures
-from tests.small import SmallKind
-from tests.store import SHORT, SMALL, call, clone_store, ran, store_uri
-
-TRAIN_SCENES, TEST_SCENES = 12, 5
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-"""What the finished `main` takes for the commit of its code."""
 
 LONGEST_FIRST = ("postgres", "load", "fault", "e2e", "browser", "fuzz")
 """Folders whose tests take long: begun late, they would keep one process at work while the others are done."""
 
-torch.set_num_threads(1)
+
+def pytest_configure(config):
+    """Spare a process that only hands tests out to others what takes it ten seconds to import."""
+    hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not hands_out:
+        config.pluginmanager.import_plugin("tests.fixtures")
 
 
 def pytest_collection_modifyitems(items):
@@ -41,137 +23,3 @@ def pytest_collection_modifyitems(items):
         return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
     items.sort(key=place)
-
-
-def forget_caller(patch):
-    """Remove what `mlflow run` hands down; only what keeps MLflow quiet stays."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_") and name not in tracking.QUIET:
-            patch.delenv(name)
-
-
-def enter(store, patch):
-    """Make a folder the place of the store, the cache and what steps write."""
-    patch.setenv("MLFLOW_TRACKING_URI", store_uri(store))
-    patch.setenv("ATMA18_CACHE", f"{store}/cache")
-    patch.chdir(store)
-
-
-@pytest.fixture(autouse=True)
-def no_caller(monkeypatch, tmp_path):
-    """Hide the caller's MLflow and cache: under `mlflow run` both are inherited."""
-    forget_caller(monkeypatch)
-    monkeypatch.setenv("ATMA18_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def undrawn():
-    """Figures are drawn in other processes, and where a test asks for it."""
-    with figures.undrawn():
-        yield
-
-
-@pytest.fixture
-def drawn(undrawn):
-    """Draw the figures of a test."""
-    with figures.drawn():
-        yield
-
-
-@pytest.fixture(scope="module")
-def small_backbone():
-    """Know one more kind of backbone, `small`: a convolution with batch-norm, which trains in no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbones.KINDS, "small", SmallKind())
-        yield
-
-
-@pytest.fixture(scope="session")
-def made_once(tmp_path_factory):
-    """Makes a folder for all processes that run tests, and returns it; whoever comes at the same time waits."""
-    base = tmp_path_factory.getbasetemp()
-    ours = base if "PYTEST_XDIST_WORKER" not in os.environ else base.parent
-    shared = Path(os.environ.get("ATMA18_TESTS_SHARED", ours))
-
-    def get(name, make):
-        folder, done = shared / name, shared / f"{name}.done"
-        with FileLock(shared / f"{name}.lock"):
-            if not done.exists():
-                make(folder)
-                done.touch()
-        return folder
-
-    return get
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(made_once) -> Path:
-    """A dataset folder of a few simulated drives; read-only for tests: copy it to change it."""
-    plan = simulate.Plan(TRAIN_SCENES, TEST_SCENES, seed=1)
-    return made_once("tiny", lambda folder: simulate.write_drives(folder, plan))
-
-
-@pytest.fixture(scope="session")
-def tiny_cache(tmp_path_factory) -> Cache:
-    """A cache that tests share."""
-    return Cache.open(tmp_path_factory.mktemp("shared-cache"))
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_folder, tiny_cache) -> Dataset:
-    """The same drives, read."""
-    return Dataset.open(str(tiny_folder), tiny_cache)
-
-
-@pytest.fixture(scope="session")
-def main_once(tiny_folder, made_once):
-    """Makes a store with one `main` on the tiny drives, once for all; nobody may change it."""
-
-    def get(name, *words):
-        def make(store):
-            store.mkdir()
-            with pytest.MonkeyPatch.context() as patch:
-                forget_caller(patch)
-                enter(store, patch)
-                patch.setattr(runs, "git_state", lambda: COMMIT)
-                said = ran(call(main, f"--data={tiny_folder}", *words, *SHORT, "--out=main.csv"))
-            (store / "stdout").write_text(said)
-
-        return made_once(name, make)
-
-    return get
-
-
-@pytest.fixture(scope="module")
-def finished(small_backbone, main_once, tiny_folder, tmp_path_factory):
-    """A `main` on the tiny drives with the small backbone, in a store for the tests of one file."""
-    return copied(main_once("finished", SMALL), tiny_folder, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def finished_lite0(main_once, tiny_folder, tmp_path_factory):
-    """The same with the bundled backbone and its figures drawn, for tests with processes that know no small one."""
-    with figures.drawn():
-        return copied(main_once("finished-lite0"), tiny_folder, tmp_path_factory)
-
-
-def copied(store, data, factory):
-    """Return a copy of a store, and what its `main` read and said."""
-    copy = clone_store(store, factory.mktemp("store"))
-    return SimpleNamespace(store=copy, data=f"--data={data}", stdout=(copy / "stdout").read_text())
-
-
-@pytest.fixture
-def there(finished, no_caller, monkeypatch):
-    """The finished `main`, and this test inside its store; tests may add runs but not harm what is there."""
-    enter(finished.store, monkeypatch)
-    return finished
-
-
-@pytest.fixture(scope="module")
-def module_patch(finished):
-    """The finished `main`'s store, for fixtures that a module makes once."""
-    with pytest.MonkeyPatch.context() as patch:
-        forget_caller(patch)
-        enter(finished.store, patch)
-        yield patch

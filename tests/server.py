@@ -4,6 +4,9 @@ import socket
 import time
 from urllib.request import urlopen
 
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Spares MLflow's server half a dozen processes for work that no test asks for."""
+
 
 def free_port():
     with socket.socket() as probe:

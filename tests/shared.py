@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from tests.server import free_port, wait_for
+from tests.server import NO_JOBS, free_port, wait_for
 
 _BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 _USER = {"user": "postgres"} if os.getuid() == 0 else {}
@@ -119,7 +119,7 @@ class Server:
 def plain_server(folder):
     """A server with SQLite and without authentication."""
     words = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    server = Server(folder, [*words, "--workers", "1"], dict(os.environ), free_port())
+    server = Server(folder, [*words, "--workers", "1"], os.environ | NO_JOBS, free_port())
     server.start()
     try:
         yield server
@@ -134,12 +134,16 @@ def private_server(folder, database):
     uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
     words = ["--backend-store-uri", uri, "--artifacts-destination", f"{folder}/artifacts", "--workers", "1"]
     admin_password = secrets.token_hex(16)
-    environment = os.environ | {
-        "PGPASSWORD": database.password,
-        "MLFLOW_AUTH_CONFIG_PATH": f"{folder}/auth.ini",
-        "MLFLOW_AUTH_ADMIN_PASSWORD": admin_password,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
-    }
+    environment = (
+        os.environ
+        | NO_JOBS
+        | {
+            "PGPASSWORD": database.password,
+            "MLFLOW_AUTH_CONFIG_PATH": f"{folder}/auth.ini",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": admin_password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+        }
+    )
     server = Server(folder, [*words, "--app-name", "basic-auth"], environment, free_port(), admin_password)
     server.start()
     try:

@@ -22,7 +22,7 @@ from torchvision import models
 from atma18 import backbones
 from atma18.backbones import detector
 from steps import embed, fetch, main, nn1, nn2
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.pretrained import hub_folder, mmdet_file, resnet50
 from tests.store import PROJECT, call, ran, refused
 

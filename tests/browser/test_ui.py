@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.browsing import opened
-from tests.server import free_port, wait_for
+from tests.server import NO_JOBS, free_port, wait_for
 from tests.store import first, store_uri, version_of
 
 RUN_LINKS = r'href="#/experiments/\d+/runs/([0-9a-f]{32})"'
@@ -38,7 +39,8 @@ def ui(finished, module_patch, tmp_path_factory):
         "--port",
         str(port),
     ]
-    with (folder / "log").open("w") as log, subprocess.Popen(words, cwd=folder, stdout=log, stderr=log) as server:
+    how = {"cwd": folder, "env": os.environ | NO_JOBS}
+    with (folder / "log").open("w") as log, subprocess.Popen(words, stdout=log, stderr=log, **how) as server:
         try:
             wait_for(f"http://127.0.0.1:{port}/health", server)
             yield lambda page, **how: opened(f"http://127.0.0.1:{port}/#/{page}", folder / "profile", **how)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from atma18.tracking import lifecycle
 from atma18.tracking.lifecycle import Process
 from steps import blend, doctor, embed
-from tests.conftest import enter, forget_caller
+from tests.fixtures import enter, forget_caller
 from tests.store import SMALL, all_runs, artifacts, call, first, newest, ran, refused, version_of
 
 BLEND = "atma18-blend"

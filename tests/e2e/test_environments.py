@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from steps import embed
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.store import BIN, PROJECT, SYSTEM_PATH, all_runs, call, mlflow_run, refused, store_uri
 
 LOCAL = ("--env-manager", "local")

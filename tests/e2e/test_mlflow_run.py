@@ -21,9 +21,10 @@ def runs(store, monkeypatch):
 
 
 def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp_path, monkeypatch):
-    fast = [FAST.removeprefix("--"), "folds=2"]
-    short = [*fast, "nn1_num_epochs=1", "nn2_num_epochs=1", "gbdt_rounds=5", f"out={tmp_path}/submission.csv"]
-    parameters = [word for value in [f"data={tiny_folder}", *short] for word in ("-P", value)]
+    short = {"nn1_num_epochs": "1", "nn2_num_epochs": "1", "gbdt_rounds": "5"}
+    fast = {"backbone": FAST.partition("=")[2], "folds": "2"}
+    named = {"data": str(tiny_folder), **fast, **short, "out": f"{tmp_path}/submission.csv"}
+    parameters = [word for name, value in named.items() for word in ("-P", f"{name}={value}")]
 
     done = mlflow_run(tmp_path, *LOCAL, *parameters, **ACTIVATED)
 
@@ -32,9 +33,8 @@ def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp
     assert [run.info.run_name for run in found] == ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
     assert {run.info.status for run in found} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in found[1:]} == {found[0].info.run_id}
-    declared = {"data": str(tiny_folder), "preset": "quick", "fold_seed": "0", "seed": "0"}
-    given = {"out": f"{tmp_path}/submission.csv", "nn1_num_epochs": "1", "nn2_num_epochs": "1", "gbdt_rounds": "5"}
-    assert found[0].data.params == declared | given  # logged by MLflow, and nothing that was not given
+    declared = {"preset": "quick", "fold_seed": "0", "seed": "0"}
+    assert found[0].data.params == declared | named  # logged by MLflow, and nothing that was not given
     assert found[2].data.params["cfg.first.num_epochs"] == "1"
     assert (tmp_path / "submission.csv").is_file()
     assert "constant velocity" in done.stdout

@@ -20,7 +20,7 @@ from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from atma18.tracking import named_run
 from steps import embed, nn1, nn2
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.pretrained import FAMILIES, hub_folder, mmdet_file, resnet50
 from tests.store import artifacts, call, newest, ran
 
@@ -55,7 +55,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """Drives that the larger backbones soon have seen."""
-    simulate.write_drives(folder := tmp_path_factory.mktemp("few") / "drives", simulate.Plan(5, 2, seed=1))
+    simulate.write_drives(folder := tmp_path_factory.mktemp("few") / "drives", simulate.Plan(8, 2, seed=1))
     return folder
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from atma18 import tracking
 from atma18.tracking import runs
 from steps import blend, embed, promote
-from tests.conftest import COMMIT, enter
+from tests.fixtures import COMMIT, enter
 from tests.forked import Forked
 from tests.store import all_runs, artifacts, call, newest, ran, refused, version_of
 
@@ -35,12 +35,12 @@ def holder(alias):
 
 def records():
     """The runs that keep a verdict, the oldest first."""
-    return [run for run in all_runs() if "atma18.metrics.verdict" in run.data.tags]
+    return [run for run in all_runs() if "atma18.verdict" in run.data.tags]
 
 
 def verdicts():
     tags = [run.data.tags for run in records()]
-    return [(t["atma18.metrics.verdict"], t["atma18.from"], t["atma18.to"]) for t in tags]
+    return [(t["atma18.verdict"], t["atma18.from"], t["atma18.to"]) for t in tags]
 
 
 @pytest.fixture(scope="module")

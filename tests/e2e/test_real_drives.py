@@ -13,7 +13,7 @@ from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from steps import main
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.store import FAST
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitti-clips"

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from steps import nn1
 from tests.chance import drawn
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.forked import Forked
 from tests.store import SHORT, SMALL, all_runs, artifacts, call, newest, ran
 

@@ -19,7 +19,7 @@ from atma18.gbdt import boosting
 from atma18.schema import TARGETS
 from atma18.tracking import identity
 from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
 
@@ -101,7 +101,7 @@ def test_the_image_grid_has_a_picture_of_every_epoch(there, step):
 def test_each_phase_is_a_line_of_what_is_printed(there):
     for step in ("nn1", "nn2", "gbdt"):
         for phase in ("train", "predict", "total"):
-            lines = [line for line in there.stdout.splitlines() if line.startswith(f"{step}: {phase} took ")]
+            lines = [line for line in there.said.splitlines() if line.startswith(f"{step}: {phase} took ")]
             assert len(lines) == 1
             seconds = first(step).data.metrics[f"{phase}/seconds"]
             assert f" {seconds:.1f} s, " in lines[0]
@@ -144,7 +144,7 @@ def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(the
         assert run.data.metrics[f"optimality/{group}_bound_m"] > 0
     assert run.data.tags["atma18.few_samples_1_to_2"] == str((sizes <= 2).sum())
     assert "atma18.few_samples_3_or_more" not in run.data.tags
-    assert there.stdout.count("fewer than 50: they get the weights of all samples") == 1
+    assert there.said.count("fewer than 50: they get the weights of all samples") == 1
 
 
 def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
@@ -298,7 +298,7 @@ def test_a_run_and_its_submission_have_the_test_score_of_the_withheld_targets(th
     assert "atma18.input.blend" not in by_file.data.tags
 
 
-def test_simulated_drives_go_through_the_steps(tmp_path, drawn, monkeypatch):
+def test_simulated_drives_go_through_the_steps(tmp_path, drawn, small_backbone, monkeypatch):
     enter(tmp_path, monkeypatch)
 
     ran(call(simulate, "--out=mine", "--scenes=6", "--test_scenes=2", "--workers=2"))
@@ -369,7 +369,7 @@ def test_the_dataset_folder_is_never_written_into(there, tiny, tmp_path):
     assert names == {"train_features.csv", "test_features.csv", "test_targets.csv", "images", "traffic_lights"}
 
 
-def test_a_step_of_its_own_is_registered_too(tiny_folder, tmp_path, monkeypatch):
+def test_a_step_of_its_own_is_registered_too(tiny_folder, small_backbone, tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch)
 
     ran(call(embed, f"--data={tiny_folder}", SMALL, "--svd_components=2"))

@@ -15,7 +15,7 @@ from atma18.cache import Cache
 from atma18.tracking import registry, runs, store_setup
 from atma18.tracking.upstream import open_run
 from steps import embed
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.forked import Forked
 from tests.store import PROJECT, SHORT, SMALL, STEPS, all_runs, call, newest, ran, refused, store_uri, versions
 

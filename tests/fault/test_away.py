@@ -14,7 +14,7 @@ from atma18.tracking import packaging
 from steps import doctor, main, upload
 from tests import proxy as faulty
 from tests import shared
-from tests.conftest import enter, forget_caller
+from tests.fixtures import enter, forget_caller
 from tests.forked import Forked
 from tests.store import SMALL, all_runs, artifacts, call, newest, ran, refused, versions
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from atma18.cache import OUTBOX, Cache
 from atma18.tracking import packaging
 from steps import blend, doctor, embed, promote
-from tests.conftest import enter, forget_caller
+from tests.fixtures import enter, forget_caller
 from tests.forked import Forked
 from tests.store import FAST, all_runs, call, ran, refused, versions
 

@@ -17,7 +17,7 @@ from atma18.cache import CHECKPOINTS, Cache
 from atma18.tracking import runs
 from steps import blend, doctor, embed
 from tests.chance import drawn
-from tests.conftest import enter
+from tests.fixtures import enter
 from tests.forked import Forked
 from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, newest, ran, refused, versions
 

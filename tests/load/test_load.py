@@ -20,7 +20,7 @@ import pytest
 from atma18.data.dataset import Dataset
 from benchmarks.serving import request
 from steps import main
-from tests.conftest import enter, forget_caller
+from tests.fixtures import enter, forget_caller
 from tests.server import free_port, wait_for
 from tests.store import BIN, FAST, SHORT, SYSTEM_PATH, call, ran
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from atma18.tracking import runs
 from steps import blend, doctor, embed, lineage, main, predict, promote
 from tests import shared
-from tests.conftest import COMMIT, forget_caller
+from tests.fixtures import COMMIT, forget_caller
 from tests.forked import Forked
 from tests.store import (
     BIN,
