@@ -97,7 +97,7 @@ def wrong_options(command, words):
     found = []
     for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
-        if not name.startswith("-"):
+        if not name.startswith("-") or name == "--help":
             continue
         if name not in options:
             found.append(f"{command.name} has no option {name}")
