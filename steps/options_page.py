@@ -74,7 +74,7 @@ def page() -> str:
         others = [option for option in options if option.name not in fields_of_step]
         table = tables.table(name, [str(option.name) for option in options if option.name in fields_of_step])
         sections[f"`{name}`"] = [table, *([_table(others)] if others else [])]
-    sections |= {f"`{name}`": [_table(_own(module.main)) or "None."] for name, module in OTHERS.items()}
+    sections |= {f"`{name}`": [_table(_own(module.main)) or "None of its own."] for name, module in OTHERS.items()}
     parts = [part for title, found in sections.items() for part in (f"## {title}", *found)]
     return "\n\n".join([_HEAD, *parts]) + "\n"
 

@@ -1,6 +1,7 @@
 """The README and docs/: every link has a target, and click accepts every command line."""
 
 import ast
+import codeop
 import importlib
 import re
 import shlex
@@ -168,9 +169,9 @@ def test_the_readme_has_the_commands_that_a_newcomer_needs():
 
 @of_each_page
 def test_python_in_a_page_compiles(page):
-    for language, body in BLOCK.findall(page.read_text()):
-        if language == "python":
-            compile(body, page.name, "exec")
+    bodies = [body for language, body in BLOCK.findall(page.read_text()) if language == "python"]
+
+    assert [body for body in bodies if codeop.compile_command(body, page.name, "exec") is None] == []
 
 
 @of_each_page
