@@ -1,7 +1,8 @@
 """Check the project: formatting, lint, types, architecture and tests, on a CPU and offline.
 
-A lane is a folder of `tests`. The quick ones have the tests of every module and of whole steps; the others harm and
-deceive, need a browser or PostgreSQL, or flood a server, for which they have the machine alone.
+A lane is a folder of `tests`. The quick ones have the tests of every module and of whole steps. The others kill
+processes, run several at once, cut the network or change the environment (fault), deceive (fuzz), need a browser or
+PostgreSQL, or flood a server (load), for which they have the machine alone.
 """
 
 import os

@@ -107,7 +107,7 @@ def test_tests_leave_the_callers_store_as_it_was(tmp_path):
         "MLFLOW_EXPERIMENT_ID": "1",
         "ATMA18_CACHE": str(tmp_path / "callers-cache"),
     }
-    one = "tests/e2e/test_steps.py::test_a_step_of_its_own_is_registered_too"
+    one = "tests/e2e/test_motion.py::test_its_error_is_that_of_the_reference_of_every_run"
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one]
 
     done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
