@@ -54,7 +54,7 @@ def test_a_step_without_its_upstreams_fails_with_the_command_for_the_same_enviro
 
 def test_the_published_command_line_works_name_by_name(tiny_folder, tmp_path, monkeypatch):
     published = "stage=first batch_size=128 learning_rate=2e-3 weight_decay=1e-6 num_epochs=1 num_layers=2"
-    words = [word for value in [f"data={tiny_folder}", "folds=2", *published.split()] for word in ("-P", value)]
+    words = [word for value in [f"data={tiny_folder}", "folds=2", FAST.removeprefix("--"), *published.split()] for word in ("-P", value)]
 
     done = mlflow_run(tmp_path, *LOCAL, "-e", "nn1", *words, **ACTIVATED)
 

@@ -6,6 +6,7 @@ Excerpts of KITTI (CC BY-NC-SA) are not part of the project, so these tests exis
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
@@ -14,7 +15,7 @@ from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
 from steps import main
 from tests.fixtures import enter
-from tests.store import FAST
+from tests.store import SMALL
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitti-clips"
 
@@ -27,9 +28,10 @@ if CLIPS.is_dir():
         assert (len(dataset.train), len(dataset.test)) == (201, 24)
         assert dataset.camera.height_above_road_m == 1.65
 
+    @pytest.mark.usefixtures("small_backbone")
     def test_main_goes_from_three_training_clips_to_a_submission(tmp_path, monkeypatch):
         enter(tmp_path, monkeypatch)
-        short = ["--folds=3", "--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=20", FAST]
+        short = ["--folds=3", "--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=20", SMALL]
 
         done = CliRunner().invoke(main.main, [f"--data={CLIPS}", *short])
 
