@@ -1,14 +1,9 @@
 """The entry points as a user starts them: the real `mlflow run`, in processes of their own."""
 
-import os
-import sqlite3
-import subprocess
-import sys
-
 import pytest
 from mlflow import MlflowClient
 
-from tests.store import BIN, FAST, PROJECT, SYSTEM_PATH, mlflow_run, store_uri
+from tests.store import BIN, FAST, SYSTEM_PATH, mlflow_run, store_uri
 
 LOCAL = ("--env-manager", "local", "--experiment-name", "atma18")
 ACTIVATED = {"PATH": f"{BIN}:{SYSTEM_PATH}"}
@@ -54,7 +49,11 @@ def test_a_step_without_its_upstreams_fails_with_the_command_for_the_same_enviro
 
 def test_the_published_command_line_works_name_by_name(tiny_folder, tmp_path, monkeypatch):
     published = "stage=first batch_size=128 learning_rate=2e-3 weight_decay=1e-6 num_epochs=1 num_layers=2"
-    words = [word for value in [f"data={tiny_folder}", "folds=2", FAST.removeprefix("--"), *published.split()] for word in ("-P", value)]
+    words = [
+        word
+        for value in [f"data={tiny_folder}", "folds=2", FAST.removeprefix("--"), *published.split()]
+        for word in ("-P", value)
+    ]
 
     done = mlflow_run(tmp_path, *LOCAL, "-e", "nn1", *words, **ACTIVATED)
 
@@ -95,23 +94,3 @@ def test_what_nobody_can_ask_for_fails_the_run(tiny_folder, tmp_path, monkeypatc
     assert done.returncode != 0
     assert said in done.stderr
     assert [run.info.status for run in runs(tmp_path, monkeypatch)] == ["FAILED"]
-
-
-def test_tests_leave_the_callers_store_as_it_was(tmp_path):
-    """Under `mlflow run` the suite inherits a run and a store; a test that logs must not touch either."""
-    store = tmp_path / "callers.db"
-    sqlite3.connect(store).close()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
-        "MLFLOW_RUN_ID": "0" * 32,
-        "MLFLOW_EXPERIMENT_ID": "1",
-        "ATMA18_CACHE": str(tmp_path / "callers-cache"),
-    }
-    one = "tests/e2e/test_motion.py::test_its_error_is_that_of_the_reference_of_every_run"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one]
-
-    done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stdout
-    assert store.read_bytes() == b""
-    assert not (tmp_path / "callers-cache").exists()

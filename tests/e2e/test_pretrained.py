@@ -55,7 +55,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """Drives that the larger backbones soon have seen."""
-    simulate.write_drives(folder := tmp_path_factory.mktemp("few") / "drives", simulate.Plan(4, 1, seed=1))
+    simulate.write_drives(folder := tmp_path_factory.mktemp("few") / "drives", simulate.Plan(8, 2, seed=1))
     return folder
 
 

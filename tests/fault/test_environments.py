@@ -1,6 +1,9 @@
-"""The ways into the project's environment: conda, an environment that is not activated, and another MLflow outside."""
+"""The ways into the project: conda, an environment that is not activated, another MLflow outside, a caller's store."""
 
+import os
 import re
+import sqlite3
+import subprocess
 import sys
 import venv
 
@@ -111,3 +114,23 @@ def test_a_word_that_an_option_does_not_know_fails_the_run_of_mlflow_run(tmp_pat
     assert done.returncode != 0
     assert "'fast' is not one of 'best'" in done.stderr
     assert statuses(tmp_path, monkeypatch) == ["FAILED"]
+
+
+def test_tests_leave_the_callers_store_as_it_was(tmp_path):
+    """Under `mlflow run` the suite inherits a run and a store; a test that logs must not touch either."""
+    store = tmp_path / "callers.db"
+    sqlite3.connect(store).close()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}",
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_ID": "1",
+        "ATMA18_CACHE": str(tmp_path / "callers-cache"),
+    }
+    one = "tests/e2e/test_motion.py::test_its_error_is_that_of_the_reference_of_every_run"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one]
+
+    done = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout
+    assert store.read_bytes() == b""
+    assert not (tmp_path / "callers-cache").exists()
