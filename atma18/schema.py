@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -97,6 +97,32 @@ def rows_of(wanted: StrArray, have: StrArray, what: str) -> IntArray:
     return pd.Index(have).get_indexer(pd.Index(wanted)).astype(np.int64)
 
 
+class FrameCamera(Protocol):
+    """The camera of frames; `geometry.camera.Camera` is one."""
+
+    @property
+    def intrinsics_px(self) -> FloatArray:
+        """(3, 3) pixels of an image of `image_size_px`."""
+
+    @property
+    def image_size_px(self) -> tuple[int, int]:
+        """Width, height."""
+
+    @property
+    def position_m(self) -> FloatArray:
+        """(3,) metres in the vehicle frame."""
+
+    @property
+    def height_above_road_m(self) -> float:
+        """Metres."""
+
+    def project(self, waypoints_m: FloatArray) -> FloatArray:
+        """Return the (..., 2) pixels of (..., 3) points in metres, vehicle frame; NaN for points behind the camera."""
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the content of a `camera.json`."""
+
+
 @dataclass(frozen=True)
 class FrameRows:
     """The frames of N samples as rows of a larger array, usually memory-mapped; they are read only when indexed."""
@@ -107,11 +133,13 @@ class FrameRows:
     """(N,) rows of `store`."""
     mirrored: bool = False
     """Whether left and right are exchanged on reading."""
+    camera: FrameCamera | None = None
+    """The camera, if the dataset names it."""
 
     @classmethod
-    def of(cls, frames: UInt8Array) -> Self:
+    def of(cls, frames: UInt8Array, camera: FrameCamera | None = None) -> Self:
         """Take all frames of an array (N, 3, 64, 128, 3)."""
-        return cls(frames, np.arange(len(frames)))
+        return cls(frames, np.arange(len(frames)), camera=camera)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,6 +162,10 @@ class FrameRows:
     def frames_first(pixels: UInt8Array) -> UInt8Array:
         """View (…, H, W, 3, 3) as (…, 3, H, W, 3)."""
         return np.moveaxis(pixels, -2, -4)
+
+    def flipped(self) -> Self:
+        """Return the frames with left and right exchanged, without reading them."""
+        return replace(self, mirrored=not self.mirrored)
 
     def take(self, rows: IntArray) -> Self:
         """Return the frames of these samples without reading them."""

@@ -70,7 +70,7 @@ def reference_batches(dataset: Dataset, order: IntArray, size_px: tuple[int, int
 
 def our_batches(dataset: Dataset, order: IntArray, size_px: tuple[int, int]) -> Iterator[Tensor]:
     """Yield (B, 9, H, W) batches as the trainer makes them."""
-    noise, feed = torch.Generator().manual_seed(0), Feed(size_px, "cpu")
+    noise, feed = torch.Generator().manual_seed(0), Feed((len(FRAME_FILES), *size_px), "cpu")
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         yield feed.batch(dataset.train.frames.take(rows), Changes.draw(len(rows), PROBABILITY, STRENGTH, noise))

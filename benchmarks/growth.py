@@ -47,7 +47,7 @@ class Data:
 
 def feed(data: Data) -> None:
     """Bring every sample into a batch once, in random order, changed."""
-    noise, source = torch.Generator().manual_seed(0), Feed((64, 128), "cpu")
+    noise, source = torch.Generator().manual_seed(0), Feed((3, 64, 128), "cpu")
     order = np.random.default_rng(0).permutation(len(data.samples))
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]

@@ -108,7 +108,7 @@ def bare_forward(answering: Servable, samples: Samples) -> Callable[[], None]:
     models = [member.model for member in answering.members.values()]
     nets = [model for model in models if isinstance(model, NetModel)]
     encoders = [fold.net.encoder for model in nets for fold in model.folds]
-    stacked = compute.stacked_images(frames, nets[0].config.size_px)
+    stacked = compute.stacked_images(frames, nets[0].config.image_shape[1:])
     single = compute.single_images(frames)
     backbones = [model for model in models if isinstance(model, EmbedModel)]
     signals = torch.zeros(len(samples), len(answering.sensors.signals))

@@ -101,7 +101,7 @@ def _batches(
     order = np.random.default_rng(0).permutation(len(units))
     for chosen in np.array_split(order, -(-len(units) // config.second.batch_size)):
         taken, lengths = units.take(chosen)
-        images = compute.stacked_images(torch.from_numpy(dataset.train.frames[taken]), config.size_px)
+        images = compute.stacked_images(torch.from_numpy(dataset.train.frames[taken]), config.image_shape[1:])
         yield images, signals[taken], outputs[taken], SceneLayout.of(lengths)
 
 

@@ -1,7 +1,7 @@
 """Image backbones by name: RGB frames in, one map of cell embeddings out.
 
-`backbone` holds the common class, `kinds` the protocol of a kind; `lite0`, `vision`, `hub` (with its `families`) and
-`detector` are the kinds; `checkpoint` reads weights from untrusted files, and `precision` measures bfloat16.
+`backbone` holds the common class, `kinds` the protocol of a kind; `lite0`, `cnn`, `vision`, `hub` (with its `families`)
+and `detector` are the kinds; `checkpoint` reads weights from untrusted files, and `precision` measures bfloat16.
 """
 
 import hashlib
@@ -14,12 +14,13 @@ import torch
 
 from atma18.backbones import checkpoint
 from atma18.backbones.backbone import Backbone, BackboneSpec, inflate
+from atma18.backbones.cnn import CnnKind
 from atma18.backbones.detector import DetectorKind
 from atma18.backbones.hub import HubKind
 from atma18.backbones.kinds import Found, Kind, MissingWeightsError
 from atma18.backbones.lite0 import Lite0Kind
 from atma18.backbones.vision import TorchvisionKind
-from atma18.config import BACKBONES, HF, LITE0, RSUD20K, TORCHVISION, Pixels
+from atma18.config import BACKBONES, CNN, HF, LITE0, RSUD20K, TORCHVISION, Pixels
 from atma18.schema import shown
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
 
 KINDS: dict[str, Kind] = {
     LITE0: Lite0Kind(),
+    CNN: CnnKind(),
     TORCHVISION: TorchvisionKind(),
     HF: HubKind(),
     RSUD20K: DetectorKind(),

@@ -13,7 +13,7 @@ from atma18 import backbones, compute
 from atma18.cache import PRECISION, Cache
 from atma18.compute import Compute
 from atma18.config import EmbedConfig, NetConfig
-from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from atma18.storage import digests
 
 WORTH_IT = 1.1
@@ -42,9 +42,9 @@ class Precision:
 
 
 def of_net(config: NetConfig, machine: Compute, cache: Cache) -> Precision:
-    """Return the precision of a net's backbone, which reads three frames and is trained."""
-    frames = len(FRAME_FILES)
-    return choose(machine, cache, config.backbone, config.size_px, in_frames=frames, trained=True)
+    """Return the precision of a net's backbone, which is trained."""
+    frames, height_px, width_px = config.image_shape
+    return choose(machine, cache, config.backbone, (height_px, width_px), in_frames=frames, trained=True)
 
 
 def of_embed(config: EmbedConfig, machine: Compute, cache: Cache) -> Precision:

@@ -11,6 +11,7 @@ from atma18.bundle.model import Model, Stored
 from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
 from atma18.embedding import EmbedModel
 from atma18.gbdt.stacking import GbdtModel
+from atma18.geometry.camera import COMPETITION_CAMERA, Camera
 from atma18.nets.model import NetModel
 from atma18.schema import FloatArray, IntArray, Samples
 
@@ -40,7 +41,8 @@ def _embed(stored: Stored) -> Model:
 def _net(stored: Stored) -> Model:
     config = from_json(NetConfig, stored.described["config"])
     spec = backbone_of(stored.described)
-    return NetModel.load(stored.step, config, spec, stored.signals, stored.files, stored.device)
+    camera = Camera.from_json_dict(stored.described["camera"]) if config.view == "path" else COMPETITION_CAMERA
+    return NetModel.load(stored.step, config, spec, stored.signals, stored.files, stored.device, camera)
 
 
 def _gbdt(stored: Stored) -> Model:

@@ -12,12 +12,22 @@ from atma18.config.fields import bounds, description, varied
 from atma18.config.gbdt import Engine, GbdtConfig
 from atma18.config.nets import ATTENTION_HEADS, Modalities, NetConfig, StageConfig
 from atma18.config.presets import PRESETS, Preset
-from atma18.config.shared_fields import BACKBONES, HF, LITE0, RSUD20K, TORCHVISION, Pixels, Target
+from atma18.config.shared_fields import (
+    BACKBONES,
+    CNN,
+    HF,
+    LITE0,
+    RSUD20K,
+    TORCHVISION,
+    Pixels,
+    Target,
+)
 from atma18.config.stored import from_json
 
 __all__ = [
     "ATTENTION_HEADS",
     "BACKBONES",
+    "CNN",
     "HF",
     "LITE0",
     "PRESETS",

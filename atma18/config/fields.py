@@ -66,6 +66,8 @@ def _bounds_inside(annotation: Any) -> dict[str, float]:  # noqa: ANN401 - any a
     for part in get_args(annotation):
         if get_origin(part) is Annotated:
             found |= _bounds_of(part.__metadata__)
+        elif get_origin(part) is tuple:  # of a field that may be none, too
+            found |= _bounds_inside(part)
     return found
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from atma18.config.checking import checked
 from atma18.config.fields import Fixed, fields_of
 from atma18.config.shared_fields import (
+    IMAGE_SHAPES,
     INFERENCE_BATCH,
     LITE0,
     Autocast,
@@ -19,6 +20,7 @@ from atma18.config.shared_fields import (
     Pixels,
     Seed,
     Target,
+    View,
     check_by_speed,
 )
 
@@ -26,7 +28,7 @@ Modalities = Literal["all", "frames"]
 SequenceHead = Literal["lstm", "attention"]
 ATTENTION_HEADS = 4
 _Side = Annotated[int, Field(ge=1, le=2**11)]
-_MOST_LAYERS, _MOST_REPEATS = 100, 100
+_MOST_LAYERS, _MOST_REPEATS, _MOST_BENT_PATHS = 100, 100, 100
 """Far beyond what any preset has: a file of weights could not contradict a bundle that asks for more in time."""
 
 
@@ -58,8 +60,12 @@ class NetConfig:
     _: KW_ONLY
     backbone: Backbone = LITE0
     pixels: Pixels = "normalised"
-    stage: Literal["first", "second", "both"] = "both"
-    """Which stages are trained: the first (backbone frozen), the second (all weights, from `init`), or both."""
+    view: View = "frame"
+    bent_paths: int = Field(default=0, ge=0, le=_MOST_BENT_PATHS)
+    """Further grids of each training sample, along paths that are bent and turned at random (view path)."""
+    stage: Literal["first", "second", "both", "whole"] = "both"
+    """Which stages are trained: the first (backbone frozen), the second (all weights, from `init`), both, or the second
+    from the start (whole), for a backbone that is not pretrained."""
     target: Target = "residual"
     """What a net learns: metres as published, or the standardised difference to constant velocity (residual) or to a
     motion model fitted in the fold (motion)."""
@@ -76,8 +82,8 @@ class NetConfig:
     """Hidden layers of the MLP (nn1), layers of the sequence head (nn2)."""
     hidden: Fixed[int] = Field(default=128, ge=1)
     """Width of each hidden layer."""
-    size_px: Fixed[tuple[_Side, _Side]] = (64, 128)
-    """Height and width to which frames are resized on the device, pixels."""
+    size_px: Fixed[tuple[_Side, _Side] | None] = None
+    """Height and width to which images are resized on the device, pixels; none leaves them as the view has them."""
     augment_probability: Fixed[float] = Field(default=0.5, ge=0, le=1)
     """Chance that a sample's three frames are changed: one random brightness and contrast for all of them."""
     augment_strength: Fixed[float] = Field(default=0.2, ge=0, le=1)
@@ -99,10 +105,20 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         check_by_speed(self.by_speed, self.target)
+        if self.bent_paths and (self.view, self.target) != ("path", "motion"):
+            raise ValueError(
+                f"expected view path and target motion with bent_paths, found {self.view} and {self.target}"
+            )
         if self.sequence_head == "attention" and self.hidden % ATTENTION_HEADS:
             raise ValueError(
                 f"expected hidden of a multiple of {ATTENTION_HEADS} with sequence_head attention, found {self.hidden}"
             )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The number of frames in an image, its height and its width in pixels."""
+        frames, height_px, width_px = IMAGE_SHAPES[self.view]
+        return (frames, *(self.size_px or (height_px, width_px)))
 
     @property
     def reads_context(self) -> bool:

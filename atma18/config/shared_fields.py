@@ -1,15 +1,16 @@
 """Fields that several steps have, each described once."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from atma18.config.fields import Fixed
 
-LITE0, TORCHVISION, HF, RSUD20K = "lite0", "torchvision", "hf", "rsud20k"
+LITE0, CNN, TORCHVISION, HF, RSUD20K = "lite0", "cnn", "torchvision", "hf", "rsud20k"
 BACKBONES = (
-    f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {TORCHVISION}:resnet18 and the like (untrained, or "
-    f"@WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
+    f"{LITE0} (EfficientNet-Lite0 with ImageNet weights), {CNN} (small, untrained), {TORCHVISION}:resnet18 and the "
+    f"like (untrained, or @WEIGHTS, or @FILE), {HF}:OWNER/NAME or {HF}:FOLDER (transformers), {RSUD20K}:FILE"
 )
 """Which backbones there are, in one line."""
 
@@ -22,6 +23,13 @@ Pixels = Annotated[
     ),
 ]
 BySpeed = Annotated[bool, Field(description="Whether the difference is counted per metre driven, not per second.")]
+View = Annotated[
+    Literal["frame", "path"],
+    Field(
+        description="What images show: the three frames as published (frame), or the road along the path of a motion "
+        "model fitted in the fold, resampled from the frame at t to a grid in metres (path)."
+    ),
+]
 Causal = Annotated[bool, Field(description="Whether only earlier samples of the scene are read, no later ones.")]
 Autocast = Fixed[Annotated[bool, Field(description="Whether the backbone runs in bfloat16; measured by each machine.")]]
 InferenceBatch = Fixed[
@@ -40,6 +48,9 @@ INFERENCE_BATCH, GPU_INFERENCE_BATCH = 16, 64
 """Samples. A CPU keeps what 16 need in its caches, and a scene of six then takes a quarter of the time of 64."""
 
 Target = Literal["absolute", "residual", "motion"]
+
+IMAGE_SHAPES: Mapping[str, tuple[int, int, int]] = {"frame": (3, 64, 128), "path": (1, 24, 41)}
+"""Frames, rows and columns of an image of each view."""
 
 
 def check_by_speed(by_speed: bool, target: str) -> None:

@@ -87,6 +87,8 @@ class Dataset:
         has_lights = _is_there(folder / LIGHTS, root, Path.is_dir, "a folder")
         lights = read_lights(folder / LIGHTS, [*ids["test"], *ids["train"]], root) if has_lights else None
         reading.check_link(folder / "images", root)
+        has_camera = _is_there(folder / CAMERA, root, Path.is_file, "a file")
+        own_camera = Camera.read(folder / CAMERA, root) if has_camera else None
         splits, hashes = {}, {}
         for split in SPLITS:
             order = canonical_order(ids[split])
@@ -98,11 +100,9 @@ class Dataset:
                 signals=signals.numeric[split].iloc[order].reset_index(drop=True),
                 gear=None if signals.gear is None else signals.gear[split][order],
                 traffic_lights=None if lights is None else light_table({i: lights[i] for i in ordered.tolist()}),
-                frames=FrameRows.of(store.frames),
+                frames=FrameRows.of(store.frames, own_camera),
             )
         targets = _targets(folder, tables["train"])[canonical_order(ids["train"])]
-        has_camera = _is_there(folder / CAMERA, root, Path.is_file, "a file")
-        own_camera = Camera.read(folder / CAMERA, root) if has_camera else None
         return cls(
             folder=folder,
             train=splits["train"],

@@ -20,14 +20,16 @@ class Baseline:
     by_speed: bool
     """Whether the difference is a multiple of the car's `kinematics.pace`."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
-    """The parameters of the motion model if `target` names one; else empty."""
+    """The parameters of the motion model if it is fitted; else empty."""
 
     def __post_init__(self) -> None:
         if self.target == "motion" and self.motion.shape != MotionModel().numbers.shape:
             raise ValueError(f"expected the numbers of a motion model, found {self.motion.shape} of them")
 
     @classmethod
-    def fit(cls, target: Target, by_speed: bool, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
+    def fit(
+        cls, target: Target, by_speed: bool, signals: pd.DataFrame, targets_m: FloatArray, *, motion: bool = False
+    ) -> Self:
         """Fit the baseline to N rows.
 
         Args:
@@ -35,9 +37,10 @@ class Baseline:
             by_speed: whether differences are multiples of the pace.
             signals: N rows.
             targets_m: (N, 18) metres, vehicle frame at t.
+            motion: whether to fit the motion model also where `target` does not name it.
         """
-        motion = MotionModel.fit(signals, targets_m).numbers if target == "motion" else np.empty(0)
-        return cls(target, by_speed, motion)
+        needed = motion or target == "motion"
+        return cls(target, by_speed, MotionModel.fit(signals, targets_m).numbers if needed else np.empty(0))
 
     def ahead_m(self, signals: pd.DataFrame) -> FloatArray:
         """Return the (N, 18) baseline waypoints in metres, which a difference of 0 stands for."""

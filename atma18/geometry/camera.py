@@ -51,12 +51,17 @@ class Camera:
         """
         content = reading.read_bytes(path, path.parent.resolve() if root is None else root, _MOST_BYTES)
         try:
-            return cls._parse(strict_json.loads(content))
+            return cls.from_json_dict(strict_json.loads(content))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
-    def _parse(cls, camera: object) -> Self:
+    def from_json_dict(cls, camera: object) -> Self:
+        """Build a camera from the content of a `camera.json`.
+
+        Raises:
+            ValueError: If the content is not a camera.
+        """
         if not isinstance(camera, dict):
             raise ValueError(f"expected an object with {', '.join(_KEYS)}, found {type(camera).__name__}")
         if missing := [key for key in _KEYS if key not in camera]:

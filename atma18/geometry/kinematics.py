@@ -161,14 +161,34 @@ class MotionModel:
         """(8,) parameters in the order of the fields."""
         return np.array(astuple(self))
 
+    def arcs(self, signals: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+        """Return the circles that come closest to the paths of the next 3 s.
+
+        The wheels' angle fades with time. The circle moves a car of constant speed as far aside in 3 s as the fading
+        curvature does, which is its mean weighted by the time that is left.
+
+        Args:
+            signals: N rows.
+
+        Returns:
+            (N,) curvatures in 1/m, positive to the left, and (N,) lengths of the paths in metres; 0 in reverse.
+        """
+        speed_mps = _values(signals, "vEgo")
+        end_s, fade_s = WAYPOINT_TIMES_S[-1], self.wheel_fade_s
+        kept = 2 * fade_s / end_s**2 * (end_s + fade_s * np.expm1(-end_s / fade_s))
+        curvature_per_m = self._curvature_per_m(signals) * kept / (1 + self.understeer_s2pm2 * speed_mps**2)
+        steps_m = np.diff(self.waypoints(signals)[..., :2], axis=1, prepend=0.0)
+        return curvature_per_m, np.where(speed_mps > 0, np.linalg.norm(steps_m, axis=-1).sum(axis=1), 0.0)
+
+    def _curvature_per_m(self, signals: pd.DataFrame) -> FloatArray:
+        """Return the curvature of a bicycle that rolls slowly with the steering wheel held as it is."""
+        angle_rad = np.deg2rad(_values(signals, "steeringAngleDeg")) / self.steering_ratio
+        return np.asarray(np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M)
+
     def waypoints(self, signals: pd.DataFrame) -> FloatArray:
         """Return (N, 6, 3) waypoints in metres, vehicle frame at t."""
-        speed_mps, acceleration_mps2, wheel_deg = (
-            signals[name].to_numpy(np.float64) if name in signals else np.zeros(len(signals))
-            for name in ("vEgo", "aEgo", "steeringAngleDeg")
-        )
-        angle_rad = np.deg2rad(wheel_deg) / self.steering_ratio
-        bend_per_m = np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M
+        speed_mps, acceleration_mps2 = _values(signals, "vEgo"), _values(signals, "aEgo")
+        bend_per_m = self._curvature_per_m(signals)
         x_m, y_m, heading_rad = np.zeros((3, len(signals)))
         waypoints_m = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
         for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
@@ -189,3 +209,8 @@ class MotionModel:
                 waypoints_m[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
         waypoints_m[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
         return waypoints_m
+
+
+def _values(signals: pd.DataFrame, name: str) -> FloatArray:
+    """Return the (N,) values of a signal; zeros if it is absent."""
+    return signals[name].to_numpy(np.float64) if name in signals else np.zeros(len(signals))

@@ -35,7 +35,7 @@ def samples(given: Samples) -> Samples:
         given,
         signals=signals(given.signals),
         traffic_lights=None if given.traffic_lights is None else _mirrored_lights(given.traffic_lights),
-        frames=replace(given.frames, mirrored=not given.frames.mirrored),
+        frames=given.frames.flipped(),
     )
 
 

@@ -12,7 +12,6 @@ from atma18.backbones import BackboneSpec
 from atma18.config import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
-_IN_FRAMES = 3
 _SIGNAL_WIDTH = 128
 
 
@@ -54,7 +53,7 @@ def scene_lengths(scenes: StrArray) -> IntArray:
 
 
 class FrameEncoder(nn.Module):
-    """Encode three frames and the CAN signals of a sample as one vector.
+    """Encode the image and the CAN signals of a sample as one vector.
 
     The backbone is the configured one with its weights. With a `spec`, it is an untrained backbone of that description,
     whose weights are loaded later.
@@ -62,10 +61,11 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, config: NetConfig, signals: int, *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
+        in_frames = config.image_shape[0]
         backbone = (
-            backbones.untrained(spec, in_frames=_IN_FRAMES, seed=config.seed)
+            backbones.untrained(spec, in_frames=in_frames, seed=config.seed)
             if spec
-            else backbones.build(config.backbone, in_frames=_IN_FRAMES, seed=config.seed, pixels=config.pixels)
+            else backbones.build(config.backbone, in_frames=in_frames, seed=config.seed, pixels=config.pixels)
         )
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.signals = nn.Linear(signals, _SIGNAL_WIDTH) if signals else None
@@ -73,11 +73,18 @@ class FrameEncoder(nn.Module):
         self.autocast = config.autocast
 
     def forward(self, frames: Tensor, signals: Tensor) -> Tensor:
-        """Encode (B, 9, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
+        """Encode (B, 3 * frames, H, W) RGB in [0, 1] and (B, signals) standardised values as (B, width) float32."""
         return self.fuse(self.encode_frames(frames), signals)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Return the backbone's features of (B, 9, H, W) RGB in [0, 1], averaged over space: (B, channels) float32."""
+        """Return the backbone's features of images, averaged over space.
+
+        Args:
+            frames: (B, 3 * frames, H, W) RGB in [0, 1].
+
+        Returns:
+            (B, channels) float32.
+        """
         with compute.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frames)
         return maps.float().mean(dim=(2, 3))
@@ -85,6 +92,15 @@ class FrameEncoder(nn.Module):
     def fuse(self, seen: Tensor, signals: Tensor) -> Tensor:
         """Join (B, channels) from `encode_frames` with (B, signals) standardised values: (B, width) float32."""
         return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
+
+
+def _output(config: NetConfig, width: int) -> nn.Linear:
+    """Return the last layer; with view path it begins as zeros, so that the net begins as its baseline."""
+    layer = nn.Linear(width, len(TARGETS))
+    if config.view == "path":
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class FrameHead(nn.Sequential):
@@ -95,7 +111,7 @@ class FrameHead(nn.Sequential):
         for _ in range(config.num_layers):
             layers += [nn.Linear(width, config.hidden), nn.ReLU()]
             width = config.hidden
-        super().__init__(*layers, nn.Linear(width, len(TARGETS)))
+        super().__init__(*layers, _output(config, width))
 
 
 class SceneHead(nn.Module):
@@ -113,7 +129,7 @@ class SceneHead(nn.Module):
         self.back = nn.ModuleList(
             nn.LSTM(w, config.hidden, batch_first=True) for w in ([] if config.causal else widths)
         )
-        self.out = nn.Linear(config.hidden * directions, len(TARGETS))
+        self.out = _output(config, config.hidden * directions)
 
     def forward(self, encoded: Tensor, layout: SceneLayout) -> Tensor:
         """Predict (N, 18) from (N, width), laid out scene by scene."""
@@ -145,7 +161,7 @@ class AttentionHead(nn.Module):
             config.hidden, ATTENTION_HEADS, 2 * config.hidden, dropout=0.0, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
-        self.out = nn.Linear(config.hidden, len(TARGETS))
+        self.out = _output(config, config.hidden)
         self.causal = config.causal
 
     def forward(self, encoded: Tensor, layout: SceneLayout) -> Tensor:

@@ -17,8 +17,10 @@ from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry import mirror
 from atma18.geometry.baseline import Baseline
+from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, scene_lengths
-from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
+from atma18.nets.images import images_of
+from atma18.schema import TARGETS, Float32Array, FloatArray, FrameCamera, FrameRows, IntArray, Samples, StrArray
 from atma18.storage import tensors
 
 
@@ -46,7 +48,8 @@ class Scaling:
     target_scale_m: FloatArray
     """(18,) change of the difference per unit of output."""
     motion: FloatArray = field(default_factory=lambda: np.empty(0))
-    """Parameters of the motion model, if it is the target's baseline; else empty, as in files older than this field."""
+    """Parameters of the motion model, if it is the target's baseline or lays the view's path; else empty, as in files
+    older than this field."""
 
     def __post_init__(self) -> None:
         inputs, targets = (len(self.signal_mean),), (len(TARGETS),)
@@ -59,7 +62,9 @@ class Scaling:
     @classmethod
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Compute means and standard deviations over these rows; absolute targets stay unscaled, in metres."""
-        baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+        baseline = Baseline.fit(
+            config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows], motion=config.view == "path"
+        )
         unscaled = cls(
             signals=tuple(samples.signals.columns),
             modalities=config.modalities,
@@ -77,7 +82,8 @@ class Scaling:
         scaled = replace(unscaled, signal_mean=signal_mean, signal_scale=signal_scale)
         if config.target == "absolute":
             return scaled
-        target_mean_m, target_scale_m = mean_and_scale(baseline.difference(samples.signals, targets_m)[rows])
+        difference = baseline.difference(samples.signals, targets_m)[rows]
+        target_mean_m, target_scale_m = _output_scales(config, difference)
         return replace(scaled, target_mean_m=target_mean_m, target_scale_m=target_scale_m)
 
     @property
@@ -115,33 +121,48 @@ class Scaling:
         return np.column_stack([values, scene_context(read, causal=self.causal).to_numpy(np.float64)])
 
 
+def _output_scales(config: NetConfig, difference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the (18,) differences at an output of 0, and per unit of output.
+
+    With view path an output of 0 is the baseline itself, and all outputs have one unit, so that the loss counts metres.
+    """
+    if config.view == "frame":
+        return mean_and_scale(difference)
+    return np.zeros(len(TARGETS)), np.full(len(TARGETS), np.abs(difference).mean() or 1.0)
+
+
 @dataclass(frozen=True)
 class FoldNet:
     """The net of one fold with its scaling."""
 
     net: Net
     scaling: Scaling
+    camera: FrameCamera = COMPETITION_CAMERA
+    """The camera of the training frames."""
+
+    def images(self, samples: Samples, config: NetConfig) -> FrameRows:
+        """Return the images of samples that the net reads; the samples must not be mirrored."""
+        return images_of(config, samples, self.scaling.motion, self.camera)
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, average with the mirrored samples."""
-        found_m = self.predict_from(self.encode_frames(samples, config, device), samples, config, device)
+        images = self.images(samples, config)
+        found_m = self.predict_from(self.encode_frames(images, config, device), samples, config, device)
         if not config.mirror:
             return found_m
         other = mirror.samples(samples)
-        other_m = self.predict_from(self.encode_frames(other, config, device), other, config, device)
+        other_m = self.predict_from(self.encode_frames(images.flipped(), config, device), other, config, device)
         return (found_m + mirror.waypoints(other_m)) / 2
 
-    def encode_frames(self, samples: Samples, config: NetConfig, device: str) -> Float32Array:
-        """Return the backbone's features of the samples' frames, (N, channels)."""
+    def encode_frames(self, images: FrameRows, config: NetConfig, device: str) -> Float32Array:
+        """Return the backbone's features of N images, (N, channels)."""
         encoder = self.net.eval().encoder
 
         def encode_frames(frames: Tensor) -> Tensor:
-            return encoder.encode_frames(compute.stacked_images(frames, config.size_px))
+            return encoder.encode_frames(compute.stacked_images(frames, config.image_shape[1:]))
 
-        seen = np.empty((len(samples), encoder.backbone.channels), np.float32)
-        for rows, result in compute.run_padded(
-            encode_frames, (samples.frames,), config.inference_batch, device, "predict"
-        ):
+        seen = np.empty((len(images), encoder.backbone.channels), np.float32)
+        for rows, result in compute.run_padded(encode_frames, (images,), config.inference_batch, device, "predict"):
             seen[rows] = result
         return seen
 
@@ -226,8 +247,9 @@ class NetModel:
         return np.asarray(np.mean(predicted_m, axis=0))
 
     def describe(self) -> dict[str, Any]:
-        """Return the configuration and the description of the backbone."""
-        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
+        """Return the configuration, the description of the backbone, and with view path the camera."""
+        described = {"config": asdict(self.config), "backbone": asdict(self.spec)}
+        return described | ({"camera": self.folds[0].camera.to_json_dict()} if self.config.view == "path" else {})
 
     def save(self, folder: Path) -> None:
         """Write each fold's weights and scaling as safetensors."""
@@ -245,10 +267,12 @@ class NetModel:
         signals: tuple[str, ...],
         files: Mapping[str, Path],
         device: str,
+        camera: FrameCamera = COMPETITION_CAMERA,
     ) -> Self:
         """Read the nets that `save` wrote; `spec` describes their backbone."""
         folds = tuple(
-            _load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device) for k in range(len(files))
+            replace(_load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device), camera=camera)
+            for k in range(len(files))
         )
         return cls(step, config, folds)
 

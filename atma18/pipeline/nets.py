@@ -166,6 +166,7 @@ def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) 
     for name in (
         "backbone",
         "pixels",
+        "view",
         "num_layers",
         "hidden",
         "causal",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from atma18.config import NetConfig, StageConfig
+from atma18.schema import FRAME_SHAPE
 
 STAGE = StageConfig(batch_size=8, learning_rate=1e-3, weight_decay=0.0, num_epochs=2)
 NET = NetConfig(first=STAGE, second=replace(STAGE, learning_rate=1e-4))
@@ -38,3 +39,15 @@ def test_nothing_given_changes_nothing():
 def test_an_unknown_given_value_is_refused_by_name():
     with pytest.raises(ValueError, match="expected settings that NetConfig has, found 'learning_speed'"):
         NET.with_given({"learning_speed": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("changed", "shape"),
+    [
+        pytest.param({}, FRAME_SHAPE[:3], id="frames as they are"),
+        pytest.param({"size_px": (224, 224)}, (3, 224, 224), id="frames resized"),
+        pytest.param({"view": "path"}, (1, 24, 41), id="grids"),
+    ],
+)
+def test_an_image_has_the_shape_of_its_view(changed, shape):
+    assert NetConfig(STAGE, STAGE, **changed).image_shape == shape

@@ -276,7 +276,7 @@ def test_predictions_are_those_of_the_net_scene_by_scene(tiny, step):
     expected_m = []
     for scene in np.unique(train.scenes):
         part = train.take(np.flatnonzero(train.scenes == scene))
-        frames = compute.stacked_images(torch.from_numpy(part.frames[:]), model.config.size_px)
+        frames = compute.stacked_images(torch.from_numpy(part.frames[:]), model.config.image_shape[1:])
         with torch.no_grad():
             encoded = net.encoder(frames, torch.from_numpy(fold.scaling.inputs(part)))
             outputs = net.decode(encoded, SceneLayout.of(np.array([len(part)])))

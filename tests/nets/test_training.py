@@ -119,7 +119,7 @@ def gray(n=400, low=LOW, high=HIGH):
 def augmented(frames, probability, strength=0.2, seed=0):
     """All frames, changed at random: (n, 9, 2, 2)."""
     changes = Changes.draw(len(frames), probability, strength, torch.Generator().manual_seed(seed))
-    return Feed((2, 2), "cpu").batch(frames, changes)
+    return Feed((3, 2, 2), "cpu").batch(frames, changes)
 
 
 def unchanged(n=400):
@@ -177,7 +177,7 @@ def test_the_generator_decides_the_change():
 
 def test_a_batch_is_the_frames_of_its_rows_in_the_memory_of_the_one_before(drives):
     frames, still = drives[0].frames, Changes(torch.ones(40, 1, 1, 1), torch.zeros(40, 1, 1, 1))
-    feed = Feed((64, 128), "cpu")
+    feed = Feed((3, 64, 128), "cpu")
     rows = np.random.default_rng(0).permutation(len(frames))[:40]
 
     batch = feed.batch(frames.take(rows), still)
@@ -195,7 +195,7 @@ def test_frames_that_are_read_ahead_are_those_of_their_part(drives, parts):
     frames, rows = drives[0].frames, np.random.default_rng(0).permutation(40)
     split = np.array_split(rows, parts) if parts else []
 
-    ahead = list(Feed((64, 128), "cpu", read_ahead=True).ahead(frames, split))
+    ahead = list(Feed((3, 64, 128), "cpu", read_ahead=True).ahead(frames, split))
 
     assert len(ahead) == parts
     for found, part in zip(ahead, split, strict=True):
@@ -205,7 +205,7 @@ def test_frames_that_are_read_ahead_are_those_of_their_part(drives, parts):
 def test_a_net_that_is_fed_ahead_is_the_same_to_the_bit(drives, monkeypatch):
     config, usual = replace(CONFIG, stage="both"), batches.Feed.__init__
     expected = train(config, two_folds(drives))
-    ahead = lambda feed, size_px, device: usual(feed, size_px, device, read_ahead=True)  # noqa: E731
+    ahead = lambda feed, shape, device: usual(feed, shape, device, read_ahead=True)  # noqa: E731
     monkeypatch.setattr(batches.Feed, "__init__", ahead)
 
     found = train(config, two_folds(drives))
@@ -224,15 +224,23 @@ def first(drives):
     return train(CONFIG, drives)
 
 
+PATH = {"backbone": "cnn", "view": "path", "target": "motion", "bent_paths": 1, "stage": "whole"}
+
+
 @pytest.mark.parametrize(
-    ("step", "backbone", "stage", "scenes"),
-    [("nn1", "small", "both", 12), ("nn2", "small", "both", 12), ("nn2", "lite0", "second", 3)],
+    ("step", "changed", "scenes"),
+    [
+        pytest.param("nn1", {"stage": "both"}, 12, id="nn1"),
+        pytest.param("nn2", {"stage": "both"}, 12, id="nn2"),
+        pytest.param("nn2", {"stage": "second", "backbone": "lite0"}, 3, id="nn2 with lite0"),
+        pytest.param("nn1", PATH, 12, id="nn1 along paths"),
+    ],
 )
-def test_the_same_seed_gives_the_same_nets_to_the_bit_and_another_seed_others(drives, step, backbone, stage, scenes):
+def test_the_same_seed_gives_the_same_nets_to_the_bit_and_another_seed_others(drives, step, changed, scenes):
     samples, targets_m, folds = drives
     rows = np.flatnonzero(np.isin(samples.scenes, np.unique(samples.scenes)[:scenes]))
     part = samples.take(rows), targets_m[rows], folds[rows]
-    config = replace(CONFIG, stage=stage, backbone=backbone)
+    config = replace(CONFIG, **changed)
     once = train(config, part, step)
     torch.rand(3)  # torch's own generator neither matters nor moves
     state = torch.get_rng_state()
@@ -257,8 +265,9 @@ def test_folds_start_from_weights_of_their_own(drives):
 
 
 @STEPS
+@pytest.mark.parametrize("view", [{"stage": "both"}, PATH], ids=["frames", "paths"])
 @pytest.mark.parametrize("patience", [None, 1], ids=["in full", "stopping early"])
-def test_a_folds_rows_never_touch_its_net(drives, step, patience):
+def test_a_folds_rows_never_touch_its_net(drives, step, patience, view):
     samples, targets_m, folds = drives
     rng, inside = np.random.default_rng(0), np.flatnonzero(folds == 0)
     frames = np.array(samples.frames[:])
@@ -267,7 +276,7 @@ def test_a_folds_rows_never_touch_its_net(drives, step, patience):
     signals.iloc[inside] += 7.0
     changed_m = targets_m.copy()
     changed_m[inside] += rng.normal(scale=50, size=(len(inside), 18))
-    config = replace(CONFIG, stage="both", second=replace(STAGE, patience=patience))
+    config = replace(CONFIG, **view, second=replace(STAGE, patience=patience))
 
     before = train(config, drives, step)
     after = train(config, (replace(samples, frames=FrameRows.of(frames), signals=signals), changed_m, folds), step)
@@ -299,10 +308,10 @@ def record_batches(monkeypatch):
     batches = []
     difference = Trainer._difference
 
-    def recorded(trainer, seen, rows, lengths, mirrored):
+    def recorded(trainer, seen, rows, lengths, mirrored, variants):
         units = np.split(rows, np.cumsum(lengths)[:-1])
         batches.append((trainer.fold, len(trainer.epochs), [unit.tolist() for unit in units]))
-        return difference(trainer, seen, rows, lengths, mirrored)
+        return difference(trainer, seen, rows, lengths, mirrored, variants)
 
     monkeypatch.setattr(Trainer, "_difference", recorded)
     return batches
@@ -546,9 +555,9 @@ def test_a_drive_and_its_mirror_train_the_same_net(drives, monkeypatch, step):
 def test_every_other_view_is_one_in_the_mirror_and_a_unit_is_on_one_side(drives, monkeypatch, step):
     samples, seen, difference = drives[0], [], Trainer._difference
 
-    def recorded(trainer, found, rows, lengths, mirrored):
+    def recorded(trainer, found, rows, lengths, mirrored, variants):
         seen.append((rows, np.repeat(np.arange(len(lengths)), lengths), mirrored.numpy()))
-        return difference(trainer, found, rows, lengths, mirrored)
+        return difference(trainer, found, rows, lengths, mirrored, variants)
 
     monkeypatch.setattr(Trainer, "_difference", recorded)
     train(replace(CONFIG, mirror=True, cached_views=2, first=replace(STAGE, num_epochs=2)), two_folds(drives), step)

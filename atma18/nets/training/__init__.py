@@ -13,6 +13,7 @@ from atma18.compute import Compute
 from atma18.compute.progress import progress
 from atma18.config import NetConfig
 from atma18.data.folds import held_out_scenes
+from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.nets import NETS
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel, Scaling
@@ -100,4 +101,4 @@ def first_model(
     net = NETS[step](config, scaling.width, spec=start.net.encoder.backbone.spec if start else None)
     if start:
         net.load_state_dict(start.net.state_dict())
-    return FoldNet(net, scaling)
+    return FoldNet(net, scaling, start.camera if start else samples.frames.camera or COMPETITION_CAMERA)

@@ -110,11 +110,12 @@ class Feed:
     caches. On a GPU, a batch is read into pinned memory while the GPU works on the one before.
     """
 
-    def __init__(self, size_px: tuple[int, int], device: str, *, read_ahead: bool | None = None) -> None:
-        self.size_px, self.device = size_px, device
+    def __init__(self, shape: tuple[int, int, int], device: str, *, read_ahead: bool | None = None) -> None:
+        frames, *size_px = shape
+        self.size_px, self.colours, self.device = (size_px[0], size_px[1]), 3 * frames, device
         self.read_ahead = device != "cpu" if read_ahead is None else read_ahead
-        self.block = max(2, _CPU_BLOCK_PX // math.prod(size_px)) if device == "cpu" else None
-        self.memory = torch.empty(0, *size_px, 9, device=device)
+        self.block = max(2, _CPU_BLOCK_PX // math.prod(self.size_px)) if device == "cpu" else None
+        self.memory = torch.empty(0, *self.size_px, self.colours, device=device)
 
     def ahead(self, frames: FrameRows, parts: Iterable[IntArray]) -> Iterator[FrameRows | Tensor]:
         """Yield the frames of each part's rows: unread, or read while the previous part was in use."""
@@ -132,7 +133,7 @@ class Feed:
                 yield before.result()
 
     def batch(self, frames: FrameRows | Tensor, changes: Changes, mirrored: Tensor | None = None) -> Tensor:
-        """Return the changed (B, 9, h, w) frames of B samples in [0, 1]; the next call overwrites them.
+        """Return the changed (B, 3 * frames, h, w) images of B samples in [0, 1]; the next call overwrites them.
 
         Args:
             frames: the frames of the samples.
@@ -140,7 +141,7 @@ class Feed:
             mirrored: (B,) True where left and right are exchanged; None for nowhere.
         """
         if len(frames) > len(self.memory):
-            self.memory = torch.empty(len(frames), *self.size_px, 9, device=self.device)
+            self.memory = torch.empty(len(frames), *self.size_px, self.colours, device=self.device)
         contrast, brightness = (change.to(self.device) for change in (changes.contrast / 255, changes.brightness))
         block = self.block or len(frames)
         for start in range(0, len(frames), block):

@@ -20,6 +20,8 @@ N = TypeVar("N", bound=nn.Module)
 
 def stages(config: NetConfig) -> list[tuple[StageConfig, bool]]:
     """Return the stages that `config.stage` names, each with whether its backbone is frozen."""
+    if config.stage == "whole":
+        return [(config.second, False)]
     both = {"first": (config.first, True), "second": (config.second, False)}
     return [stage for name, stage in both.items() if config.stage in (name, "both")]
 

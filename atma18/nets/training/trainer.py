@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, unit_lengths
 from atma18.nets.training.batches import Changes, Feed, Units, Views
 from atma18.nets.training.stage_state import StageState, stages
+from atma18.nets.training.variants import Variants
 from atma18.schema import TARGETS, BoolArray, FloatArray, FrameRows, IntArray, Samples
 
 
@@ -64,12 +65,15 @@ class Trainer:
         self.rows, self.device, self.fold, self.on_epoch = rows, device, fold, on_epoch
         self.checkpoints, self.watch = checkpoints, watch
         self.net, scaling = model.net.to(device), model.scaling
-        self.feed = Feed(config.size_px, device)
-        sides = [(samples, targets_m)]
+        self.feed = Feed(config.image_shape, device)
+        self.variants = Variants.of(model, config, samples, rows, fold_seed(config.seed, fold))
+        moved_m = self.variants.targets_m(targets_m)
+        sides = [(samples, moved_m)]
         if config.mirror:
-            sides.append((mirror.samples(samples), mirror.waypoints(targets_m)))
+            sides.append((mirror.samples(samples), mirror.waypoints(moved_m)))
         self.signals = torch.from_numpy(np.stack([scaling.inputs(side) for side, _ in sides])).to(device)
-        self.outputs = torch.from_numpy(np.stack([scaling.outputs(*side) for side in sides])).to(device)
+        outputs = [[scaling.outputs(side, variant_m) for variant_m in side_m] for side, side_m in sides]
+        self.outputs = torch.from_numpy(np.array(outputs)).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
         self.pace = torch.tensor(scaling.baseline.pace(samples.signals), dtype=torch.float32, device=device)
         self.order = np.random.default_rng([config.seed, fold])
@@ -89,7 +93,7 @@ class Trainer:
             self._train_stage(stage, number, frozen, saved if saved is not None and number == saved["stage"] else None)
         self.net.encoder.backbone.freeze()
         self._save({"done": True})
-        return FoldNet(self.net.eval(), self.model.scaling)
+        return replace(self.model, net=self.net.eval())
 
     def _train_stage(self, stage: StageConfig, number: int, frozen: bool, saved: Mapping[str, Any] | None) -> None:
         """Train with AdamW on a cosine schedule; if scenes are held out, keep the weights of their best epoch."""
@@ -103,7 +107,7 @@ class Trainer:
         judged = None if held_out is None else self._judged(self.rows[held_out], frozen and not state.is_over)
         while not state.is_over:
             train_mae_m = self._train_epoch(units, state, views)
-            model = FoldNet(state.net, self.model.scaling)
+            model = replace(self.model, net=state.net)
             held_out_mae_m = None if judged is None else judged(model)
             state.note(held_out_mae_m)
             self.epochs.append(Epoch(self.fold, len(self.epochs), train_mae_m, held_out_mae_m, len(rows)))
@@ -145,15 +149,16 @@ class Trainer:
         self.net.train()
         error_m = torch.zeros((), device=self.device)
         parts = [units.take(chosen) for chosen in np.array_split(self.order.permutation(len(units)), state.batches)]
-        frames = self.feed.ahead(self.samples.frames, [rows for rows, _ in parts])
-        for rows, lengths in parts:
+        variants = [self.variants.draw(len(rows), self.noise if views is None else None) for rows, _ in parts]
+        frames = self._ahead([rows for rows, _ in parts], variants)
+        for (rows, lengths), variant in zip(parts, variants, strict=True):
             if views is None:
                 mirrored = self._mirrored(lengths)
                 seen = self._look(next(frames), self.noise, mirrored)
             else:
                 mirrored = torch.from_numpy(self._is_mirrored(views.which(rows, state.epochs)))
                 seen = views.of(rows, state.epochs, self.noise)
-            difference = self._difference(seen, rows, lengths, mirrored)
+            difference = self._difference(seen, rows, lengths, mirrored, variant)
             loss = (difference.abs() * self.pace[rows]).mean()
             if not torch.isfinite(loss):
                 raise FloatingPointError(
@@ -180,12 +185,19 @@ class Trainer:
         changes = Changes.draw(len(frames), probability, strength, noise, self.config.augment)
         return self.net.encoder.encode_frames(self.feed.batch(frames, changes, mirrored))
 
-    def _difference(self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None) -> Tensor:
+    def _ahead(self, parts: Sequence[IntArray], variants: Sequence[IntArray]) -> Iterator[FrameRows | Tensor]:
+        """Yield the images of each part's rows in these variants."""
+        places = [self.variants.places(*pair) for pair in zip(variants, parts, strict=True)]
+        return self.feed.ahead(self.variants.images, places)
+
+    def _difference(
+        self, seen: Tensor, rows: IntArray, lengths: IntArray, mirrored: Tensor | None, variant: IntArray
+    ) -> Tensor:
         """Return the (B, 18) outputs of a batch minus the expected ones, mirrored where `mirrored` is True."""
         side = torch.zeros(len(rows), dtype=torch.long) if mirrored is None else mirrored.long()
         layout = SceneLayout.of(lengths).to(self.device)
         predicted = self.net.decode(self.net.encoder.fuse(seen, self.signals[side, rows]), layout)
-        return predicted - self.outputs[side, rows]
+        return predicted - self.outputs[side, variant, rows]
 
     def _views(self, units: Units, epochs: int) -> Views:
         """Encode several views of each row with the frozen backbone, once."""
@@ -199,7 +211,7 @@ class Trainer:
         parts = [slice(start, start + batch) for start in range(0, len(rows), batch)]
         with torch.no_grad():
             for view in range(count):
-                frames = self.feed.ahead(self.samples.frames, [rows[part] for part in parts])
+                frames = self._ahead([rows[part] for part in parts], [np.zeros_like(rows[part]) for part in parts])
                 for part in parts:
                     mirrored = torch.from_numpy(self._is_mirrored(np.full(len(rows[part]), view)))
                     seen[view, part] = self._look(next(frames), noise, mirrored)
@@ -209,10 +221,11 @@ class Trainer:
     def _judged(self, rows: IntArray, frozen: bool) -> Callable[[FoldNet], float]:
         """Return a function that computes a net's MAE on held-out rows; a frozen backbone encodes them once."""
         samples, targets_m = self.samples.take(rows), self.targets_m[rows]
-        seen = self.model.encode_frames(samples, self.config, self.device) if frozen else None
+        images = self.model.images(samples, self.config)
+        seen = self.model.encode_frames(images, self.config, self.device) if frozen else None
 
         def judge(model: FoldNet) -> float:
-            now = model.encode_frames(samples, self.config, self.device) if seen is None else seen
+            now = model.encode_frames(images, self.config, self.device) if seen is None else seen
             return metrics.mae_m(model.predict_from(now, samples, self.config, self.device), targets_m)
 
         return judge
