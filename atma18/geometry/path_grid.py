@@ -136,19 +136,25 @@ def path_grids(frames: Tensor, paths: Paths, shape: tuple[int, int], camera: Fra
     """
     if len(frames) != len(paths):
         raise ValueError(f"expected a path for each of {len(frames)} frames, found {len(paths)}")
-    rows, columns = shape
-    points_m = paths.points_m(paths.distances_m(camera, rows), offsets_m(columns))
     size_px = torch.tensor([frames.shape[2], frames.shape[1]], device=frames.device)
-    pixels = torch.from_numpy((_pixels(points_m, camera) / camera.image_size_px).astype(np.float32))
-    pixels = pixels.to(frames.device) * size_px
+    share = torch.from_numpy((cell_pixels(paths, shape, camera) / camera.image_size_px).astype(np.float32))
+    pixels = share.to(frames.device) * size_px
     seen = ((pixels >= 0) & (pixels <= size_px - 1)).all(dim=-1)  # False for NaN, too
     where = (2 * pixels / (size_px - 1) - 1).nan_to_num(2.0)
     colours = F.grid_sample(frames.permute(0, 3, 1, 2).float(), where, align_corners=True) * seen[:, None]
     return colours.permute(0, 2, 3, 1).round().to(torch.uint8), seen
 
 
-def _pixels(points_m: FloatArray, camera: FrameCamera) -> FloatArray:
-    """Project (..., 2) points of a flat road to (..., 2) pixels; NaN for points beside or behind the camera."""
+def cell_pixels(paths: Paths, shape: tuple[int, int], camera: FrameCamera) -> FloatArray:
+    """Return the (N, rows, columns, 2) pixels of the cells of N grids; NaN beside and behind the camera.
+
+    Args:
+        paths: the N paths.
+        shape: rows and columns.
+        camera: the camera; pixels are those of an image of `camera.image_size_px`.
+    """
+    rows, columns = shape
+    points_m = paths.points_m(paths.distances_m(camera, rows), offsets_m(columns))
     in_front = points_m[..., :1] - camera.position_m[0] > _IN_FRONT_M
     road_m = np.concatenate([points_m, np.zeros_like(points_m[..., :1])], axis=-1)
     return camera.project(np.where(in_front, road_m, np.nan))

@@ -13,6 +13,7 @@ from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
 from atma18.config import NetConfig
+from atma18.geometry.kinematics import MotionModel
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
@@ -66,7 +67,7 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
             splits = [(model.of_split(number), split) for number, split in enumerate(all_folds)]
             predictions = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device, splits)
         run.keep_predictions(predictions)
-        run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
+        _draw(run, context, model, epochs)
         run.keep_servable(model, {})
 
     identity = Identity.of(step, context, config, run_ids(upstreams), weights)
@@ -117,19 +118,36 @@ def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
 
 
 def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
-    """Return a function that draws, after each epoch, how the first fold's net predicts scenes outside its training."""
-    dataset = context.dataset
+    """Return a function that draws how the first fold's net predicts scenes outside its training.
+
+    It draws after 1, 2, 4, 8, … epochs, and after the last one.
+    """
+    dataset, epochs = context.dataset, sum(stage.num_epochs for stage, _ in training.stages(config))
     shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.array(list(shown.values()))
     around = np.flatnonzero(np.isin(dataset.train.scenes, dataset.train.scenes[rows]))  # nn2 needs whole scenes
     samples, places = dataset.train.take(around), np.searchsorted(around, rows)
 
     def watch(epoch: Epoch, model: FoldNet) -> None:
-        if epoch.fold == 0:
+        done = epoch.index + 1
+        if epoch.fold == 0 and (done.bit_count() == 1 or done == epochs):  # a picture takes as long as a short epoch
             predicted_m = model.predict(samples, config, context.machine.device)[places]
             run.show("while_training", plots.of_samples(dataset, rows, predicted_m, list(shown)), epoch.index)
 
     return watch
+
+
+def _draw(run: StepRun, context: RunContext, model: NetModel, epochs: Sequence[Epoch]) -> None:
+    """Draw the learning curves, and with view path what the first fold's net reads of scenes outside its training."""
+    run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
+    if model.config.view == "frame":
+        return
+    dataset, fold = context.dataset, model.folds[0]
+    shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
+    rows = np.unique(list(shown.values()))
+    names = [", ".join(name for name, row in shown.items() if row == chosen) for chosen in rows]
+    images, motion = fold.images(dataset.train.take(rows), model.config), MotionModel.of(fold.scaling.motion)
+    run.keep_figure("path_grids", plots.of_paths(dataset, rows, images, motion, dataset.camera, names))
 
 
 @contextmanager

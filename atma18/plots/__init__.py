@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from atma18 import metrics
 from atma18.data.dataset import Dataset
+from atma18.geometry.kinematics import MotionModel
+from atma18.geometry.path_grid import Paths, cell_pixels
 from atma18.metrics.scores import Score
-from atma18.plots.drives import REACHES_M, contact_sheet, trajectories
+from atma18.plots.drives import REACHES_M, contact_sheet, path_grids, trajectories
 from atma18.plots.errors import (
     leaderboard,
     mae_by_horizon,
@@ -31,7 +33,7 @@ from atma18.plots.models import (
     similarity_by_speed,
 )
 from atma18.plots.style import MAE_RANGE_M, RESIDUAL_RANGES_M, TARGET_RANGES_M
-from atma18.schema import TARGETS, FloatArray, IntArray
+from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, TARGETS, FloatArray, FrameCamera, FrameRows, IntArray
 
 __all__ = [
     "LEARNING_RANGE_M",
@@ -48,9 +50,11 @@ __all__ = [
     "learning_curves",
     "mae_by_horizon",
     "mae_by_part",
+    "of_paths",
     "of_predictions",
     "of_samples",
     "oof_against_target",
+    "path_grids",
     "residuals",
     "scene_by_scene",
     "similarity_by_speed",
@@ -96,6 +100,27 @@ def of_samples(dataset: Dataset, rows: IntArray, predicted_m: FloatArray, names:
     errors_m = metrics.absolute_errors_m(predicted_m, truth_m).mean(axis=1)
     titles = [f"{name}: MAE {error_m:.2f} m" for name, error_m in zip(names, errors_m, strict=True)]
     return trajectories(frames, predicted_m, truth_m, dataset.camera, titles)
+
+
+def of_paths(
+    dataset: Dataset, rows: IntArray, images: FrameRows, motion: MotionModel, camera: FrameCamera, names: Sequence[str]
+) -> Figure:
+    """Draw the grids that a net with view path reads of some samples, beside the frames that they are taken from.
+
+    Args:
+        dataset: the dataset with these training samples.
+        rows: (n,) rows of the samples.
+        images: the n grids.
+        motion: the motion model that lays the paths.
+        camera: the camera of the frames.
+        names: n names for the kinds of the samples.
+    """
+    paths, shape = Paths.of(motion, dataset.train.signals.iloc[rows]), images.shape[2:4]
+    per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
+    cells_px = cell_pixels(paths, (shape[0], shape[1]), camera) * per_frame
+    return path_grids(
+        dataset.train.frames[rows][:, 0], images[:][:, 0], cells_px, paths.distances_m(camera, shape[0]), names
+    )
 
 
 def telling_rows(dataset: Dataset, among: IntArray | None = None) -> dict[str, int]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from atma18.geometry.camera import Camera
+from atma18.geometry.path_grid import HALF_WIDTH_M
 from atma18.plots.style import check_lengths, waypoints
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, UInt8Array
 
@@ -84,12 +85,50 @@ def contact_sheet(
     return figure
 
 
+def path_grids(
+    frames: UInt8Array, grids: UInt8Array, cells_px: FloatArray, distances_m: FloatArray, titles: Sequence[str]
+) -> Figure:
+    """Draw each sample's frame with the edges of its grid, and the grid beside it with the nearest row at the bottom.
+
+    Args:
+        frames: (n, 64, 128, 3) RGB at t.
+        grids: (n, rows, columns, 3) RGB, the nearest row first.
+        cells_px: (n, rows, columns, 2) pixels of the cells in the frame; NaN behind the camera.
+        distances_m: (n, rows) metres from the car along the path.
+        titles: n titles of the frames.
+
+    Raises:
+        ValueError: If the lengths differ or are 0.
+    """
+    check_lengths("grids, cells, distances and titles", frames, grids, cells_px, distances_m, titles)
+    figure = Figure(figsize=(9, 2.6 * len(titles) + 0.4), layout="constrained")
+    panels = figure.subplots(len(titles), 2, squeeze=False, width_ratios=(2, 1))
+    for (left, right), frame, grid, cells, row_m, title in zip(
+        panels, frames, grids, cells_px, distances_m, titles, strict=True
+    ):
+        _draw_frame(left, frame)
+        for line in (cells[:, 0], cells[:, cells.shape[1] // 2], cells[:, -1], cells[0], cells[-1]):
+            left.plot(line[:, 0], line[:, 1], color="#F0E442", linewidth=1)
+        left.set_title(title)
+        right.imshow(grid, origin="lower", aspect="auto", interpolation="nearest")
+        ticks = [0, len(row_m) // 2, len(row_m) - 1]
+        right.set_yticks(ticks, [f"{row_m[tick]:.0f}" for tick in ticks])
+        columns = grid.shape[1]
+        right.set_xticks([0, (columns - 1) / 2, columns - 1], [f"{HALF_WIDTH_M:g}", "0", f"{-HALF_WIDTH_M:g}"])
+        right.set(xlabel="to the left of the path (m)", ylabel="along the path (m)", title="grid")
+    return figure
+
+
 def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: Camera) -> None:
     """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; those outside the view are not drawn."""
-    axes.imshow(frame, interpolation="nearest")
     per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
     for pixels, style in zip(camera.project(chains_m) * per_frame, (TRUTH, PREDICTED), strict=False):
         axes.plot(pixels[:, 0], pixels[:, 1], **style)
+    _draw_frame(axes, frame)
+
+
+def _draw_frame(axes: Axes, frame: UInt8Array) -> None:
+    axes.imshow(frame, interpolation="nearest")
     axes.set(xlim=(-0.5, FRAME_WIDTH_PX - 0.5), ylim=(FRAME_HEIGHT_PX - 0.5, -0.5))
     axes.set(xlabel="u, right (px)", ylabel="v, down (px)")
 

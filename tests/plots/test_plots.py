@@ -32,6 +32,13 @@ def some_scores():
     ]
 
 
+GRID = (
+    FRAME,
+    np.arange(2 * 3 * 3, dtype=np.uint8).reshape(1, 2, 3, 3),
+    np.arange(12.0).reshape(1, 2, 3, 2),
+    np.array([[6.0, 30.0]]),
+)
+"""A frame, a grid of two rows and three columns, its pixels, and the distances of its rows."""
 GAIN = pd.Series({"nn1/x_5": 0.5, "can/vEgo": 0.3, "nn1/y_5": 0.2})
 SOME_GAIN_M = np.array([[-0.01, 0.02, 0.05]])
 
@@ -40,6 +47,7 @@ FIGURES = {
     "oof_against_target": lambda: plots.oof_against_target(*some_targets()),
     "trajectories": lambda: plots.trajectories(FRAME, LEFT_TURN_M, LEFT_TURN_M, COMPETITION_CAMERA, ["a_20"]),
     "contact_sheet": lambda: plots.contact_sheet(THREE, LEFT_TURN_M, [BOX_PX], COMPETITION_CAMERA, ["a_20"]),
+    "path_grids": lambda: plots.path_grids(*GRID, ["a_20"]),
     "learning_curves": lambda: plots.learning_curves([np.array([2.0, 1.0])], [np.array([2.5, 1.5])]),
     "blend_weights": lambda: plots.blend_weights(
         np.array([[0.25, 0.75]]), ["nn1", "gbdt"], ["1–2"], SOME_GAIN_M, "gbdt"
@@ -136,6 +144,20 @@ def test_a_trajectory_is_drawn_in_its_frame_and_from_above():
     assert frame.get_xlim() == (-0.5, 127.5)
     assert frame.get_ylim() == (63.5, -0.5)
     assert above.get_ylim()[0] < above.get_ylim()[1]  # left is up when the car heads right
+
+
+def test_a_grid_is_drawn_with_its_edges_in_the_frame_and_the_nearest_row_below():
+    figure = plots.path_grids(*GRID, ["a_20, turns left"])
+
+    frame, grid = figure.axes
+    np.testing.assert_array_equal(frame.images[0].get_array(), FRAME[0])
+    cells_px = GRID[2][0]
+    edges = [cells_px[:, 0], cells_px[:, 1], cells_px[:, 2], cells_px[0], cells_px[1]]
+    for line, edge_px in zip(frame.lines, edges, strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), edge_px)
+    np.testing.assert_array_equal(grid.images[0].get_array(), GRID[1][0])
+    assert grid.get_ylim()[0] < grid.get_ylim()[1]
+    assert [label.get_text() for label in grid.get_yticklabels()] == ["6", "30", "30"]
 
 
 def test_pixels_of_a_larger_image_are_scaled_to_the_frame():
