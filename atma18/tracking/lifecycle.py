@@ -23,8 +23,8 @@ STEP_TAG = f"{PREFIX}step"
 PROCESS_TAG = f"{PREFIX}process"
 ERROR_TAG = f"{PREFIX}error"
 _EXPERIMENT = f"""\
-Where will a car be in the next three seconds? Each run is a step (`embed`, `nn1`, `nn2`, `gbdt`, `blend`), `main`,
-which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFIX}preset` with which preset.
+Where will a car be in the next three seconds? Each run is a step (`motion`, `embed`, `nn1`, `nn2`, `gbdt`, `blend`),
+`main`, which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFIX}preset` with which preset.
 
 To compare steps, open *Training runs*, tick the columns `oof/mae_m` (metres, out of fold; of `blend`: cross-fitted) and
 `oof/mae_m_testmix` (the same, weighted as the test split is), and sort by either. `oof_horizon/3.0s_m` is the error 3 s
