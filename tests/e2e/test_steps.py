@@ -35,12 +35,33 @@ def test_main_leaves_seven_finished_runs_the_steps_under_one_parent(there):
 
 
 def test_main_prints_every_step_and_the_way_to_the_ui(there):
-    lines = there.stdout.splitlines()
+    headline, empty, *lines = there.stdout.strip().splitlines()
 
+    assert "the motion model" in headline and empty == ""
     for step in STEPS:
         assert any(line.split()[:1] == [step] and line.split()[-1] == first(step).info.run_id for line in lines)
     assert any("constant velocity" in line for line in lines)
     assert "mlflow ui --backend-store-uri sqlite:///" in lines[-1]
+
+
+def test_the_page_and_the_printed_leaderboard_of_main_begin_with_the_gain_over_the_motion_model(there):
+    gain = {name: first("blend").data.metrics[f"gain_over_motion/{name}_m"] for name in ("mean", "low", "high")}
+    described = first("main").data.tags["mlflow.note.content"].splitlines()[0]
+
+    told = "gain {mean:+.4f} m (95 % {low:+.4f} to {high:+.4f})".format(**gain)
+    assert told in described and told in there.stdout.strip().splitlines()[0]
+    assert ("beats the motion model beyond chance" in described) == (gain["low"] > 0)
+
+
+def test_main_has_the_metrics_by_which_mains_are_compared(there):
+    metrics, blended = first("main").data.metrics, first("blend").data.metrics
+
+    gains = [f"gain_over_motion/{name}_m" for name in ("mean", "low", "high")]
+    assert set(metrics) == {"oof/mae_m", "oof/mae_m_testmix", *gains, "total/seconds"}
+    assert {name: metrics[name] for name in metrics if name != "total/seconds"} == {
+        name: blended[name] for name in metrics if name != "total/seconds"
+    }
+    assert metrics["total/seconds"] == pytest.approx(sum(first(s).data.metrics["total/seconds"] for s in STEPS))
 
 
 @pytest.mark.parametrize("step", STEPS)
