@@ -33,7 +33,7 @@ EXPERIMENT = "atma18"
 
 
 @pytest.fixture(scope="module")
-def office(tiny_folder, tmp_path_factory):
+def office(lifted_folder, tmp_path_factory):
     """A server with an administrator, Ann and Bob, and what Ann made: the six steps, and a blend of images alone."""
     folder = tmp_path_factory.mktemp("office")
     with shared.postgres() as database, shared.private_server(folder, database) as server:
@@ -43,7 +43,7 @@ def office(tiny_folder, tmp_path_factory):
             database=database,
             server=server,
             passwords=passwords,
-            data=[f"--data={tiny_folder}", "--folds=2"],
+            data=[f"--data={lifted_folder}", "--folds=2"],
         )
         with pytest.MonkeyPatch.context() as patch:
             forget_caller(patch)
