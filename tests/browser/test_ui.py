@@ -74,6 +74,8 @@ def test_the_parents_page_says_whether_the_blend_is_better_and_leads_to_every_st
     page = ui(page_of(first("main")))
 
     metrics = first("blend").data.metrics
+    [headline] = re.findall(r"<strong>(The blend [^<]+ the motion model[^<]*)", page.dom)
+    assert f": gain {metrics['gain_over_motion/mean_m']:+.4f} m (95 % " in headline
     assert re.search(r"<strong>The blend (beats|may be no better than|is worse than) [^<]+</strong>", page.dom)
     assert all(f"{metrics[f'gain_over_{name}/mean_m']:+.4f} m over {name}" in words_of(page) for name in BLENDED)
     assert "Standing: a candidate" in words_of(page)
