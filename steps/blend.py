@@ -17,17 +17,18 @@ from steps.commands import command
 
 @command
 @options.shared
-@click.option("--inputs", default="nn1,nn2,gbdt", show_default=True, help="Runs, models:/ URIs or step names.")
+@options.left_to_preset("inputs", click.STRING, "Runs, models:/ URIs or step names, separated by commas.")
 @options.of(BlendConfig)
 @options.out
-def main(setting: options.Setting, inputs: str, out: Path, **given: Any) -> None:  # noqa: ANN401
+def main(setting: options.Setting, inputs: str | None, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Blend the inputs with convex weights per scene-size group and write the submission."""
     from atma18 import pipeline
 
     with options.running("blend"):
         context = setting.open()
         config = replace(context.preset.blend, **typed.given(**given))
-        pipeline.deliver(pipeline.blend(context, config, inputs.split(",")).run(), out)
+        named = context.preset.inputs if inputs is None else inputs.split(",")
+        pipeline.deliver(pipeline.blend(context, config, named).run(), out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Run all five steps as nested runs of one parent, reusing identical finished runs.
+"""Run all six steps as nested runs of one parent, reusing identical finished runs.
 
 Reads   the dataset
-Writes  the five runs and versions, submission.csv; a leaderboard and report.html on its own run
+Writes  the six runs and versions, submission.csv; a leaderboard and report.html on its own run
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ from steps.commands import command
 @options.of(GbdtConfig, "gbdt_", without=("causal",))
 @options.of(BlendConfig, "blend_")
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
-    """Run embed, nn1, nn2, gbdt and blend, and write a submission."""
+    """Run motion, embed, nn1, nn2, gbdt and blend, and write a submission."""
     from atma18 import pipeline, report, tracking
 
     with options.running("main") as parent:

@@ -88,7 +88,7 @@ def _own(command: click.Command) -> list[click.Parameter]:
 def _table(options: Sequence[click.Parameter]) -> str:
     """Return click options as a Markdown table of name, values, default and description; empty without options."""
     rows = [
-        [f"`{o.name}`", _values(o.type), _default(o.default), " ".join(o.help.split())]
+        [f"`{o.name}`", _values(o.type), _default(o), " ".join(o.help.split())]
         for o in options
         if isinstance(o, click.Option) and o.help
     ]
@@ -101,10 +101,18 @@ def _values(kind: click.ParamType[Any]) -> str:
     return {"boolean": "true, false", "integer": "whole number", "float": "number"}.get(kind.name.split()[0], kind.name)
 
 
-def _default(value: object) -> str:
-    if value is None or not isinstance(value, str | int | float | Path):
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+def _default(option: click.Option) -> str:
+    """Return an option's default, or what each preset decides instead; empty if neither is one value."""
+    value = option.default
+    if isinstance(value, str | int | float | Path):
+        return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    presets: dict[str, list[str]] = {}
+    for name, preset in PRESETS.items():
+        decided = getattr(preset, str(option.name), None)
+        if decided is not None:
+            text = ",".join(decided) if isinstance(decided, tuple) else str(decided)
+            presets.setdefault(text, []).append(f"`{name}`")
+    return "; ".join(f"`{text}` ({', '.join(names)})" for text, names in presets.items())
 
 
 @click.command()

@@ -26,7 +26,7 @@ from steps.messages import clear_messages
     type=click.FloatRange(min=0),
     help="By how many metres its test-mix MAE must be lower than the champion's.",
 )
-@typed.flag("force", False, "Pass over what is a matter of judgement: the gain, folds, uncommitted code.")
+@typed.flag("force", False, "Pass over what is a matter of judgement: the gains, folds, uncommitted code.")
 @typed.flag("rollback", False, "Put back the version that was champion before.")
 @click.option("--data", help="Folder of the drives that it predicted, if they lie elsewhere now.")
 @click.option("--note", help="Words of your own for the record.")

@@ -5,9 +5,11 @@ gets a copy of his own.
 """
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -18,9 +20,10 @@ from atma18.tracking import runs
 from steps import main
 from tests import figures
 from tests.small import SmallKind
-from tests.store import SHORT, SMALL, call, clone_store, ran, store_uri
+from tests.store import FAST, SHORT, SMALL, call, clone_store, ran, store_uri
 
 TRAIN_SCENES, TEST_SCENES = 12, 5
+LIFT_M = 30.0
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 """What the finished `main` takes for the commit of its code."""
 
@@ -94,6 +97,21 @@ def tiny_folder(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lifted_folder(made_once, tiny_folder) -> Path:
+    """The tiny drives with every waypoint 30 m higher: all steps learn that at once, but no motion model can."""
+
+    def make(folder):
+        shutil.copytree(tiny_folder, folder)
+        for name in ("train_features.csv", "test_targets.csv"):
+            table = pd.read_csv(folder / name, dtype=str, keep_default_na=False)
+            heights = [column for column in table if column.startswith("z_")]
+            table[heights] = table[heights].astype(float) + LIFT_M
+            table.to_csv(folder / name, index=False)
+
+    return made_once("lifted", make)
+
+
+@pytest.fixture(scope="session")
 def tiny_cache(tmp_path_factory) -> Cache:
     """A cache that tests share."""
     return Cache.open(tmp_path_factory.mktemp("shared-cache"))
@@ -107,16 +125,16 @@ def tiny(tiny_folder, tiny_cache) -> Dataset:
 
 @pytest.fixture(scope="session")
 def main_once(tiny_folder, made_once):
-    """Makes a store with one `main` on the tiny drives, once for all; nobody may change it."""
+    """Makes a store with one `main`, on the tiny drives unless others are given, once for all; nobody may change it."""
 
-    def get(name, *words):
+    def get(name, *words, data=tiny_folder):
         def make(store):
             store.mkdir()
             with pytest.MonkeyPatch.context() as patch:
                 forget_caller(patch)
                 enter(store, patch)
                 patch.setattr(runs, "git_state", lambda: COMMIT)
-                done = call(main, f"--data={tiny_folder}", *words, *SHORT, "--out=main.csv")
+                done = call(main, f"--data={data}", *words, *SHORT, "--out=main.csv")
             ran(done)
             (store / "stdout").write_text(done.stdout)
             (store / "said").write_text(done.output)
@@ -137,6 +155,12 @@ def finished_lite0(main_once, tiny_folder, tmp_path_factory):
     """The same with the bundled backbone and its figures drawn, for tests with processes that know no small one."""
     with figures.drawn():
         return copied(main_once("finished-lite0"), tiny_folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def finished_lifted(main_once, lifted_folder, tmp_path_factory):
+    """A `main` whose blend beats the motion model by far, for tests with processes that know no small backbone."""
+    return copied(main_once("finished-lifted", FAST, data=lifted_folder), lifted_folder, tmp_path_factory)
 
 
 def copied(store, data, factory):

@@ -10,7 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
+STEPS = ("motion", "embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
 SMALL = "--backbone=small"
 """Known to processes of `Forked`, and to a test that asks for `small_backbone`; to no other process."""

@@ -40,7 +40,7 @@ def test_what_mlproject_declares_has_clicks_name_and_default(name):
 
 @pytest.mark.parametrize("name", ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"])
 def test_a_step_declares_what_has_one_default_for_all_presets_and_passes_the_rest_through(name):
-    own = {"main": {"out"}, "gbdt": {"embed", "nn1", "nn2"}, "blend": {"inputs", "out"}}
+    own = {"main": {"out"}, "gbdt": {"embed", "nn1", "nn2"}, "blend": {"out"}}
 
     assert set(ENTRY_POINTS[name]["parameters"]) == {"data", "preset", "fold_seed", "seed", *own.get(name, ())}
 

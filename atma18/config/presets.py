@@ -11,6 +11,8 @@ from atma18.config.gbdt import GbdtConfig
 from atma18.config.nets import NetConfig, StageConfig
 from atma18.config.shared_fields import GPU_INFERENCE_BATCH, INFERENCE_BATCH
 
+_PUBLISHED_INPUTS = ("nn1", "nn2", "gbdt")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -24,6 +26,8 @@ class Preset:
     """Whether a CPU would need many hours."""
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
+    inputs: tuple[str, ...] = ("motion", "nn1", "nn2", "gbdt")
+    """The steps that blend reads."""
 
 
 def _published_nets(
@@ -53,13 +57,15 @@ def _seed() -> Preset:
     nn1, nn2 = _published_nets((20, 30), (224, 224), GPU_INFERENCE_BATCH)
     gbdt, blend = GbdtConfig(learning_rate=0.003, rounds=10_000), BlendConfig(method="nelder-mead")
     embed = EmbedConfig(inference_batch=GPU_INFERENCE_BATCH)
-    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, embed=embed, blend=blend, folds=5, for_gpu=True)
+    return Preset(
+        nn1=nn1, nn2=nn2, gbdt=gbdt, embed=embed, blend=blend, inputs=_PUBLISHED_INPUTS, folds=5, for_gpu=True
+    )
 
 
 def _seed_small() -> Preset:
     nn1, nn2 = _published_nets((6, 6), (64, 128), INFERENCE_BATCH)
     gbdt, blend = GbdtConfig(learning_rate=0.03, rounds=10_000), BlendConfig(method="nelder-mead")
-    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, blend=blend, folds=3)
+    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, blend=blend, inputs=_PUBLISHED_INPUTS, folds=3)
 
 
 def _best() -> Preset:

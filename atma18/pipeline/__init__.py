@@ -1,4 +1,4 @@
-"""The steps as functions: an entry point runs one of them, and `main` runs five in one process."""
+"""The steps as functions: an entry point runs one of them, and `main` runs six in one process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, Preset
 from atma18.embedding import EMBEDDING
+from atma18.motion import MotionConfig
 from atma18.pipeline.blend import blend, deliver
 from atma18.pipeline.compare import compare
 from atma18.pipeline.embed import embed
@@ -35,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Configs:
-    """The configuration of every step of one `main`."""
+    """The configuration of every step of one `main` that has options."""
 
     embed: EmbedConfig
     nn1: NetConfig
@@ -69,13 +70,14 @@ class Configs:
 
 
 def run_all(context: RunContext, configs: Configs, *, reuse: bool) -> dict[str, Result]:
-    """Run the five steps in order, each on the runs before it; with `reuse`, take an identical run where one exists."""
+    """Run the six steps in order, each on the runs before it; with `reuse`, take an identical run where one exists."""
     done: dict[str, Result] = {}
+    done["motion"] = fitted("motion", context, MotionConfig()).run(reuse=reuse)
     done["embed"] = embed(context, configs.embed).run(reuse=reuse)
     done["nn1"] = net("nn1", context, configs.nn1).run(reuse=reuse)
     done["nn2"] = net("nn2", context, configs.nn2).run(reuse=reuse)
     inputs = {name: done[name].upstream.run_id for name in (EMBEDDING, *STACKED)}
     done["gbdt"] = gbdt(context, configs.gbdt, inputs).run(reuse=reuse)
-    blended = [done[name].upstream.run_id for name in (*STACKED, "gbdt")]
+    blended = [done[name].upstream.run_id for name in context.preset.inputs]
     done["blend"] = blend(context, configs.blend, blended).run(reuse=reuse)
     return done

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _OURS = "this blend"
 """The name of this blend in the leaderboard, where another blend may be one of the inputs."""
+_MOTION = "motion"
+"""The name of the motion model in the leaderboard. It is compared with the blend even where it is no input."""
 
 
 def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> Step:
@@ -118,14 +120,19 @@ def _compare(
     inputs_m: Mapping[str, FloatArray],
     upstreams: Mapping[str, Upstream],
 ) -> str:
-    """Record the leaderboard of the blend and its inputs and the paired gains; return the name of the best input."""
-    dataset = context.dataset
+    """Record the leaderboard of the blend, its inputs and the motion model and the paired gains.
+
+    Returns:
+        The name of the best input.
+    """
+    dataset, others_m = context.dataset, {_MOTION: context.references_m["motion_model"], **inputs_m}
     parts = scores.training_parts(dataset.train, dataset.test)
-    board = scores.beside(blended_m, inputs_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
+    board = scores.beside(blended_m, others_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
     run.keep_table("leaderboard", board.assign(run_id=board["model"].map(run_ids(upstreams) | {_OURS: run.run_id})))
     run.keep_figure("leaderboard", plots.leaderboard(board))
     whole = board[(board["by"] == "") & (board["model"] != _OURS)].to_dict("records")
-    best: str = min((row for row in whole if row["part"] == scores.ALL), key=lambda row: row["mae_m"])["model"]
+    of_inputs = [row for row in whole if row["model"] in inputs_m and row["part"] == scores.ALL]
+    best: str = min(of_inputs, key=lambda row: row["mae_m"])["model"]
     run.note(best_input=best)
     for row in whole:
         of_part = "" if row["part"] == scores.ALL else f"{row['part']}_"

@@ -3,8 +3,11 @@
 from atma18 import tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
+from atma18.data.predictions import Predictions
+from atma18.geometry.kinematics import MotionModel
 from atma18.metrics.scores import TESTMIX, training_parts
 from atma18.metrics.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
+from atma18.schema import FloatArray
 from atma18.tracking import BlendVersion
 
 
@@ -43,12 +46,15 @@ def promote(
         code_is_known({run.name: run.git for run in lineage.runs}),
         _drives(ours, dataset),
     ]
+    gains: dict[str, Gain] = {}
     if checks[-1].passed:
         checks.append(_servable(ours, dataset, cache))
+        gains["gain_over_motion"] = _over_motion(ours, dataset)
+        checks.append(gains["gain_over_motion"].over_motion())
     with tracking.alone():
         found, gain = _beside_champion(ours, dataset, min_gain_m, cache)
         verdict = Verdict((*checks, *found), force)
-        tracking.promote(run_id, ours, verdict, gain, note)
+        tracking.promote(run_id, ours, verdict, gains if gain is None else gains | {"gain": gain}, note)
     return verdict
 
 
@@ -106,10 +112,21 @@ def _beside_champion(
     setting = same_setting(*settings)
     if not setting.passed or dataset.sha256 != ours.upstream.data_sha256:
         return [setting], None
-    ours_m, champions_m = (
-        blend.upstream.stored_predictions.aligned(dataset.train.ids, dataset.test.ids, blend.uri).oof_m
-        for blend in (ours, champion)
-    )
+    gain = _gain(_stored(ours, dataset).oof_m, _stored(champion, dataset).oof_m, dataset)
+    return [setting, gain.over_champion(min_gain_m)], gain
+
+
+def _over_motion(blend: BlendVersion, dataset: Dataset) -> Gain:
+    """Compare with the motion model that is fitted in the same folds, weighted as the test split."""
+    stored = _stored(blend, dataset)
+    motion_m = MotionModel.predict_oof(dataset.train.signals, dataset.targets_m, stored.folds)
+    return _gain(stored.oof_m, motion_m, dataset)
+
+
+def _stored(blend: BlendVersion, dataset: Dataset) -> Predictions:
+    return blend.upstream.stored_predictions.aligned(dataset.train.ids, dataset.test.ids, blend.uri)
+
+
+def _gain(ours_m: FloatArray, other_m: FloatArray, dataset: Dataset) -> Gain:
     [mix] = [part for part in training_parts(dataset.train, dataset.test) if part.name == TESTMIX]
-    gain = Gain.of(ours_m, champions_m, dataset.targets_m, mix, dataset.train.scenes)
-    return [setting, gain.check(min_gain_m)], gain
+    return Gain.of(ours_m, other_m, dataset.targets_m, mix, dataset.train.scenes)

@@ -1,4 +1,8 @@
-"""Reports for users: `page` describes a `main`, `leaderboard` compares its steps, `gallery` shows samples."""
+"""Reports for users.
+
+`page` describes a `main`, `headline` says whether its blend beats the motion model, `leaderboard` compares its steps,
+and `gallery` shows samples.
+"""
 
 from atma18.report.page import ahead, description, gain, keep
 

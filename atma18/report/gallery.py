@@ -1,16 +1,17 @@
-"""The gallery: one HTML file with the frames, true and predicted waypoints of some samples, to sort and filter."""
+"""The gallery: one HTML file with pictures of some samples, and tables of samples and steps that a click sorts."""
 
 import base64
 import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from atma18.data.dataset import Dataset
+from atma18.report.leaderboard import Leaderboard
 from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, WAYPOINT_TIMES_S, FloatArray, IntArray, UInt8Array
 
 MOST_SAMPLES = 300
@@ -32,14 +33,17 @@ def choose(error_m: FloatArray, most: int = MOST_SAMPLES) -> IntArray:
     return np.sort(order[places])
 
 
-def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequence[str], title: str) -> str:
+def page(
+    dataset: Dataset, predictions_m: Mapping[str, FloatArray], board: Leaderboard, lineage: str, title: str
+) -> str:
     """Return the page as HTML.
 
     Args:
         dataset: the dataset with the predicted training samples.
         predictions_m: per model (N, 18) out-of-fold predictions, metres, vehicle frame at t; the last one's errors
             choose the samples.
-        tables: preformatted texts above the gallery.
+        board: the leaderboard.
+        lineage: the lineage of the blend, as a tree.
         title: title of the page.
 
     Returns:
@@ -83,9 +87,9 @@ def page(dataset: Dataset, predictions_m: Mapping[str, FloatArray], tables: Sequ
         "of": len(dataset.train),
         "samples": samples,
     }
-    above = "".join(f"<pre>{html.escape(text)}</pre>" for text in tables)
     written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no text can end the script element
-    parts = {"@TITLE@": html.escape(title), "@ABOVE@": above, "@DATA@": written}
+    texts = {"@TITLE@": title, "@HEADLINE@": board.headline, "@LINEAGE@": lineage}
+    parts = {mark: html.escape(text) for mark, text in texts.items()} | {"@STEPS@": board.html, "@DATA@": written}
     text = _PAGE.read_text()
     for mark, part in parts.items():
         text = text.replace(mark, part)

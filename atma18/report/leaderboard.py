@@ -1,4 +1,4 @@
-"""The leaderboard of a `main`: the scores, the time and the run of each step."""
+"""The leaderboard of a `main`: its headline, and the scores, the time and the run of each step."""
 
 import math
 from collections.abc import Mapping
@@ -8,14 +8,15 @@ import pandas as pd
 
 from atma18 import tracking
 from atma18.pipeline import Result
+from atma18.report.headline import headline
 
 REFERENCES = {
-    "fitted motion model": "reference/motion_model_m",
     "constant velocity": "reference/constant_velocity_m",
     "in-fold median": "reference/median_m",
 }
+_MAE = "oof/mae_m"
 _COLUMNS = {
-    "OOF MAE m": "oof/mae_m",
+    "OOF MAE m": _MAE,
     "test-mix MAE m": "oof/mae_m_testmix",
     "3 s ahead m": "oof_horizon/3.0s_m",
     "seconds": "total/seconds",
@@ -24,14 +25,22 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The steps in the order of the pipeline, then simple baselines."""
+    """The headline, then the steps in the order of the pipeline, then simple baselines."""
 
+    headline: str
+    """Whether the blend beats the motion model."""
     table: pd.DataFrame
 
     @property
     def text(self) -> str:
-        """The table for a terminal."""
-        return self.table.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}")
+        """The headline and the table for a terminal."""
+        return f"{self.headline}\n\n{self.table.to_string(index=False, na_rep='', float_format=_number)}"
+
+    @property
+    def html(self) -> str:
+        """The table for `report.html`."""
+        written: str = self.table.to_html(index=False, na_rep="", float_format=_number, border=0, table_id="steps")
+        return written
 
     @property
     def markdown(self) -> str:
@@ -43,20 +52,24 @@ class Leaderboard:
 
 def of_runs(done: Mapping[str, Result]) -> Leaderboard:
     """Read the metrics of each step's run; a reused run shows the time of its own training."""
+    figures = {step: tracking.figures_of(result.upstream.run_id) for step, result in done.items()}
     rows: list[dict[str, object]] = []
-    figures: dict[str, float] = {}
     for step, result in done.items():
-        run_id = result.upstream.run_id
-        figures = tracking.figures_of(run_id)
-        scores = {column: figures[metric] for column, metric in _COLUMNS.items()}
-        rows.append({"step": step, **scores, "": "reused" if result.reused else "", "run": run_id})
+        scores = {column: figures[step][metric] for column, metric in _COLUMNS.items()}
+        rows.append({"step": step, **scores, "": "reused" if result.reused else "", "run": result.upstream.run_id})
+    blend = figures["blend"]
     references: list[dict[str, object]] = [
-        {"step": name, "OOF MAE m": figures[metric], "run": ""} for name, metric in REFERENCES.items()
+        {"step": name, "OOF MAE m": blend[metric], "run": ""} for name, metric in REFERENCES.items()
     ]
-    return Leaderboard(pd.DataFrame(rows + references))
+    inputs_m = {name: figures[name][_MAE] for name in done["blend"].upstream.inputs}
+    return Leaderboard(headline(blend, inputs_m), pd.DataFrame(rows + references))
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4f}"
+        return "" if math.isnan(value) else _number(value)
     return str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"

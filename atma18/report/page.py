@@ -1,4 +1,4 @@
-"""The description of a `main`: the best step 3 s ahead, the gain of the blend, its lineage, and useful commands."""
+"""The description of a `main`: its headline, the best step 3 s ahead, the blend's gains and lineage, and commands."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from atma18.data.dataset import Dataset
 from atma18.metrics import scores
 from atma18.pipeline import Result
 from atma18.report import gallery, leaderboard
+from atma18.report.headline import interval
 from atma18.report.leaderboard import Leaderboard
 from atma18.run_context import RunContext
 from atma18.schema import FloatArray
@@ -15,10 +16,12 @@ AHEAD = "3.0s"
 """The horizon by which steps are ranked."""
 _GAIN_OVER = "gain_over_"
 _STRAIGHT = "constant velocity"
+_OF_BLEND = ("oof/mae_m", "oof/mae_m_testmix", *(f"{_GAIN_OVER}motion/{what}_m" for what in ("mean", "low", "high")))
+"""The metrics of the blend that `main` has too."""
 
 
 def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Mapping[str, str]) -> Leaderboard:
-    """Log the description, the leaderboard and the page of samples to the run of `main`.
+    """Log the description, the leaderboard, the page of samples and the metrics to the run of `main`.
 
     Args:
         parent: the run of `main`.
@@ -35,15 +38,18 @@ def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Ma
     }
     links = {run_id: tracking.page_of(run_id) for run_id in runs.values()}
     oof_m = {name: result.upstream.predictions(context).oof_m for name, result in done.items()}
+    blend = tracking.figures_of(runs["blend"])
     answers = [
+        f"**{board.headline}**",
         ahead(context.dataset, oof_m, context.references_m["constant_velocity"]),
-        gain(tracking.figures_of(runs["blend"])),
+        gain(blend),
         f"**{tracking.version_link(runs['blend'])} = {tracking.note_of(runs['blend'], 'weights')}**. "
         f"{done['blend'].upstream.setting}. {tracking.standing(runs['blend'])}",
     ]
     text = description(answers, board, links, commands, lineage, tracking.LONGEST_TAG)
-    page = gallery.page(context.dataset, oof_m, [board.text, lineage], f"main on {context.data}")
-    tracking.finish_parent(parent, board.table, runs, text, page)
+    page = gallery.page(context.dataset, oof_m, board, lineage, f"main on {context.data}")
+    figures = {name: blend[name] for name in _OF_BLEND} | {"total/seconds": float(board.table["seconds"].sum())}
+    tracking.finish_parent(parent, board.table, runs, text, page, figures)
     return board
 
 
@@ -99,7 +105,7 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatAr
     second_m = {others[0]: oof_m[others[0]]}
     board = scores.beside(oof_m[best], second_m, dataset.targets_m, [horizon], train.scenes, ours=best)
     second = board.to_dict("records")[1]
-    lead = _interval(second["gain_low_m"], second["gain_high_m"])
+    lead = interval(second["gain_low_m"], second["gain_high_m"])
     known = "beyond chance" if second["gain_low_m"] > 0 else "which may be chance"
     then = ", ".join(f"{name} {errors_m[name]:.3f} m" for name in others)
     return (
@@ -109,7 +115,7 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatAr
 
 
 def gain(blend: Mapping[str, float]) -> str:
-    """Return a sentence on a blend's significant gains over its inputs, over all horizons."""
+    """Return a sentence on a blend's significant gains over its inputs and the motion model, over all horizons."""
     others = sorted(
         name.removeprefix(_GAIN_OVER).removesuffix("/mean_m")
         for name in blend
@@ -126,9 +132,5 @@ def gain(blend: Mapping[str, float]) -> str:
         "is worse than {}": [name for name in others if high_m[name] < 0],
     }
     verdicts = [verdict.format(" and ".join(names)) for verdict, names in groups.items() if names]
-    figures = [f"{mean_m[name]:+.4f} m over {name} ({_interval(low_m[name], high_m[name])})" for name in others]
+    figures = [f"{mean_m[name]:+.4f} m over {name} ({interval(low_m[name], high_m[name])})" for name in others]
     return f"**The blend {', '.join(verdicts)}**: {', '.join(figures)}, over all horizons."
-
-
-def _interval(low_m: float, high_m: float) -> str:
-    return f"95 % {low_m:+.4f} to {high_m:+.4f}"

@@ -23,14 +23,15 @@ STEP_TAG = f"{PREFIX}step"
 PROCESS_TAG = f"{PREFIX}process"
 ERROR_TAG = f"{PREFIX}error"
 _EXPERIMENT = f"""\
-Where will a car be in the next three seconds? Each run is a step (`embed`, `nn1`, `nn2`, `gbdt`, `blend`), `main`,
-which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFIX}preset` with which preset.
+Where will a car be in the next three seconds? Each run is a step (`motion`, `embed`, `nn1`, `nn2`, `gbdt`, `blend`),
+`main`, which nests them, or another command; `tags.{STEP_TAG}` says which, `tags.{PREFIX}preset` with which preset.
 
 To compare steps, open *Training runs*, tick the columns `oof/mae_m` (metres, out of fold; of `blend`: cross-fitted) and
 `oof/mae_m_testmix` (the same, weighted as the test split is), and sort by either. `oof_horizon/3.0s_m` is the error 3 s
 ahead. `gain/mean_m`, with its 95 % interval `gain/low_m` to `gain/high_m`, says by how much a blend is better than its
-best input. The page of a `main` says all this in words, and whether its blend is the champion; the artifact
-`report.html` shows the samples.
+best input, `gain_over_motion/mean_m` by how much it beats the motion model. A `main` has these metrics of its blend,
+so that several can be sorted. The page of a `main` says all this in words, and whether its blend is the champion; the
+artifact `report.html` shows the samples.
 """
 
 

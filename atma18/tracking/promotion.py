@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,14 +103,21 @@ def open_blend(version: ModelVersion, cache: Cache) -> BlendVersion:
     return BlendVersion(version, open_version(version, cache))
 
 
-def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, note: str | None) -> None:
+def promote(run_id: str, to: BlendVersion, verdict: Verdict, gains: Mapping[str, Gain], note: str | None) -> None:
     """Apply a verdict: move the aliases if the candidate passed, and record the verdict in any case.
 
     The caller holds the lock of the store, and the verdict compares with the current champion.
+
+    Args:
+        run_id: the run that holds the record.
+        to: the candidate.
+        verdict: the verdict on it.
+        gains: its gains by the first part of their metrics' names.
+        note: the user's text for the record.
     """
     before = holder(CHAMPION)
     outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
-    _record(run_id, outcome, before, to.number, verdict, note, gain)
+    _record(run_id, outcome, before, to.number, verdict, note, gains)
     if verdict.accepted:
         if verdict.overruled:
             store.client().set_model_version_tag(_BLEND, str(to.number), _FORCED_TAG, f"{verdict.why} (run {run_id})")
@@ -118,13 +126,13 @@ def promote(run_id: str, to: BlendVersion, verdict: Verdict, gain: Gain | None, 
 
 def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | None) -> None:
     """Record the refusal of a candidate that is not intact."""
-    _record(run_id, REFUSED, holder(CHAMPION), int(version.version), verdict, note, None)
+    _record(run_id, REFUSED, holder(CHAMPION), int(version.version), verdict, note, {})
 
 
 def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
     """Move `champion` back to the previous version, and `previous` to the current one; the caller holds the lock."""
     before = holder(CHAMPION)
-    _record(run_id, ROLLED_BACK, before, to.number, None, note, None)
+    _record(run_id, ROLLED_BACK, before, to.number, None, note, {})
     _carry_out(run_id, before, to.number)
 
 
@@ -162,13 +170,15 @@ def history() -> pd.DataFrame:
             "verdict": run.data.tags[VERDICT_TAG],
             **{name: run.data.tags.get(f"{PREFIX}{name}", "") for name in ("from", "to", "by")},
             "gain m": run.data.metrics.get("gain/mean_m"),
+            "over motion m": run.data.metrics.get("gain_over_motion/mean_m"),
             "why": run.data.tags.get(f"{PREFIX}why", ""),
             "note": run.data.tags.get(f"{PREFIX}note", ""),
             "run": run.info.run_id,
         }
         for run in runs
     ]
-    return pd.DataFrame(rows, columns=["when", "verdict", "from", "to", "by", "gain m", "why", "note", "run"])
+    columns = ["when", "verdict", "from", "to", "by", "gain m", "over motion m", "why", "note", "run"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def verdict_runs() -> list[Run]:
@@ -211,7 +221,7 @@ def _record(
     to: int,
     verdict: Verdict | None,
     note: str | None,
-    gain: Gain | None,
+    gains: Mapping[str, Gain],
 ) -> None:
     """Record a verdict: user, versions before and after, reason and figures. MLflow has no such history.
 
@@ -232,10 +242,10 @@ def _record(
     if verdict is not None:
         checks = [asdict(check) for check in verdict.checks]
         store.client().log_text(run_id, json.dumps(checks, indent=1), "verdict.json")
-    if gain is not None:
+    if gains:
         now_ms = int(time.time() * 1000)
-        figures = [Metric(f"gain/{name}", value, now_ms, 0) for name, value in asdict(gain).items()]
-        store.client().log_batch(run_id, metrics=figures)
+        figures = {f"{over}/{name}": value for over, gain in gains.items() for name, value in asdict(gain).items()}
+        store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
     store.client().log_batch(run_id, tags=[RunTag(name, str(value)[:LONGEST_TAG]) for name, value in tags.items()])
 
 

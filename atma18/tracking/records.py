@@ -26,9 +26,24 @@ def describe_parent(run_id: str, context: RunContext) -> None:
 
 
 def finish_parent(
-    run_id: str, leaderboard: pd.DataFrame, steps: Mapping[str, str], description: str, page: str
+    run_id: str,
+    leaderboard: pd.DataFrame,
+    steps: Mapping[str, str],
+    description: str,
+    page: str,
+    figures: Mapping[str, float],
 ) -> None:
-    """Log the leaderboard and the page of samples, and name the runs of the steps, reused ones included."""
+    """Log the leaderboard, the page of samples and the metrics, and name the runs of the steps, reused ones included.
+
+    Args:
+        run_id: the run of `main`.
+        leaderboard: the table of the steps.
+        steps: by step, its run.
+        description: Markdown.
+        page: HTML.
+        figures: metrics.
+    """
+    _log_figures(run_id, figures)
     mlflow.log_table(leaderboard.astype(object).where(leaderboard.notna(), ""), "leaderboard.json")
     for name, step_run_id in steps.items():
         store.client().set_tag(run_id, f"{INPUT}{name}", step_run_id)
@@ -51,8 +66,7 @@ def delivered() -> dict[str, str]:
 
 def record_evaluation(run_id: str, figures: Mapping[str, float], scores: pd.DataFrame, of: Upstream | None) -> None:
     """Log the test scores of `evaluate`, and the run whose predictions they score, if there is one."""
-    now_ms = int(time.time() * 1000)
-    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])
+    _log_figures(run_id, figures)
     mlflow.log_table(scores, "scores.json")
     if of is not None:
         store.client().set_tag(run_id, f"{INPUT}{of.step}", of.run_id)
@@ -62,14 +76,13 @@ def record_comparison(
     run_id: str, table: pd.DataFrame, runs: Mapping[str, Upstream], verdicts: Sequence[str], figures: Path
 ) -> None:
     """Log the results of `compare`: the gains of the first run, the verdicts as text, the table and the figures."""
-    now_ms = int(time.time() * 1000)
     whole = table[(table["by"] == "") & (table["model"] != next(iter(runs)))].to_dict("records")
     gains = {
         f"gain_over_{row['model']}/{row['part']}_{name}": row[f"gain_{name}"]
         for row in whole
         for name in ("m", "low_m", "high_m")
     }
-    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in gains.items()])
+    _log_figures(run_id, gains)
     mlflow.log_table(table, "comparison.json")
     store.client().log_artifacts(run_id, str(figures), "figures")
     for name, upstream in runs.items():
@@ -93,12 +106,8 @@ def record_predictions(
         figures: metrics.
         files: the folder of the files to log.
     """
-    now_ms = int(time.time() * 1000)
-    store.client().log_batch(
-        run_id,
-        metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()],
-        params=[Param(f"cfg.{name}", value) for name, value in given.items()],
-    )
+    _log_figures(run_id, figures)
+    store.client().log_batch(run_id, params=[Param(f"cfg.{name}", value) for name, value in given.items()])
     tags = {
         f"input.{of.step}": of.run_id,
         "data_sha256": dataset.sha256,
@@ -110,3 +119,8 @@ def record_predictions(
     log_samples(dataset, given["data"], "testing", dataset.test)
     store.client().log_inputs(run_id, models=[LoggedModelInput(of.manifest.model_id)])
     store.client().log_artifacts(run_id, str(files))
+
+
+def _log_figures(run_id: str, figures: Mapping[str, float]) -> None:
+    now_ms = int(time.time() * 1000)
+    store.client().log_batch(run_id, metrics=[Metric(name, value, now_ms, 0) for name, value in figures.items()])

@@ -1,6 +1,7 @@
 """The registry: register versions of verified runs, and find a verified run by the name that a user typed."""
 
 import re
+from collections.abc import Mapping
 
 import mlflow
 from mlflow.entities import Run
@@ -236,12 +237,21 @@ def _describe(upstream: Upstream, version: ModelVersion, run: Run) -> None:
     scores_text = "; ".join(f"{what} {figures[name]:.4f} m" for what, name in scores.items() if name in figures)
     sentences = [f"Run {upstream.run_id}.", f"{scores_text}."]
     if best := run.data.tags.get(f"{PREFIX}best_input"):
-        mean_m, low_m, high_m = (figures[f"gain/{name}_m"] for name in ("mean", "low", "high"))
         sentences.append(f"Weights by scene size: {run.data.tags.get(f'{PREFIX}weights', 'in weights.json')}.")
-        sentences.append(f"Gain over {best}, its best input: {mean_m:+.4f} m (95 % {low_m:+.4f} to {high_m:+.4f} m).")
+        sentences += _gains(figures, {"the motion model": "gain_over_motion", f"{best}, its best input": "gain"})
     sentences += [_made_from(upstream), f"{upstream.setting}."]
     client.update_model_version(version.name, version.version, " ".join(filter(None, sentences)))
     client.set_tag(upstream.run_id, DESCRIPTION, " ".join(filter(None, sentences[1:])))
+
+
+def _gains(figures: Mapping[str, float], metrics: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each gain; the run of an earlier version may lack one."""
+    sentences = []
+    for over, metric in metrics.items():
+        if f"{metric}/mean_m" in figures:
+            mean_m, low_m, high_m = (figures[f"{metric}/{name}_m"] for name in ("mean", "low", "high"))
+            sentences.append(f"Gain over {over}: {mean_m:+.4f} m (95 % {low_m:+.4f} to {high_m:+.4f} m).")
+    return sentences
 
 
 def _made_from(upstream: Upstream) -> str:

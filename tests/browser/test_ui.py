@@ -13,10 +13,10 @@ from mlflow import MlflowClient
 
 from tests.browsing import opened
 from tests.server import NO_JOBS, free_port, wait_for
-from tests.store import first, store_uri, version_of
+from tests.store import STEPS, first, store_uri, version_of
 
+BLENDED = ("motion", "nn1", "nn2", "gbdt")
 RUN_LINKS = r'href="#/experiments/\d+/runs/([0-9a-f]{32})"'
-STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def page_of(run):
     return f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
 
 
-def test_the_run_table_sorted_by_error_shows_the_five_steps(ui):
+def test_the_run_table_sorted_by_error_shows_the_steps(ui):
     children = quote(f"tags.mlflow.parentRunId = '{first('main').info.run_id}'")
     order = quote("metrics.`oof/mae_m`")
     experiment = first("main").info.experiment_id
@@ -74,8 +74,10 @@ def test_the_parents_page_says_whether_the_blend_is_better_and_leads_to_every_st
     page = ui(page_of(first("main")))
 
     metrics = first("blend").data.metrics
+    [headline] = re.findall(r"<strong>(The blend [^<]+ the motion model[^<]*)", page.dom)
+    assert f": gain {metrics['gain_over_motion/mean_m']:+.4f} m (95 % " in headline
     assert re.search(r"<strong>The blend (beats|may be no better than|is worse than) [^<]+</strong>", page.dom)
-    assert all(f"{metrics[f'gain_over_{name}/mean_m']:+.4f} m over {name}" in words_of(page) for name in STEPS[1:-1])
+    assert all(f"{metrics[f'gain_over_{name}/mean_m']:+.4f} m over {name}" in words_of(page) for name in BLENDED)
     assert "Standing: a candidate" in words_of(page)
     assert f"#/models/atma18-blend/versions/{version_of('blend', first('blend'))}" in page.dom
     ahead = min(STEPS, key=lambda step: first(step).data.metrics["oof_horizon/3.0s_m"])
@@ -108,7 +110,7 @@ def test_a_blends_version_shows_its_alias_its_tags_and_where_it_comes_from(ui):
     assert run.info.run_id in page.texts(RUN_LINKS)
     assert f"atma18.input.gbdt {first('gbdt').info.run_id}" in said
     assert f"OOF MAE {run.data.metrics['oof/mae_m']:.4f} m" in said
-    inputs = [first(step).info.run_id for step in ("nn1", "nn2", "gbdt")]
+    inputs = [first(step).info.run_id for step in BLENDED]
     assert {run.info.run_id, *inputs} <= set(page.texts(RUN_LINKS))  # of the description
 
 

@@ -64,6 +64,7 @@ def test_folds_embedding_and_blend_of_seed_are_as_published():
     assert seed.folds == 5
     assert seed.embed.svd_components == 10
     assert seed.blend == BlendConfig(groups=((1, 2), (3, None)), method="nelder-mead", max_iterations=1000)
+    assert seed.inputs == ("nn1", "nn2", "gbdt")
 
 
 def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
@@ -88,6 +89,11 @@ def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
         folds=3,
         for_gpu=False,
     )
+
+
+@pytest.mark.parametrize("preset", ["quick", "best"])
+def test_the_presets_of_our_own_blend_the_motion_model_too(preset):
+    assert PRESETS[preset].inputs == ("motion", "nn1", "nn2", "gbdt")
 
 
 def test_quick_has_three_folds_and_the_bundled_backbone():

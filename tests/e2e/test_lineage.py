@@ -13,8 +13,9 @@ from steps import lineage
 from tests.store import all_runs, artifacts, call, first, put_back, ran, refused, store_uri, version_of
 
 ANCESTRY = {
-    "blend": {"nn1", "nn2", "gbdt"},
+    "blend": {"motion", "nn1", "nn2", "gbdt"},
     "gbdt": {"embed", "nn1", "nn2"},
+    "motion": set(),
     "embed": set(),
     "nn1": set(),
     "nn2": set(),
@@ -88,8 +89,8 @@ def test_every_run_is_shown_in_full_once_with_versions_aliases_and_data(there, t
     assert f"atma18-blend {version_of('blend', first('blend'))}" in down
     [of_nn1] = [line for line in down.splitlines() if f" atma18-nn1 {number} (" in line]
     assert "of-lineage" in of_nn1
-    assert down.count(f"data {tiny.sha256}, given as {tiny.folder}") == 3
-    assert down.count(f"folds {first('nn1').data.tags['atma18.folds_sha256']}") == 3
+    assert down.count(f"data {tiny.sha256}, given as {tiny.folder}") == 4
+    assert down.count(f"folds {first('nn1').data.tags['atma18.folds_sha256']}") == 4
     assert f"main: run {run_id_of('main')}, FINISHED" in up
 
 

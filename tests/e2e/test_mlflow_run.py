@@ -3,7 +3,7 @@
 import pytest
 from mlflow import MlflowClient
 
-from tests.store import BIN, FAST, SYSTEM_PATH, mlflow_run, store_uri
+from tests.store import BIN, FAST, STEPS, SYSTEM_PATH, mlflow_run, store_uri
 
 LOCAL = ("--env-manager", "local", "--experiment-name", "atma18")
 ACTIVATED = {"PATH": f"{BIN}:{SYSTEM_PATH}"}
@@ -25,12 +25,12 @@ def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = runs(tmp_path, monkeypatch)
-    assert [run.info.run_name for run in found] == ["main", "embed", "nn1", "nn2", "gbdt", "blend"]
+    assert [run.info.run_name for run in found] == ["main", *STEPS]
     assert {run.info.status for run in found} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in found[1:]} == {found[0].info.run_id}
     declared = {"preset": "quick", "fold_seed": "0", "seed": "0"}
     assert found[0].data.params == declared | named  # logged by MLflow, and nothing that was not given
-    assert found[2].data.params["cfg.first.num_epochs"] == "1"
+    assert found[1 + STEPS.index("nn1")].data.params["cfg.first.num_epochs"] == "1"
     assert (tmp_path / "submission.csv").is_file()
     assert "constant velocity" in done.stdout
 

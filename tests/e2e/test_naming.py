@@ -4,7 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from steps import blend, embed, gbdt, nn1, nn2
-from tests.store import SMALL, all_runs, call, first, newest, ran, refused, version_of
+from tests.store import SMALL, STEPS, all_runs, call, first, newest, ran, refused, version_of
 
 WAYS = ("run", "version", "alias", "step")
 
@@ -96,6 +96,17 @@ def test_two_versions_of_one_model_are_two_inputs(there):
     assert inputs_of(newest("blend")) == expected
 
 
+@pytest.mark.parametrize(
+    ("preset", "inputs"),
+    [("quick", {"motion", "nn1", "nn2", "gbdt"}), ("seed-small", {"nn1", "nn2", "gbdt"})],
+    ids=["quick", "seed-small"],
+)
+def test_a_blend_that_is_told_no_inputs_takes_those_of_its_preset(there, preset, inputs):
+    ran(call(blend, there.data, f"--preset={preset}"))
+
+    assert set(inputs_of(newest("blend"))) == inputs
+
+
 def test_the_order_in_which_inputs_are_named_makes_no_difference(there):
     fingerprints = set()
     for inputs in ("nn1,gbdt,embed", "gbdt,embed,nn1"):
@@ -142,7 +153,7 @@ def test_a_name_that_leads_nowhere_ends_the_step_before_any_work(there):
 
 
 def test_models_and_versions_say_what_they_are_in_the_ui(there):
-    for step in ("embed", "nn1", "nn2", "gbdt", "blend"):
+    for step in STEPS:
         model, run = MlflowClient().get_registered_model(f"atma18-{step}"), first(step)
         assert "x forward, y left, z vertical" in model.description
         version = MlflowClient().get_model_version(f"atma18-{step}", version_of(step, run))

@@ -10,18 +10,18 @@ from mlflow import MlflowClient
 
 from atma18 import tracking
 from atma18.tracking import runs
-from steps import blend, embed, promote
+from steps import blend, embed, motion, promote
 from tests.fixtures import COMMIT, enter
 from tests.forked import Forked
-from tests.store import all_runs, artifacts, call, newest, ran, refused, version_of
+from tests.store import FAST, all_runs, artifacts, call, newest, ran, refused, version_of
 
 BLEND = "atma18-blend"
 
 
 @pytest.fixture(scope="module")
-def finished(finished_lite0):
-    """What other processes than this one can load."""
-    return finished_lite0
+def finished(finished_lifted):
+    """What other processes than this one can load, with blends that beat the motion model."""
+    return finished_lifted
 
 
 def version(number):
@@ -54,7 +54,8 @@ def blends(finished, module_patch):
         poor = int(version_of("blend", newest("blend")))
         ran(call(blend, data))
         again = int(version_of("blend", newest("blend")))
-        yield SimpleNamespace(store=finished.store, data=data, poor=poor, good=good, again=again)
+        motion_m = newest("motion").data.metrics["oof/mae_m_testmix"]
+        yield SimpleNamespace(store=finished.store, data=data, poor=poor, good=good, again=again, motion_m=motion_m)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,18 @@ def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
     )
     gain_m = poor.data.metrics["oof/mae_m_testmix"] - good.data.metrics["oof/mae_m_testmix"]
     assert second.data.metrics["gain/mean_m"] == pytest.approx(gain_m, rel=1e-9)
+    expected_m = [store.motion_m - run.data.metrics["oof/mae_m_testmix"] for run in (poor, good)]
+    assert [record.data.metrics["gain_over_motion/mean_m"] for record in records()] == pytest.approx(expected_m)
     checks = {check["name"]: check["passed"] for check in json.loads((artifacts(second) / "verdict.json").read_text())}
-    assert checks == {"lineage": True, "code": True, "drives": True, "servable": True, "setting": True, "gain": True}
+    assert checks == {
+        "lineage": True,
+        "code": True,
+        "drives": True,
+        "servable": True,
+        "motion": True,
+        "setting": True,
+        "gain": True,
+    }
 
     listed = ran(call(promote, "--history=true")).splitlines()
     assert [line.split()[2] for line in listed[1:]] == ["promoted", "promoted"]
@@ -171,6 +182,58 @@ def test_a_gain_below_the_one_asked_for_is_refused_and_force_is_on_record_for_ev
     tags = MlflowClient().get_model_version(BLEND, str(store.good)).tags
     assert "asked for 100 m" in tags["atma18.forced"]
     MlflowClient().delete_model_version_tag(BLEND, str(store.good), "atma18.forced")
+
+
+@pytest.fixture(scope="module")
+def beaten(blends, tiny_folder):
+    """Blends that do not beat the motion model, on drives that it predicts well: of images alone, and of itself."""
+    data = f"--data={tiny_folder}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "git_state", lambda: COMMIT)
+        ran(call(motion, data))
+        ran(call(embed, data, FAST))
+        ran(call(blend, data, "--inputs=embed"))
+        worse = newest("blend")
+        ran(call(blend, data, "--inputs=motion"))
+        return SimpleNamespace(motion=newest("motion"), worse=worse, equal=newest("blend"))
+
+
+def gain_over(run, other):
+    return other.data.metrics["oof/mae_m_testmix"] - run.data.metrics["oof/mae_m_testmix"]
+
+
+@pytest.mark.parametrize("which", ["worse", "equal"])
+def test_a_blend_that_does_not_beat_the_motion_model_is_refused_and_force_is_on_record_for_ever(store, beaten, which):
+    run = getattr(beaten, which)
+    number, gain_m = str(version_of("blend", run)), gain_over(run, beaten.motion)
+    assert gain_m < -1 if which == "worse" else gain_m == pytest.approx(0, abs=1e-9)
+
+    said = refused(call(promote, version(number)))
+    [reason] = [line for line in said.splitlines() if "not promoted" in line]
+    assert f"not promoted: motion: test-mix MAE lower than the motion model's by {gain_m:.5f} m, 95 %" in reason
+    assert holder("champion") is None
+    assert verdicts() == [("refused", "none", number)]
+    assert records()[0].data.metrics["gain_over_motion/mean_m"] == pytest.approx(gain_m, abs=1e-9)
+
+    ran(call(promote, version(number), "--force=true"))
+    assert holder("champion") == int(number)
+    assert verdicts()[1:] == [("forced", "none", number)]
+    forced = MlflowClient().get_model_version(BLEND, number).tags["atma18.forced"]
+    assert forced.startswith("forced, although motion: test-mix MAE lower than the motion model's by ")
+    head, *lines = ran(call(promote, "--history=true")).splitlines()
+    assert "over motion m" in head
+    assert all("motion: test-mix MAE lower than the motion model's by" in line for line in lines)
+
+
+def test_a_blend_that_beats_the_champion_must_beat_the_motion_model_too(store, beaten):
+    worse, equal = (version_of("blend", run) for run in (beaten.worse, beaten.equal))
+    ran(call(promote, version(worse), "--force=true"))
+
+    said = refused(call(promote, version(equal)))
+
+    assert re.search(r"^passed +gain ", said, re.MULTILINE)
+    assert "not promoted: motion: " in said
+    assert holder("champion") == int(worse)
 
 
 def test_the_champion_is_not_promoted_again(store):

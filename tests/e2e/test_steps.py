@@ -22,8 +22,11 @@ from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate
 from tests.fixtures import enter
 from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
+BLENDED = ("motion", "nn1", "nn2", "gbdt")
+"""What the blend of `quick` reads."""
 
-def test_main_leaves_six_finished_runs_the_steps_under_one_parent(there):
+
+def test_main_leaves_seven_finished_runs_the_steps_under_one_parent(there):
     [parent] = [run for run in all_runs() if run.data.tags.get("atma18.step") == "main"][:1]
     children = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
 
@@ -32,12 +35,33 @@ def test_main_leaves_six_finished_runs_the_steps_under_one_parent(there):
 
 
 def test_main_prints_every_step_and_the_way_to_the_ui(there):
-    lines = there.stdout.splitlines()
+    headline, empty, *lines = there.stdout.strip().splitlines()
 
+    assert "the motion model" in headline and empty == ""
     for step in STEPS:
         assert any(line.split()[:1] == [step] and line.split()[-1] == first(step).info.run_id for line in lines)
     assert any("constant velocity" in line for line in lines)
     assert "mlflow ui --backend-store-uri sqlite:///" in lines[-1]
+
+
+def test_the_page_and_the_printed_leaderboard_of_main_begin_with_the_gain_over_the_motion_model(there):
+    gain = {name: first("blend").data.metrics[f"gain_over_motion/{name}_m"] for name in ("mean", "low", "high")}
+    described = first("main").data.tags["mlflow.note.content"].splitlines()[0]
+
+    told = "gain {mean:+.4f} m (95 % {low:+.4f} to {high:+.4f})".format(**gain)
+    assert told in described and told in there.stdout.strip().splitlines()[0]
+    assert ("beats the motion model beyond chance" in described) == (gain["low"] > 0)
+
+
+def test_main_has_the_metrics_by_which_mains_are_compared(there):
+    metrics, blended = first("main").data.metrics, first("blend").data.metrics
+
+    gains = [f"gain_over_motion/{name}_m" for name in ("mean", "low", "high")]
+    assert set(metrics) == {"oof/mae_m", "oof/mae_m_testmix", *gains, "total/seconds"}
+    assert {name: metrics[name] for name in metrics if name != "total/seconds"} == {
+        name: blended[name] for name in metrics if name != "total/seconds"
+    }
+    assert metrics["total/seconds"] == pytest.approx(sum(first(s).data.metrics["total/seconds"] for s in STEPS))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -119,7 +143,7 @@ def test_an_experiment_says_what_its_runs_are_unless_somebody_said_it_before(the
 
 
 def test_a_blend_stands_beside_each_input_part_by_part(there):
-    run, inputs = first("blend"), {name: first(name) for name in ("nn1", "nn2", "gbdt")}
+    run, inputs = first("blend"), {name: first(name) for name in BLENDED}
     board = pd.read_parquet(artifacts(run) / "leaderboard.parquet").set_index(["model", "by", "part"])
 
     assert (artifacts(run) / "figures" / "leaderboard.png").is_file()
@@ -150,10 +174,10 @@ def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(the
 def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
     blended = MlflowClient().get_run(first("blend").info.run_id)
 
-    for name in ("nn1", "nn2", "gbdt"):
+    for name in BLENDED:
         assert blended.data.tags[f"atma18.input.{name}"] == first(name).info.run_id
     assert first("gbdt").data.tags["atma18.input.embed"] == first("embed").info.run_id
-    assert len(blended.inputs.model_inputs) == 3
+    assert len(blended.inputs.model_inputs) == len(BLENDED)
 
 
 def test_the_submission_has_the_order_of_the_test_file_and_no_id(there, tiny):
@@ -177,7 +201,7 @@ def test_main_again_reuses_every_step_and_says_so(there):
 
     output = ran(call(main, there.data, SMALL, *SHORT, "--out=again.csv"))
 
-    assert [f"{step}: reused run {first(step).info.run_id}" in output for step in STEPS] == [True] * 5
+    assert [f"{step}: reused run {first(step).info.run_id}" in output for step in STEPS] == [True] * len(STEPS)
     assert len(all_runs()) == before + 1  # the parent
     assert (there.store / "again.csv").read_bytes() == (there.store / "main.csv").read_bytes()
 
@@ -185,10 +209,10 @@ def test_main_again_reuses_every_step_and_says_so(there):
 def test_another_parameter_of_nn2_runs_nn2_and_what_stands_on_it(there):
     output = ran(call(main, there.data, SMALL, *SHORT, "--nn2_learning_rate=1e-4", "--out=other.csv"))
 
-    assert [step for step in STEPS if f"{step}: reused" in output] == ["embed", "nn1"]
+    assert [step for step in STEPS if f"{step}: reused" in output] == ["motion", "embed", "nn1"]
     assert [step for step in STEPS if f"{step}: run" in output] == ["nn2", "gbdt", "blend"]
     fresh = {step: newest(step).info.run_id for step in ("nn2", "gbdt", "blend")}
-    assert tracking.delivered() == {step: first(step).info.run_id for step in ("embed", "nn1")} | fresh
+    assert tracking.delivered() == {step: first(step).info.run_id for step in ("motion", "embed", "nn1")} | fresh
 
 
 def test_a_changed_line_of_code_makes_nothing_reusable(there, monkeypatch):

@@ -146,14 +146,14 @@ def test_main_delivers_what_was_kept_and_goes_on(tiny_folder, tmp_path, monkeypa
     monkeypatch.setattr("atma18.pipeline.net", enough)
     with monkeypatch.context() as patch:
         patch.setattr(packaging, "log_model", away)
-        assert "embed: expected the store to take the result" in refused(call(main, *words))
+        assert "motion: expected the store to take the result" in refused(call(main, *words))
     [kept] = [entry.key for entry in Cache.open().entries() if entry.kind == OUTBOX]
     assert MlflowClient().get_run(kept).info.status == "FAILED"
 
     said = refused(call(main, *words))
 
-    assert f"embed: uploaded run {kept}, which was kept here" in said
-    assert f"embed: reused run {kept}" in said
+    assert f"motion: uploaded run {kept}, which was kept here" in said
+    assert f"motion: reused run {kept}" in said
     assert MlflowClient().get_run(kept).info.status == "FINISHED"
     ran(call(doctor))
 

@@ -136,11 +136,11 @@ def test_main_goes_on_where_it_was_killed(store, tiny_folder):
     process.send(signal.SIGKILL)
     process.wait()
     left = {run.data.tags["atma18.step"]: run.info.run_id for run in all_runs()}
-    assert set(left) == {"main", "embed", "nn1"}
+    assert set(left) == {"main", "motion", "embed", "nn1"}
 
     said = Forked("main", words, store).finish()
 
-    assert f"embed: reused run {left['embed']}" in said
+    assert all(f"{step}: reused run {left[step]}" in said for step in ("motion", "embed"))
     assert f"nn1: goes on from run {left['nn1']}" in said
     status = {name: MlflowClient().get_run(run_id).info.status for name, run_id in left.items()}
-    assert status == {"main": "KILLED", "embed": "FINISHED", "nn1": "KILLED"}
+    assert status == {"main": "KILLED", "motion": "FINISHED", "embed": "FINISHED", "nn1": "KILLED"}

@@ -33,21 +33,21 @@ def test_a_verdict_says_what_decided():
     assert Verdict((TIE, GOOD), force=True).text.splitlines() == ["forced  gain      0 m", "passed  lineage   whole"]
 
 
-def gain_of(candidate_m, champion_m, sizes=None):
+def gain_of(candidate_m, other_m, sizes=None):
     """Of 40 scenes of one sample, whose targets are 0."""
     n = len(candidate_m)
     sizes = np.ones(n, dtype=int) if sizes is None else sizes
     [mix] = [p for p in scores.parts(sizes, test_sizes=np.array([1])) if p.name == scores.TESTMIX]
-    wide = [np.repeat(np.asarray(v, dtype=float)[:, None], 18, axis=1) for v in (candidate_m, champion_m)]
+    wide = [np.repeat(np.asarray(v, dtype=float)[:, None], 18, axis=1) for v in (candidate_m, other_m)]
     return Gain.of(*wide, np.zeros((n, 18)), mix, np.arange(n).astype(np.str_))
 
 
 def test_a_gain_is_that_of_the_test_mix_alone():
     """Pairs do not occur in the test split: what they gain does not count."""
     sizes = np.array([1] * 10 + [2] * 10)
-    candidate_m, champion_m = np.r_[np.full(10, 0.5), np.full(10, 9.0)], np.r_[np.full(10, 0.7), np.full(10, 0.0)]
+    candidate_m, other_m = np.r_[np.full(10, 0.5), np.full(10, 9.0)], np.r_[np.full(10, 0.7), np.full(10, 0.0)]
 
-    gain = gain_of(candidate_m, champion_m, sizes)
+    gain = gain_of(candidate_m, other_m, sizes)
 
     assert (gain.mean_m, gain.low_m, gain.high_m) == pytest.approx((0.2, 0.2, 0.2))
 
@@ -64,9 +64,33 @@ def test_a_gain_is_that_of_the_test_mix_alone():
     ],
 )
 def test_a_gain_must_be_large_enough_and_beyond_doubt(candidate_m, min_gain_m, passed):
-    check = gain_of(candidate_m, np.full(40, 0.5)).check(min_gain_m)
+    check = gain_of(candidate_m, np.full(40, 0.5)).over_champion(min_gain_m)
 
     assert (check.passed, check.overrulable) == (passed, True)
+
+
+@pytest.mark.parametrize(
+    ("candidate_m", "passed"),
+    [
+        pytest.param(np.full(40, 0.4), True, id="better everywhere"),
+        pytest.param(np.full(40, 0.5), False, id="a tie"),
+        pytest.param(np.full(40, 0.6), False, id="worse everywhere"),
+        pytest.param(np.r_[np.full(21, 0.4), np.full(19, 0.6)], False, id="better by chance"),
+    ],
+)
+def test_a_candidate_must_beat_the_motion_model_beyond_doubt(candidate_m, passed):
+    check = gain_of(candidate_m, np.full(40, 0.5)).over_motion()
+
+    assert (check.name, check.passed, check.overrulable) == ("motion", passed, True)
+
+
+def test_the_check_against_the_motion_model_says_its_figures():
+    found = Gain(0.25, -0.5, 1.0).over_motion().found
+
+    assert found == (
+        "test-mix MAE lower than the motion model's by 0.25000 m, 95 % interval -0.50000 to 1.00000 m; "
+        "asked for an interval above 0"
+    )
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

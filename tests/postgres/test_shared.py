@@ -33,8 +33,8 @@ EXPERIMENT = "atma18"
 
 
 @pytest.fixture(scope="module")
-def office(tiny_folder, tmp_path_factory):
-    """A server with an administrator, Ann and Bob, and what Ann made: the five steps, and a blend of images alone."""
+def office(lifted_folder, tmp_path_factory):
+    """A server with an administrator, Ann and Bob, and what Ann made: the six steps, and a blend of images alone."""
     folder = tmp_path_factory.mktemp("office")
     with shared.postgres() as database, shared.private_server(folder, database) as server:
         passwords = {"ann": f"ann-{server.admin_password}", "bob": f"bob-{server.admin_password}"}
@@ -43,7 +43,7 @@ def office(tiny_folder, tmp_path_factory):
             database=database,
             server=server,
             passwords=passwords,
-            data=[f"--data={tiny_folder}", "--folds=2"],
+            data=[f"--data={lifted_folder}", "--folds=2"],
         )
         with pytest.MonkeyPatch.context() as patch:
             forget_caller(patch)
@@ -101,12 +101,12 @@ def test_the_whole_pipeline_lands_behind_the_server(ann):
         assert int(MlflowClient().get_model_version_by_alias(f"atma18-{step}", "candidate").version) == max(
             int(v.version) for v in versions(step)
         )
-    assert "whole: 6 runs, 6 versions, 5 aliases" in ran(call(doctor))
+    assert "whole: 7 runs, 7 versions, 6 aliases" in ran(call(doctor))
     assert (ann.server.artifacts).is_dir()
     assert not (ann.folder / "ann" / "mlruns").exists()
 
 
-def test_a_second_main_reuses_all_five_and_bare_names_resolve(ann):
+def test_a_second_main_reuses_every_step_and_bare_names_resolve(ann):
     said = ran(call(main, *ann.data, FAST, *SHORT))
 
     assert [line.split(":")[0] for line in said.splitlines() if ": reused run" in line] == list(STEPS)

@@ -1,18 +1,32 @@
-"""The page of samples holds what was predicted, of samples with errors of every size."""
+"""The gallery holds what was predicted, of samples with errors of every size, and needs no other file."""
 
 import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from atma18.report import gallery
+from atma18.report.leaderboard import Leaderboard
+
+BOARD = Leaderboard(
+    "The blend & the motion model.",
+    pd.DataFrame(
+        [
+            {"step": "nn1", "OOF MAE m": 0.25, "seconds": 9.0, "": "", "run": "run-a"},
+            {"step": "nn2 <b>", "OOF MAE m": 0.5, "seconds": 10.0, "": "reused", "run": "run-b"},
+            {"step": "blend", "OOF MAE m": 0.125, "seconds": 0.5, "": "", "run": "run-c"},
+            {"step": "constant velocity", "OOF MAE m": 0.375, "run": ""},
+        ]
+    ),
+)
 
 
 def two_models(drives):
-    """What two models predict; the second one errs by another distance for every target."""
-    off_m = np.random.default_rng(0).exponential(size=drives.targets_m.shape)
-    return {"nn1": drives.targets_m + 1.0, "blend": drives.targets_m + off_m}
+    """What two models predict; each errs by another distance for every target."""
+    nn1_m, blend_m = np.random.default_rng(0).exponential(size=(2, *drives.targets_m.shape))
+    return {"nn1": drives.targets_m + nn1_m, "blend": drives.targets_m + blend_m}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +46,7 @@ def test_errors_of_every_size_are_chosen(count, most, rows):
 
 def test_the_page_holds_what_was_predicted_and_needs_nothing_else(tiny):
     predictions_m = two_models(tiny)
-    text = gallery.page(tiny, predictions_m, ["a < b", "tree"], "main on <drives>")
+    text = gallery.page(tiny, predictions_m, BOARD, "a < b", "main on <drives>")
     [written] = re.findall(r'<script id="data"[^>]*>(.*?)</script>', text)
 
     found = json.loads(written)
@@ -49,3 +63,14 @@ def test_the_page_holds_what_was_predicted_and_needs_nothing_else(tiny):
             assert point is None or np.abs(point - pixel).max() < 0.06
     assert "http" not in text.replace("http-equiv", "")
     assert "<pre>a &lt; b</pre>" in text and "<h1>main on &lt;drives&gt;</h1>" in text
+    assert "<b>The blend &amp; the motion model.</b>" in text and "<td>nn2 &lt;b&gt;</td>" in text
+
+
+def test_the_page_begins_with_the_headline_and_pictures_and_ends_with_the_lineage(tiny):
+    text = gallery.page(tiny, two_models(tiny), BOARD, "the tree", "main")
+
+    marks = ['id="headline"', 'id="cards"', 'id="samples"', 'id="steps"', "<pre>the tree</pre>"]
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert text.count("<pre>") == 1
+    assert "<select" not in text[: text.index('id="cards"')]

@@ -18,6 +18,15 @@ def test_the_page_says_what_presets_decide_and_what_values_are_allowed():
     ]
 
 
+def test_the_page_says_what_presets_decide_of_an_option_that_is_no_field_of_a_step():
+    rows = [line for line in options_page.page().splitlines() if line.startswith(("| `inputs`", "| `folds`"))]
+
+    assert [row.split(" | ")[2] for row in rows] == [
+        "`3` (`quick`, `seed-small`, `best`); `5` (`seed`)",
+        "`motion,nn1,nn2,gbdt` (`quick`, `best`); `nn1,nn2,gbdt` (`seed`, `seed-small`)",
+    ]
+
+
 def test_every_option_of_every_command_is_on_the_page():
     page = options_page.page()
 

@@ -1,0 +1,46 @@
+"""`main` runs the steps in order and hands each the runs that it reads."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from atma18 import pipeline
+from atma18.config import PRESETS
+from atma18.pipeline import Configs, Result
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Steps without work, whose runs have their names; returns what each was called with, in order."""
+    calls = {}
+
+    def without_work(named, step=None):
+        def call(*given):
+            name = step or given[0]
+            calls[name] = given
+            return SimpleNamespace(run=lambda reuse: Result(SimpleNamespace(run_id=f"run of {name}"), reused=reuse))
+
+        monkeypatch.setattr(pipeline, named, call)
+
+    for named, step in {"fitted": None, "net": None, "embed": "embed", "gbdt": "gbdt", "blend": "blend"}.items():
+        without_work(named, step)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("preset", "blended"),
+    [
+        pytest.param("quick", ["motion", "nn1", "nn2", "gbdt"], id="quick"),
+        pytest.param("best", ["motion", "nn1", "nn2", "gbdt"], id="best"),
+        pytest.param("seed", ["nn1", "nn2", "gbdt"], id="seed"),
+        pytest.param("seed-small", ["nn1", "nn2", "gbdt"], id="seed-small"),
+    ],
+)
+def test_each_step_reads_the_runs_before_it_and_the_blend_those_that_the_preset_names(called, preset, blended):
+    context = SimpleNamespace(preset=PRESETS[preset])
+
+    done = pipeline.run_all(context, Configs.of(PRESETS[preset], {}), reuse=True)
+
+    assert list(called) == list(done) == ["motion", "embed", "nn1", "nn2", "gbdt", "blend"]
+    assert called["gbdt"][-1] == {name: f"run of {name}" for name in ("embed", "nn1", "nn2")}
+    assert called["blend"][-1] == [f"run of {name}" for name in blended]
