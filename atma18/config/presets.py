@@ -9,7 +9,7 @@ from atma18.config.blend import BlendConfig
 from atma18.config.embed import EmbedConfig
 from atma18.config.gbdt import GbdtConfig
 from atma18.config.nets import NetConfig, StageConfig
-from atma18.config.shared_fields import GPU_INFERENCE_BATCH, INFERENCE_BATCH
+from atma18.config.shared_fields import CNN, GPU_INFERENCE_BATCH, INFERENCE_BATCH
 
 _PUBLISHED_INPUTS = ("nn1", "nn2", "gbdt")
 
@@ -42,15 +42,32 @@ def _published_nets(
     )
 
 
-def _quick() -> Preset:
-    frame = StageConfig(batch_size=32, learning_rate=2e-3, weight_decay=1e-2, num_epochs=4)
-    scene = StageConfig(batch_size=8, learning_rate=2e-3, weight_decay=1e-2, num_epochs=4)
-    return Preset(
-        nn1=NetConfig(first=frame, second=StageConfig(16, 5e-4, 1e-2, num_epochs=5)),
-        nn2=NetConfig(first=scene, second=StageConfig(4, 5e-4, 1e-2, num_epochs=5)),
-        gbdt=GbdtConfig(learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="residual"),
-        folds=3,
+def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
+    """Return nets that read the road along the path, and are trained from the start."""
+    frame = StageConfig(batch_size=64, learning_rate=3e-3, weight_decay=0.1, num_epochs=epochs)
+    scene = replace(frame, batch_size=16)
+    net = NetConfig(
+        first=frame,
+        second=frame,
+        stage="whole",
+        backbone=CNN,
+        view="path",
+        bent_paths=5,
+        target="motion",
+        mirror=True,
+        num_layers=1,
+        hidden=64,
+        augment_strength=0.1,
     )
+    return net, replace(net, first=scene, second=scene)
+
+
+def _quick() -> Preset:
+    nn1, nn2 = _path_nets(epochs=40)
+    gbdt = GbdtConfig(
+        learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="stacked", motion=True
+    )
+    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, folds=3)
 
 
 def _seed() -> Preset:
