@@ -14,7 +14,9 @@ class SmallKind:
         return Found(BackboneSpec("small", "small", {}, (0.5,) * 3, (0.25,) * 3, 8, stride_px=32, size_px=64))
 
     def draw(self, architecture):
-        return nn.Sequential(nn.AdaptiveAvgPool2d((8, 16)), nn.Conv2d(3, 8, 4, 4, bias=False), nn.BatchNorm2d(8), nn.Hardswish())
+        return nn.Sequential(
+            nn.AdaptiveAvgPool2d((8, 16)), nn.Conv2d(3, 8, 4, 4, bias=False), nn.BatchNorm2d(8), nn.Hardswish()
+        )
 
 
 def know_small():

@@ -42,10 +42,10 @@ def _published_nets(
     )
 
 
-def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
-    """Return nets that read the road along the path, and are trained from the start."""
-    frame = StageConfig(batch_size=64, learning_rate=3e-3, weight_decay=0.1, num_epochs=epochs)
-    scene = replace(frame, batch_size=16)
+def _path_nets(epochs: tuple[int, int]) -> tuple[NetConfig, NetConfig]:
+    """Return nets that read the road along the path, and are trained from the start; nn2 learns from whole scenes."""
+    frame = StageConfig(batch_size=64, learning_rate=3e-3, weight_decay=0.1, num_epochs=epochs[0])
+    scene = replace(frame, batch_size=16, num_epochs=epochs[1])
     net = NetConfig(
         first=frame,
         second=frame,
@@ -63,7 +63,7 @@ def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
 
 
 def _quick() -> Preset:
-    nn1, nn2 = _path_nets(epochs=40)
+    nn1, nn2 = _path_nets(epochs=(40, 20))
     gbdt = GbdtConfig(
         learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="stacked", motion=True
     )
@@ -86,12 +86,10 @@ def _seed_small() -> Preset:
 
 
 def _best() -> Preset:
-    frame = StageConfig(batch_size=32, learning_rate=2e-3, weight_decay=1e-2, num_epochs=12)
-    scene = StageConfig(batch_size=8, learning_rate=2e-3, weight_decay=1e-2, num_epochs=12)
-    net = NetConfig(first=frame, second=frame, target="motion", context=True, mirror=True)
+    nn1, nn2 = _path_nets(epochs=(60, 40))
     return Preset(
-        nn1=replace(net, second=StageConfig(32, 5e-4, 1e-2, num_epochs=5)),
-        nn2=replace(net, first=scene, second=StageConfig(8, 5e-4, 1e-2, num_epochs=5)),
+        nn1=nn1,
+        nn2=nn2,
         gbdt=GbdtConfig(
             learning_rate=0.08,
             rounds=2000,
