@@ -96,7 +96,15 @@ def test_the_presets_of_our_own_blend_the_motion_model_too(preset):
     assert PRESETS[preset].inputs == ("motion", "nn1", "nn2", "gbdt")
 
 
-def test_quick_has_three_folds_and_the_bundled_backbone():
-    quick = PRESETS["quick"]
-    assert quick.folds == 3
-    assert {quick.embed.backbone, quick.nn1.backbone, quick.nn2.backbone} == {"lite0"}
+@pytest.mark.parametrize("preset", ["quick", "best"])
+def test_the_presets_of_our_own_need_no_download_and_read_the_road_along_the_path(preset):
+    ours = PRESETS[preset]
+
+    assert ours.folds == 3
+    assert (ours.embed.backbone, ours.nn1.backbone, ours.nn2.backbone) == ("lite0", "cnn", "cnn")
+    assert {net.view for net in (ours.nn1, ours.nn2)} == {"path"}
+
+
+@pytest.mark.parametrize("preset", ["seed", "seed-small"])
+def test_the_published_recipe_reads_frames(preset):
+    assert {net.view for net in (PRESETS[preset].nn1, PRESETS[preset].nn2)} == {"frame"}

@@ -11,9 +11,9 @@ def test_the_page_says_what_presets_decide_and_what_values_are_allowed():
     rows = [line for line in options_page.page().splitlines() if line.startswith("| `batch_size`")]
 
     assert rows == [
-        "| `batch_size` | whole number of at least 1 | 32, then 16 | 128 | 128 | 32 | "
+        "| `batch_size` | whole number of at least 1 | 64 | 128 | 128 | 64 | "
         "Samples (nn1) or scenes (nn2) of a training step. |",
-        "| `batch_size` | whole number of at least 1 | 8, then 4 | 128, then 16 | 128, then 16 | 8 | "
+        "| `batch_size` | whole number of at least 1 | 16 | 128, then 16 | 128, then 16 | 16 | "
         "Samples (nn1) or scenes (nn2) of a training step. |",
     ]
 

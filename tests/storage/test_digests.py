@@ -64,12 +64,20 @@ def test_a_file_has_the_published_sha256_of_its_bytes(tmp_path, content, sha256)
     assert file_sha256(tmp_path / "file") == sha256
 
 
-QUICK = replace(PRESETS["quick"], embed=replace(PRESETS["quick"].embed, target="motion"))  # where by_speed can change
+PRESET = PRESETS["quick"]
+QUICK = replace(  # where by_speed and view can change
+    PRESET,
+    embed=replace(PRESET.embed, target="motion"),
+    nn1=replace(PRESET.nn1, bent_paths=0),
+    nn2=replace(PRESET.nn2, bent_paths=0),
+)
 CONFIGS = [pytest.param(getattr(QUICK, name), id=name) for name in ("embed", "nn1", "nn2", "gbdt", "blend")]
 
 
 def changed(value):
     """Some other value of the same kind."""
+    if value is None:
+        return (32, 64)
     if isinstance(value, bool):
         return not value
     if isinstance(value, float):
@@ -79,7 +87,7 @@ def changed(value):
     if isinstance(value, str):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
         words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
-        words |= {"lstm": "attention", "normalised": "unit"}
+        words |= {"lstm": "attention", "normalised": "unit", "path": "frame", "whole": "first", "stacked": "motion"}
         return words.get(value, "x")
     if isinstance(value, tuple):
         return ((1, None),) if isinstance(value[0], tuple) else value[::-1]

@@ -106,7 +106,7 @@ def test_a_steps_identity_comes_from_its_experiment(tiny, experiment):
 
     assert found == Identity(
         step="nn2",
-        stage="both",
+        stage="whole",
         data_sha256=tiny.sha256,
         folds_sha256=experiment.folds.sha256,
         config_sha256=config_sha256(config),
