@@ -56,12 +56,10 @@ def of_seed(folder: Path, seed: int, scenes: tuple[int, int]) -> dict[str, Any]:
     plan = replace(simulate.DEMO, train_scenes=scenes[0], test_scenes=scenes[1], seed=seed)
     simulate.write_drives(drives, plan, workers=2)
     found = run_main(PROJECT_FOLDER, drives, folder / f"store{seed}")
-    motion_m = found["mae_m"]["motion"]
+    motion_m, blend_m = (found["mae_m"][step] for step in ("motion", "blend"))
     found["gain_relative"] = found["mean_m"] / motion_m
-    click.echo(
-        f"seed {seed}: {found['seconds']:4.0f} s, motion {motion_m:.4f} m, blend {found['mae_m']['blend']:.4f} m, "
-        f"lower by {found['gain_relative']:.1%}: {found['mean_m']:+.4f} m ({found['low_m']:+.4f} to {found['high_m']:+.4f})"
-    )
+    gain = "{mean_m:+.4f} m ({low_m:+.4f} to {high_m:+.4f}), {gain_relative:.1%}".format(**found)
+    click.echo(f"seed {seed}: {found['seconds']:4.0f} s, motion {motion_m:.4f} m, blend {blend_m:.4f} m, gain {gain}")
     return found
 
 

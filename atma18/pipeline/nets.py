@@ -53,11 +53,8 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
 
     def work(run: StepRun) -> None:
         folds = context.folds.of(dataset.train.ids)
-        note = training.early_stopping(config, dataset.train, folds)
         tell_backbone(run, found)
-        _log.info(f"{step}: early stopping is {note}")
-        _log.info(f"{step}: {measured}")
-        run.note(early_stopping=note, precision=str(measured))
+        _tell_training(run, context, config, str(measured))
         model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
         frozen = config.stage == "first"
@@ -73,6 +70,18 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
     identity = Identity.of(step, context, config, run_ids(upstreams), weights)
     clean_up = partial(Checkpoints.forget, context.cache, identity.fingerprint_of_any_threads)
     return Step(identity, context, config, upstreams, work, clean_up)
+
+
+def _tell_training(run: StepRun, context: RunContext, config: NetConfig, precision: str) -> None:
+    """Report, before the work, when training ends, in which precision, and which camera lays the grids."""
+    samples = context.dataset.train
+    note = training.early_stopping(config, samples, context.folds.of(samples.ids))
+    _log.info(f"{run.identity.step}: early stopping is {note}")
+    _log.info(f"{run.identity.step}: {precision}")
+    run.note(early_stopping=note, precision=precision)
+    if config.view == "path" and samples.frames.camera is None:
+        folder = context.dataset.folder
+        _log.info(f"{run.identity.step}: {folder} has no camera.json: the competition's camera is assumed")
 
 
 def _train(

@@ -18,7 +18,7 @@ from atma18.data.predictions import Predictions
 from atma18.gbdt import boosting
 from atma18.schema import TARGETS
 from atma18.tracking import identity
-from steps import blend, embed, evaluate, gbdt, look, main, nn2, simulate
+from steps import blend, embed, evaluate, gbdt, look, main, nn1, nn2, simulate
 from tests.fixtures import enter
 from tests.store import SHORT, SMALL, STEPS, all_runs, artifacts, call, first, newest, ran, refused, versions
 
@@ -110,13 +110,12 @@ def test_oof_scores_are_those_of_the_stored_predictions(there, step, tiny):
 
 
 @pytest.mark.parametrize("step", ["nn1", "nn2"])
-def test_the_image_grid_has_a_picture_of_every_epoch(there, step):
-    run = first(step)
-    shown = [path.name.split("+") for path in sorted((artifacts(run) / "images").glob("*.png"))]
+def test_the_image_grid_has_a_picture_after_one_two_four_and_all_epochs(there, step):
+    ran(call({"nn1": nn1, "nn2": nn2}[step], there.data, SMALL, "--num_epochs=5"))
+    run = newest(step)
 
-    epochs = MlflowClient().get_metric_history(run.info.run_id, "fold0/train_mae_m")
-    assert len(epochs) == 2  # one of each stage
-    assert sorted((key, int(step)) for key, _, step, *_ in shown) == [("while_training", 0), ("while_training", 1)]
+    shown = [path.name.split("+") for path in sorted((artifacts(run) / "images").glob("*.png"))]
+    assert sorted((key, int(step)) for key, _, step, *_ in shown) == [("while_training", e) for e in (0, 1, 3, 4)]
     assert run.data.tags["mlflow.loggedImages"] == "True"
     first_seen, last_seen = sorted((artifacts(run) / "images").glob("*.png"), key=lambda path: path.name.split("+")[2])
     assert first_seen.read_bytes() != last_seen.read_bytes()
@@ -129,6 +128,13 @@ def test_each_phase_is_a_line_of_what_is_printed(there):
             assert len(lines) == 1
             seconds = first(step).data.metrics[f"{phase}/seconds"]
             assert f" {seconds:.1f} s, " in lines[0]
+
+
+@pytest.mark.parametrize("step", ["nn1", "nn2"])
+def test_a_net_along_the_path_says_that_the_competitions_camera_is_assumed_and_draws_its_grids(there, step):
+    folder = there.data.removeprefix("--data=")
+    assert f"{step}: {folder} has no camera.json: the competition's camera is assumed" in there.said
+    assert (artifacts(first(step)) / "figures" / "path_grids.png").is_file()
 
 
 def test_an_experiment_says_what_its_runs_are_unless_somebody_said_it_before(there, tiny):
