@@ -63,7 +63,7 @@ def make_problem(folder: Path, scenes: int, epochs: int) -> Problem:
     cache, machine, preset = Cache.open(folder / "cache"), Compute.choose(), PRESETS["quick"]
     dataset = Dataset.open(str(folder / "drives"), cache)
     train, folds = dataset.train, cached_folds(dataset, FOLDS, 0, cache).of(dataset.train.ids)
-    config = replace(preset.embed, autocast=precision.of_embed(preset.embed, machine, cache).bfloat16)
+    config = replace(preset.embed, autocast=precision.of_embed(preset.embed, machine).bfloat16)
     backbone = backbones.build(config.backbone, seed=SEED).freeze()
     cells = embedding.cached_cells(train, dataset.sha256, backbone, config, machine.device, machine.threads, cache)
     bases = [

@@ -84,7 +84,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     samples = make_samples(rows)
     samples = Samples(samples.ids, samples.signals, None, None, frames_on_disk(folder, len(samples)))
     cache = Cache.open(folder / "cache")
-    config = EmbedConfig(autocast=precision.of_embed(EmbedConfig(), Compute.choose(), cache).bfloat16)
+    config = EmbedConfig(autocast=precision.of_embed(EmbedConfig(), Compute.choose()).bfloat16)
     backbone = backbones.build(config.backbone).freeze().eval()
     before = bare_samples_per_s(backbone, config, samples)
     memory = AnonymousMemory()

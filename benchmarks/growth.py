@@ -57,7 +57,7 @@ def feed(data: Data) -> None:
 def embed(data: Data) -> None:
     """Bring every frame's cells onto the disk."""
     config, machine, cache = EmbedConfig(), Compute.choose(), Cache.open(data.folder / "cache")
-    config = replace(config, autocast=precision.of_embed(config, machine, cache).bfloat16)
+    config = replace(config, autocast=precision.of_embed(config, machine).bfloat16)
     backbone = backbones.build(config.backbone).freeze().eval()
     embedding.cached_cells(data.samples, "0" * 64, backbone, config, machine.device, machine.threads, cache)
 

@@ -43,7 +43,7 @@ VIEWS = (1, 4)
 def config_of(step: str, **changed: object) -> NetConfig:
     """Return the published net on the bundled backbone at native size."""
     published: NetConfig = getattr(PRESETS["seed-small"], step)
-    chosen = precision.of_net(published, Compute.choose(), Cache.open())
+    chosen = precision.of_net(published, Compute.choose())
     return replace(published, autocast=chosen.bfloat16, **changed)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,7 @@
 """Image backbones by name: RGB frames in, one map of cell embeddings out.
 
 `backbone` holds the common class, `kinds` the protocol of a kind; `lite0`, `cnn`, `vision`, `hub` (with its `families`)
-and `detector` are the kinds; `checkpoint` reads weights from untrusted files, and `precision` measures bfloat16.
+and `detector` are the kinds; `checkpoint` reads weights from untrusted files, and `precision` is the rule for bfloat16.
 """
 
 import hashlib

@@ -10,14 +10,13 @@ The cache is a folder of `<kind>/<key>`. Four rules keep it consistent with any 
 - the operating system releases a lock when its process ends.
 """
 
-from atma18.cache.entries import CHECKPOINTS, FOLDS, OUTBOX, PRECISION, Cache, Entry, surplus, unused_since
+from atma18.cache.entries import CHECKPOINTS, FOLDS, OUTBOX, Cache, Entry, surplus, unused_since
 from atma18.cache.settings import default_limit_bytes, default_root, limit_bytes
 
 __all__ = [
     "CHECKPOINTS",
     "FOLDS",
     "OUTBOX",
-    "PRECISION",
     "Cache",
     "Entry",
     "default_limit_bytes",

@@ -21,9 +21,6 @@ _log = logging.getLogger(__name__)
 FOLDS = "folds"
 """A kind that is never evicted: after an upgrade of a library, folds made again could differ."""
 
-PRECISION = "precision"
-"""A kind that is never evicted: a choice measured again could differ."""
-
 CHECKPOINTS = "checkpoints"
 """A kind whose entries are needed only until a training has resumed from them."""
 
@@ -66,7 +63,7 @@ def surplus(entries: Iterable[Entry], limit_bytes: int) -> list[Entry]:
 
 
 def _may_go(entry: Entry) -> bool:
-    return entry.holder is None and entry.kind not in (FOLDS, PRECISION, OUTBOX)
+    return entry.holder is None and entry.kind not in (FOLDS, OUTBOX)
 
 
 @dataclass(frozen=True)

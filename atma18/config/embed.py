@@ -15,6 +15,7 @@ from atma18.config.shared_fields import (
     BySpeed,
     InferenceBatch,
     Pixels,
+    Precision,
     Seed,
     Target,
     check_by_speed,
@@ -40,6 +41,7 @@ class EmbedConfig:
     """What the probe learns: metres, or the difference to constant velocity (residual) or to a motion model fitted in
     the fold (motion)."""
     by_speed: BySpeed = False
+    precision: Precision = "auto"
     autocast: Autocast = False
     inference_batch: InferenceBatch = INFERENCE_BATCH
     seed: Seed = 0

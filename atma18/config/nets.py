@@ -18,6 +18,7 @@ from atma18.config.shared_fields import (
     Causal,
     InferenceBatch,
     Pixels,
+    Precision,
     Seed,
     Target,
     View,
@@ -99,6 +100,7 @@ class NetConfig:
     feature_noise: float = Field(default=0.5, ge=0)
     """Noise added to cached features each time, in standard deviations of each channel."""
     causal: Causal = False
+    precision: Precision = "auto"
     autocast: Autocast = False
     inference_batch: InferenceBatch = INFERENCE_BATCH
     seed: Seed = 0

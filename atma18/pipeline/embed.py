@@ -24,15 +24,15 @@ _log = logging.getLogger(__name__)
 def embed(context: RunContext, config: EmbedConfig) -> Step:
     """Embed all frames with a frozen backbone; keep SVDs, similarities and a ridge probe."""
     machine, dataset = context.machine, context.dataset
-    measured = precision.of_embed(config, machine, context.cache)
-    config = replace(config, seed=context.seed, autocast=measured.bfloat16)
+    chosen = precision.of_embed(config, machine)
+    config = replace(config, seed=context.seed, autocast=chosen.bfloat16)
     found = backbones.find(config.backbone)
     weights = embedding.weights_sha256(config)
 
     def work(run: StepRun) -> None:
         tell_backbone(run, found)
-        _log.info(f"embed: {measured}")
-        run.note(precision=str(measured))
+        _log.info(f"embed: {chosen}")
+        run.note(precision=str(chosen))
         backbone = backbones.build(config.backbone, seed=config.seed, pixels=config.pixels).to(machine.device).freeze()
         tell_parameters(run, backbone, backbone, frozen=True, copies=1)
         samples = {"train": dataset.train, "test": dataset.test}

@@ -39,8 +39,8 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         ValueError: If `init` is missing with `stage=second`, or given without it, or the run does not match `config`.
     """
     machine, dataset = context.machine, context.dataset
-    measured = precision.of_net(config, machine, context.cache)
-    config = replace(config, seed=context.seed, autocast=measured.bfloat16)
+    chosen = precision.of_net(config, machine)
+    config = replace(config, seed=context.seed, autocast=chosen.bfloat16)
     if (config.stage == "second") != (init is not None):
         raise ValueError(
             f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
@@ -54,7 +54,7 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
     def work(run: StepRun) -> None:
         folds = context.folds.of(dataset.train.ids)
         tell_backbone(run, found)
-        _tell_training(run, context, config, str(measured))
+        _tell_training(run, context, config, str(chosen))
         model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
         frozen = config.stage == "first"

@@ -60,7 +60,7 @@ def of_net(plan: simulate.Plan, threads: int) -> Iterator[Line]:
         dataset = Dataset.open(str(Path(scratch) / "drives"), cache)
         folds = cached_folds(dataset, NET_FOLDS, 0, cache).of(dataset.train.ids)
         config, machine = _net_config(), Compute.choose()
-        config = replace(config, autocast=precision.of_net(config, machine, cache).bfloat16)
+        config = replace(config, autocast=precision.of_net(config, machine).bfloat16)
         model = training.train("nn1", config, dataset.train, dataset.targets_m, folds, machine)
         oof_m = predict_all(model, dataset.train, folds, dataset.test, NO_INPUTS, machine.device).oof_m
 
