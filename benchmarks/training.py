@@ -26,7 +26,8 @@ from atma18.compute import Compute
 from atma18.config import PRESETS, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.nets import NETS, SceneLayout, training
-from atma18.nets.model import Scaling, unit_lengths
+from atma18.nets.model import unit_lengths
+from atma18.nets.scaling import Scaling
 from atma18.nets.training import Epoch
 from atma18.nets.training.batches import Units
 from atma18.nets.training.trainer import Trainer

@@ -75,6 +75,9 @@ class NetConfig:
     """Whether a net reads the statistics of the scene's signals, and those of the neighbouring samples."""
     mirror: bool = False
     """Whether a net is trained on mirrored samples half of the time, and its answers for both sides are averaged."""
+    bounded: bool = False
+    """Whether inputs are held within the range of the training rows, and predictions within that of their differences
+    to the baseline, so that a sample unlike all others is not answered absurdly."""
     modalities: Modalities = "all"
     """What a net reads: frames and signals, or the frames alone, which leaves the signals to the baseline."""
     sequence_head: SequenceHead = "lstm"

@@ -55,6 +55,7 @@ def _path_nets(epochs: tuple[int, int]) -> tuple[NetConfig, NetConfig]:
         bent_paths=5,
         target="motion",
         mirror=True,
+        bounded=True,
         num_layers=1,
         hidden=64,
         augment_strength=0.1,

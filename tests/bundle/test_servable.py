@@ -24,7 +24,8 @@ from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
-from atma18.nets.model import FoldNet, NetModel, Scaling
+from atma18.nets.model import FoldNet, NetModel
+from atma18.nets.scaling import Scaling
 from tests.store import PROJECT
 
 FOLDS, BATCH = 3, 6

@@ -19,7 +19,7 @@ from atma18.embedding import EMBEDDING, EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training
-from atma18.nets.model import Scaling
+from atma18.nets.scaling import Scaling
 from atma18.schema import FloatArray, IntArray, Samples
 
 pytestmark = pytest.mark.usefixtures("small_backbone")

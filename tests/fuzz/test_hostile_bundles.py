@@ -29,7 +29,8 @@ from atma18.embedding import EmbedModel
 from atma18.gbdt import boosting, engines, stacking, ubjson
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
-from atma18.nets.model import FoldNet, NetModel, Scaling
+from atma18.nets.model import FoldNet, NetModel
+from atma18.nets.scaling import Scaling
 from atma18.serving import request_rows
 from atma18.tracking import packaging
 from tests.fuzzing import FACTOR, damaged, hostile_texts, often, refusal

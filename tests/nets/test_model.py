@@ -13,7 +13,8 @@ from atma18 import compute
 from atma18.config import NetConfig, StageConfig
 from atma18.geometry import mirror
 from atma18.nets import NETS, SceneLayout
-from atma18.nets.model import FoldNet, NetModel, Scaling, unit_lengths
+from atma18.nets.model import FoldNet, NetModel, unit_lengths
+from atma18.nets.scaling import Scaling
 from atma18.schema import FRAME_SHAPE, FrameRows, Samples
 
 STAGE = StageConfig(batch_size=4, learning_rate=1e-3, weight_decay=0.0, num_epochs=1)
@@ -115,6 +116,55 @@ def test_absolute_outputs_are_metres():
 
     np.testing.assert_array_equal(scaling.outputs(samples, targets_m), targets_m)
     np.testing.assert_array_equal(scaling.metres(samples, targets_m.astype(np.float32)), targets_m)
+
+
+BOUNDED = replace(CONFIG, target="residual", bounded=True)
+
+
+def test_an_input_outside_the_training_rows_is_read_as_the_nearest_inside():
+    samples = samples_of(vEgo=[2, 4, 100, -100], aEgo=[-1, 1, 0.5, 7])
+
+    scaling = Scaling.fit(BOUNDED, samples, np.zeros((4, 18)), np.array([0, 1]))
+
+    np.testing.assert_allclose(scaling.inputs(samples), [[-1, -1], [1, 1], [1, 0.5], [-1, 1]])
+
+
+def test_a_prediction_is_no_further_from_its_baseline_than_the_training_rows():
+    samples = samples_of(vEgo=[10, 20, 5])
+    targets_m = straight_m([10, 20, 5]) + np.array([[1.0], [5.0], [99.0]])
+
+    scaling = Scaling.fit(BOUNDED, samples, targets_m, np.array([0, 1]))
+
+    outputs = np.array([[1e3] * 18, [-1e3] * 18, [0.0] * 18], np.float32)
+    np.testing.assert_allclose(scaling.metres(samples, outputs), straight_m([10, 20, 5]) + np.array([[5], [1], [3]]))
+
+
+def test_ranges_have_two_sides_where_samples_are_mirrored():
+    samples = samples_of(vEgo=[10, 10], steeringAngleDeg=[5, 40])
+    targets_m = straight_m([10, 10])
+    targets_m[:, 1::3] += [[1.0], [4.0]]
+
+    scaling = Scaling.fit(replace(BOUNDED, mirror=True), samples, targets_m, np.arange(2))
+
+    np.testing.assert_allclose(scaling.input_range, [[10, -40], [10, 40]])
+    np.testing.assert_allclose(scaling.difference_range[:, 1::3], np.array([[-4.0] * 6, [4.0] * 6]))
+    np.testing.assert_allclose(scaling.difference_range[:, ::3], np.zeros((2, 6)), atol=1e-12)
+
+
+def test_without_bounds_nothing_is_held():
+    samples = samples_of(vEgo=[2, 4, 100], aEgo=[-1, 1, 0.5])
+
+    scaling = Scaling.fit(replace(BOUNDED, bounded=False), samples, np.zeros((3, 18)), np.array([0, 1]))
+
+    assert scaling.inputs(samples)[2, 0] == 97
+
+
+def test_ranges_of_other_inputs_are_refused():
+    samples = samples_of(vEgo=[2, 4], aEgo=[-1, 1])
+    scaling = Scaling.fit(BOUNDED, samples, np.zeros((2, 18)), np.arange(2))
+
+    with pytest.raises(ValueError, match=r"expected ranges of 2 inputs and 18 differences, found \[\(2, 1\)"):
+        replace(scaling, input_range=scaling.input_range[:, :1])
 
 
 @pytest.mark.parametrize(

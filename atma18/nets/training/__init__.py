@@ -16,7 +16,8 @@ from atma18.data.folds import held_out_scenes
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.nets import NETS
 from atma18.nets.checkpoints import Checkpoints
-from atma18.nets.model import FoldNet, NetModel, Scaling
+from atma18.nets.model import FoldNet, NetModel
+from atma18.nets.scaling import Scaling
 from atma18.nets.training.stage_state import stages
 from atma18.nets.training.trainer import Epoch, Trainer, fold_seed
 from atma18.schema import FloatArray, IntArray, Samples
