@@ -16,7 +16,7 @@ import click
 import numpy as np
 import psutil
 
-from atma18.blending import convex_weights
+from atma18.blending import convex_weights, methods
 from atma18.config import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from atma18.storage.digests import PROJECT_FOLDER
@@ -50,7 +50,7 @@ def compare(inputs: int, rows: int) -> dict[str, float]:
     started_s = time.perf_counter()
     optimum = convex_weights.exact(stack_m, targets_m)
     exact_s = time.perf_counter()
-    searched = convex_weights.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
+    searched = methods.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
     ended_s = time.perf_counter()
     return {
         "mae_exact": optimum.mae_m,
