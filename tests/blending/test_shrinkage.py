@@ -154,6 +154,7 @@ def test_the_anchor_prefers_small_errors(errors_m, expected):
     [
         pytest.param([[0, 0, 0, 0], [1, 1, 1, 1]], 0, id="surely worse"),
         pytest.param([[0, 0, 0, 0], [2, -1, 2, -1]], 1, id="0.5 worse, standard error 0.87"),
+        pytest.param([[0, 0, 0, 0], [2.3, -0.7, 2.3, -0.7]], 1, id="0.8 worse, standard error 0.87 (of n - 1, not n)"),
         pytest.param([[0, 0, 0, 0], [1.5, 0.5, 1.5, 0.5]], 0, id="1 worse, standard error 0.29"),
         pytest.param([[1, 1, 1, 1], [0, 0, 0, 0]], 1, id="better"),
         pytest.param([[0, 0, 0, 0], [9, 9, 9, 9], [2, -1, 2, -1]], 2, id="the largest that is within"),
@@ -179,6 +180,14 @@ def test_parts_hold_whole_scenes_of_like_sizes_and_do_not_depend_on_the_order_of
     assert set(part) == set(range(shrinkage.PARTS))
     assert np.ptp(np.bincount(part)) <= 4
     assert set(shrinkage.parts_of(np.array(["a", "a", "b"]))) == {0, 1}
+
+
+def test_large_scenes_are_dealt_to_different_parts():
+    sizes = np.where(np.arange(20) % shrinkage.PARTS == 0, 6, 1)  # by name alone, both large ones would be in part 0
+
+    part = shrinkage.parts_of(np.repeat([f"s{i:02}" for i in range(20)], sizes))
+
+    assert sorted(np.bincount(part)) == [2] * 8 + [7] * 2
 
 
 def test_the_strength_is_that_of_an_independent_cross_validation():
