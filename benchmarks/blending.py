@@ -1,7 +1,8 @@
 """The exact weights of a blend beside those of scipy's Nelder–Mead, the published method, in one run.
 
 Predictions are simulated with the competition's numbers of samples and targets. Their errors are heavy-tailed and
-correlated, like the errors of models with the same frames as input.
+correlated, like the errors of models with the same frames as input. Then, on few scenes, the exact weights beside those
+with a pull to safe weights (`few_scenes`).
 
     python -m benchmarks.blending --quick
 """
@@ -16,13 +17,14 @@ import click
 import numpy as np
 import psutil
 
-from atma18.blending import convex_weights
+from atma18.blending import convex_weights, methods
 from atma18.config import BlendConfig
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
 from atma18.storage.digests import PROJECT_FOLDER
-from benchmarks import results
+from benchmarks import few_scenes, results
 
 ROWS, QUICK_ROWS = 43_371, 3_000
+DRAWS, QUICK_DRAWS = 60, 3
 INPUTS = (4, 8, 16)
 SPREAD_M = {"x": 8.0, "y": 1.5, "z": 0.2}
 ERROR_M_PER_S = {"x": 0.2, "y": 0.17, "z": 0.02}
@@ -50,7 +52,7 @@ def compare(inputs: int, rows: int) -> dict[str, float]:
     started_s = time.perf_counter()
     optimum = convex_weights.exact(stack_m, targets_m)
     exact_s = time.perf_counter()
-    searched = convex_weights.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
+    searched = methods.nelder_mead(stack_m, targets_m, BlendConfig().max_iterations)
     ended_s = time.perf_counter()
     return {
         "mae_exact": optimum.mae_m,
@@ -85,7 +87,9 @@ def solve(folder: Path) -> int:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help=f"{QUICK_ROWS} samples instead of {ROWS}.")
+@click.option(
+    "--quick", is_flag=True, help=f"{QUICK_ROWS} samples, not {ROWS}; {QUICK_DRAWS} draws of few scenes, not {DRAWS}."
+)
 @results.json_option
 @click.option("--solve", "folder", type=click.Path(path_type=Path), hidden=True)
 def main(quick: bool, file: Path | None, folder: Path | None) -> None:
@@ -107,7 +111,9 @@ def main(quick: bool, file: Path | None, folder: Path | None) -> None:
             f"{figures['relative_gap']:12.1e} {figures['seconds_exact']:8.2f} {figures['seconds_nelder_mead']:12.2f} "
             f"{figures['speed_ratio']:6.1f} {figures['memory_ratio']:13.2f}"
         )
-    results.keep(file, found)
+    few = few_scenes.compare_all(QUICK_DRAWS if quick else DRAWS, quick)
+    click.echo(few_scenes.table(few))
+    results.keep(file, {**found, "few_scenes": few})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,11 @@
-"""Blending: `convex_weights` fits weights with a proven bound, `blend` does so per scene-size group and cross-fits."""
+"""Blending: weighted means of a few predictions, with convex weights that are fitted with a proof.
 
-from atma18.blending.blend import FEWEST_SAMPLES, Blend, Fitted, cross_fit, fit, group_of
+`weights` and `convex_weights` hold and solve one problem, `shrinkage` pulls to safe weights, `methods` lists the ways
+to fit, `blend` applies weights by group of scene sizes and axis, `fitting` fits a blend and cross-fits it.
+"""
 
-__all__ = ["FEWEST_SAMPLES", "Blend", "Fitted", "cross_fit", "fit", "group_of"]
+from atma18.blending.blend import Blend, group_of
+from atma18.blending.fitting import FEWEST_SAMPLES, Fitted, cross_fit, fit
+from atma18.blending.weights import Weights
+
+__all__ = ["FEWEST_SAMPLES", "Blend", "Fitted", "Weights", "cross_fit", "fit", "group_of"]

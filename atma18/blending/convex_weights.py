@@ -1,27 +1,29 @@
-"""Convex weights of a few predictions: with the smallest MAE and a proof, by Nelder–Mead, or equal weights.
+"""Convex weights with the smallest error, or with the smallest sum of error and pull to given weights, with a proof.
 
 The MAE of a weighted mean is convex in the weights. Any signs s in [-1, 1], one per number, prove a lower bound:
 mean|r(w)| >= mean(s r(w)) >= min over inputs k of mean(s (p_k - y)), because the weights sum to 1. At the optimum, the
 signs of the residuals r reach this bound, except for the few numbers with a residual of 0. So almost all signs are
 known near the optimum, and a small linear programme finds the others, as in Portnoy and Koenker (The Gaussian Hare and
 the Laplacian Tortoise, Statistical Science 12(4), 1997). Newton steps on a smooth loss find a point near the optimum.
+
+A pull adds strength * sum of d_k |w_k - a_k| to the MAE, for given weights a and distances d. These terms are residuals
+like the others: they have a sign each, which the linear programme always finds, and the same proof holds.
 """
 
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from scipy.optimize import linprog, minimize, nnls
+from scipy.optimize import linprog, nnls
 
-from atma18.config import BlendConfig
+from atma18.blending.weights import NOTHING_M, Pull, Weights
 from atma18.schema import FloatArray, IntArray
 
-_TOLERANCE = 1e-7
-_NOTHING_M = 1e-9
-"""One nanometre: errors and gaps below it count as 0."""
 _OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT = 1000, 125
 """The number of signs that the linear programme finds at first, those of the residuals nearest to 0: a minimum, and a
 number per input, because more inputs leave more signs open."""
+_MOST_OPEN_SIGNS = 16_000
+"""What the linear programme solves in a second or two."""
 _ROUNDS = 5
 _SAMPLE_ROWS = 1200
 _MANY = 100_000
@@ -34,93 +36,86 @@ _SCALE = 1e6
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Convex weights, their error, and a lower bound of the error of any convex weights."""
+class _Problem:
+    """M predictions of n numbers, one column per number, and the pull on the weights."""
 
-    values: FloatArray
-    """(M,) at least 0, summing to 1."""
-    mae_m: float
-    """Mean absolute error over all numbers, metres."""
-    bound_m: float
-    """Proven lower bound of the MAE of any convex weights, metres."""
+    flat_m: FloatArray
+    """(M, n) predictions."""
+    truth_m: FloatArray
+    """(n,) true values."""
+    pull: Pull
 
-    @property
-    def gap(self) -> float:
-        """The largest possible distance to the smallest error, as a share of the error."""
-        return 0.0 if self.mae_m - self.bound_m <= _NOTHING_M else 1.0 - self.bound_m / self.mae_m
+    @classmethod
+    def of(cls, stack_m: FloatArray, targets_m: FloatArray, pull: Pull) -> Self:
+        return cls(stack_m.reshape(len(stack_m), -1), targets_m.reshape(-1), pull)
 
     @property
-    def proven(self) -> bool:
-        """Whether the error is proven to be the smallest, to seven digits."""
-        return self.gap <= _TOLERANCE
+    def open_signs(self) -> int:
+        return max(_OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT * len(self.flat_m))
 
-    def improved(self, other: Self) -> Self:
-        """Return the better weights with the better bound."""
-        better = other if other.mae_m < self.mae_m else self
-        return replace(better, bound_m=max(self.bound_m, other.bound_m))
+    @property
+    def size(self) -> int:
+        return self.truth_m.size
+
+    def thinned(self, stride: int) -> Self:
+        return replace(self, flat_m=self.flat_m[:, ::stride], truth_m=self.truth_m[::stride])
+
+    def residuals_m(self, weights: FloatArray) -> FloatArray:
+        residuals_m = weights @ self.flat_m
+        residuals_m -= self.truth_m
+        return residuals_m
+
+    def weighed(self, values: FloatArray, sizes_m: FloatArray, bound_m: float) -> Weights:
+        """Return convex weights, given the (n,) sizes of their residuals and a bound."""
+        return Weights(values, float(sizes_m.mean()), bound_m, self.pull.of(values), self.pull.strength)
+
+    def slopes(self, signs: FloatArray, pulls: FloatArray) -> FloatArray:
+        """Return the (M,) sums of signs times deviations: the gradient of n times the objective.
+
+        Args:
+            signs: (n,) of the residuals.
+            pulls: (M,) signs of the terms of the pull.
+        """
+        of_pull = self.size * self.pull.strength * (self.pull.slopes_m @ pulls)
+        return np.asarray(self.flat_m @ signs - self.truth_m @ signs + of_pull)
+
+    def bound_m(self, signs: FloatArray, pulls: FloatArray) -> float:
+        """Return the lower bound that signs prove; it holds for any signs from -1 to 1."""
+        return float(self.slopes(signs, pulls).min() / self.size)
 
 
-def fit_weights(stack_m: FloatArray, targets_m: FloatArray, config: BlendConfig) -> Weights:
-    """Fit convex weights by the configured method; the result has a proven bound with every method.
+def exact(
+    stack_m: FloatArray, targets_m: FloatArray, pull: Pull | None = None, near: FloatArray | None = None
+) -> Weights:
+    """Find the convex weights with the smallest MAE over all numbers plus pull, with a proof.
+
+    If several weights are optimal, every call with the same arguments returns the same ones.
 
     Args:
-        stack_m: (M, N, 18) metres.
-        targets_m: (N, 18) metres.
-        config: the method.
-
-    Raises:
-        ValueError: If there are no rows, shapes disagree, or a number is not finite.
-    """
-    check_stack(stack_m, n_inputs=len(stack_m), n_rows=len(targets_m))
-    check_targets(targets_m, stack_m)
-    if targets_m.size == 0:
-        raise ValueError("expected rows to fit weights on, found none")
-    optimum = exact(stack_m, targets_m)
-    match config.method:
-        case "exact":
-            return optimum
-        case "nelder-mead":
-            values = nelder_mead(stack_m, targets_m, config.max_iterations)
-        case "equal":
-            values = _equal(len(stack_m))
-    return Weights(values, _mae_m(values, *_flat(stack_m, targets_m)), optimum.bound_m)
-
-
-def exact(stack_m: FloatArray, targets_m: FloatArray) -> Weights:
-    """Find the convex weights with the smallest MAE over all numbers, with a proof.
-
-    If several weights are optimal, every call returns the same ones.
-
-    Args:
-        stack_m: (M, N, 18) metres, finite, N at least 1.
+        stack_m: (M, N, 18) metres, finite, N at least 1; a part of the 18 targets is allowed.
         targets_m: (N, 18) metres, finite.
+        pull: the penalty; none by default.
+        near: (M,) convex weights to start from; a start near the optimum saves time.
     """
-    flat_m, truth_m = _flat(stack_m, targets_m)
-    start, width_m = _equal(len(flat_m)), 0.0
-    if truth_m.size > _open_signs(flat_m):
-        stride = max(1, len(targets_m) // _SAMPLE_ROWS)
-        sample = _flat(stack_m[:, ::stride], targets_m[::stride])
-        start, _ = _approach(*sample, start, _width_m(start, *sample, share=0.05), steps=10)
-        every = _EVERY if truth_m.size > _MANY else 1
-        width_m = _width_m(start, flat_m[:, ::every], truth_m[::every], share=0.01)
-        start, _ = _approach(flat_m, truth_m, start, width_m, steps=3)
-    found = _settle(flat_m, truth_m, start)
-    # If many residuals are 0 at once, a small programme cannot find their signs: approach the optimum further.
-    while not found.proven and width_m > _NOTHING_M:
-        width_m /= 4
-        start, bound_m = _approach(flat_m, truth_m, start, width_m, steps=20)
-        found = found.improved(Weights(start, _mae_m(start, flat_m, truth_m), bound_m))
-        found = found.improved(_settle(flat_m, truth_m, start))
+    pull = Pull.none(len(stack_m)) if pull is None else pull
+    problem = _Problem.of(stack_m, targets_m, pull)
+    start, width_m = _equal(len(stack_m)) if near is None else near, 0.0
+    if problem.size > problem.open_signs:
+        if near is None:
+            stride = max(1, len(targets_m) // _SAMPLE_ROWS)
+            sample = _Problem.of(stack_m[:, ::stride], targets_m[::stride], pull)
+            start, _ = _approach(sample, start, _width_m(sample, start, share=0.05), steps=10)
+        width_m = _width_m(problem.thinned(_EVERY if problem.size > _MANY else 1), start, share=0.01)
+        start, _ = _approach(problem, start, width_m, steps=3)
+    open_signs = problem.open_signs
+    found = _settle(problem, start, open_signs)
+    # If many residuals are 0 at once, a small programme cannot find their signs: approach further, and open more signs.
+    while not found.proven and width_m > NOTHING_M:
+        width_m, open_signs = width_m / 4, min(2 * open_signs, _MOST_OPEN_SIGNS)
+        start, bound_m = _approach(problem, start, width_m, steps=20)
+        approached = problem.weighed(start, np.abs(problem.residuals_m(start)), bound_m)
+        found = found.improved(approached).improved(_settle(problem, start, open_signs))
     return found
-
-
-def nelder_mead(stack_m: FloatArray, targets_m: FloatArray, max_iterations: int) -> FloatArray:
-    """Search (M,) convex weights with a small MAE by Nelder–Mead from equal weights, as the published solution does."""
-    flat_m, truth_m = _flat(stack_m, targets_m)
-    start = _equal(len(flat_m))
-    options = {"maxiter": max_iterations}
-    found = minimize(lambda raw: _mae_m(convex(raw), flat_m, truth_m), start, method="Nelder-Mead", options=options)
-    return convex(found.x)
 
 
 def convex(raw: FloatArray) -> FloatArray:
@@ -130,98 +125,85 @@ def convex(raw: FloatArray) -> FloatArray:
     return np.asarray(clipped / total if total > 0 else _equal(len(raw)))
 
 
-def check_stack(stack_m: FloatArray, *, n_inputs: int, n_rows: int) -> None:
-    """Refuse a stack that is not (M, N, 18) finite numbers of M inputs and N rows."""
-    if stack_m.ndim != 3 or stack_m.shape[:2] != (n_inputs, n_rows) or n_inputs == 0:
-        raise ValueError(f"expected a stack of {n_inputs} inputs and {n_rows} rows, found {stack_m.shape}")
-    if not np.isfinite(stack_m).all():
-        raise ValueError(f"expected finite predictions, found {(~np.isfinite(stack_m)).sum()} others in the stack")
-
-
-def check_targets(targets_m: FloatArray, stack_m: FloatArray) -> None:
-    """Refuse targets that are not finite or do not have the shape of the stack."""
-    expected, strange = stack_m.shape[1:], int((~np.isfinite(targets_m)).sum())
-    if targets_m.shape != expected or strange:
-        raise ValueError(f"expected finite targets {expected}, found {targets_m.shape} with {strange} others")
-
-
-def _settle(flat_m: FloatArray, truth_m: FloatArray, near: FloatArray) -> Weights:
-    """Fix the signs of all but the smallest residuals at (M,) weights, and solve for the others.
+def _settle(problem: _Problem, near: FloatArray, open_signs: int) -> Weights:
+    """Fix the signs of all but the `open_signs` smallest residuals at (M,) weights, and solve for the others.
 
     A fixed sign that the solution contradicts becomes open, and the programme is solved again.
     """
-    residuals_m = _residuals_m(near, flat_m, truth_m)
+    residuals_m = problem.residuals_m(near)
     signs = np.sign(residuals_m)
     sizes_m = np.abs(residuals_m, out=residuals_m)
-    found = Weights(near, float(sizes_m.mean()), 0.0)
-    most = _open_signs(flat_m)
-    wrong = _smallest(sizes_m, most)
+    found = problem.weighed(near, sizes_m, 0.0)
+    wrong = _smallest(sizes_m, open_signs)
     undecided = np.empty(0, dtype=np.int64)
     for _ in range(_ROUNDS):
         undecided = np.concatenate([undecided, wrong])
         signs[undecided] = 0.0
-        solved = _solve(flat_m, truth_m, signs, undecided, found.mae_m)
+        solved = _solve(problem, signs, undecided, found.mae_m)
         if solved is None:
             break
-        values, signs[undecided] = solved
-        residuals_m = _residuals_m(values, flat_m, truth_m)
+        values, signs[undecided], pulls = solved
+        residuals_m = problem.residuals_m(values)
         wrong = np.flatnonzero(residuals_m * signs < 0)
         wrong = wrong[~np.isin(wrong, undecided)]
-        mae_m = float(np.abs(residuals_m, out=residuals_m).mean())
-        found = found.improved(Weights(values, mae_m, _bound_m(signs, flat_m, truth_m)))
-        if not 0 < len(wrong) <= most:
+        sizes_m = np.abs(residuals_m, out=residuals_m)
+        found = found.improved(problem.weighed(values, sizes_m, problem.bound_m(signs, pulls)))
+        if not 0 < len(wrong) <= open_signs:
             break
     return found
 
 
 def _solve(
-    flat_m: FloatArray, truth_m: FloatArray, signs: FloatArray, undecided: IntArray, mae_m: float
-) -> tuple[FloatArray, FloatArray] | None:
-    """Return the best (M,) weights if all signs but U are fixed, and the U signs, which are 0 in `signs`."""
-    scale = _SCALE / (max(mae_m, _NOTHING_M) * truth_m.size)
-    deviations = (flat_m[:, undecided] - truth_m[undecided]) * scale  # (M, U)
+    problem: _Problem, signs: FloatArray, undecided: IntArray, mae_m: float
+) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Return the best (M,) weights, the U undecided signs, which are 0 in `signs`, and the (M,) signs of the pull."""
+    scale = _SCALE / (max(mae_m, NOTHING_M) * problem.size)
+    of_pull = problem.size * problem.pull.strength * problem.pull.slopes_m
+    deviations = np.hstack([problem.flat_m[:, undecided] - problem.truth_m[undecided], of_pull]) * scale  # (M, U + M)
     # The dual: the largest t with slopes + deviations s >= t for each input, -1 <= s <= 1.
     solved = linprog(
-        np.r_[np.zeros(len(undecided)), -1.0],
-        A_ub=np.hstack([-deviations, np.ones((len(flat_m), 1))]),
-        b_ub=_slopes(signs, flat_m, truth_m) * scale,
-        bounds=[(-1.0, 1.0)] * len(undecided) + [(None, None)],
+        np.r_[np.zeros(deviations.shape[1]), -1.0],
+        A_ub=np.hstack([-deviations, np.ones((len(deviations), 1))]),
+        b_ub=problem.slopes(signs, np.zeros(len(deviations))) * scale,
+        bounds=[(-1.0, 1.0)] * deviations.shape[1] + [(None, None)],
         method="highs-ds",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if solved.x is None:
         return None
-    return convex(-solved.ineqlin.marginals), np.clip(solved.x[:-1], -1.0, 1.0)
+    signs_and_pulls = np.clip(solved.x[:-1], -1.0, 1.0)
+    return convex(-solved.ineqlin.marginals), signs_and_pulls[: len(undecided)], signs_and_pulls[len(undecided) :]
 
 
-def _approach(
-    flat_m: FloatArray, truth_m: FloatArray, start: FloatArray, width_m: float, steps: int
-) -> tuple[FloatArray, float]:
+def _approach(problem: _Problem, start: FloatArray, width_m: float, steps: int) -> tuple[FloatArray, float]:
     """Take Newton steps on the Huber loss of a width; return (M,) weights and the best bound of all steps."""
     weights, best, best_loss, bound_m = start, start, float("inf"), 0.0
+    often = problem.size * problem.pull.strength
     for _ in range(steps):
-        residuals_m = _residuals_m(weights, flat_m, truth_m)
-        signs = np.clip(residuals_m / width_m, -1.0, 1.0)
+        residuals_m, terms_m = problem.residuals_m(weights), problem.pull.terms_m(weights)
+        signs, pulls = np.clip(residuals_m / width_m, -1.0, 1.0), np.clip(terms_m / width_m, -1.0, 1.0)
         loss = float(signs @ residuals_m - width_m / 2 * (signs @ signs))
+        loss += often * float(pulls @ terms_m - width_m / 2 * (pulls @ pulls))
         if loss > best_loss:  # the step was too large
             weights = (best + weights) / 2
             continue
         best, best_loss = weights, loss
-        slopes = _slopes(signs, flat_m, truth_m)
-        bound_m = max(bound_m, float(slopes.min()) / truth_m.size)
+        slopes = problem.slopes(signs, pulls)
+        bound_m = max(bound_m, float(slopes.min()) / problem.size)
         small = np.flatnonzero(np.abs(residuals_m, out=residuals_m) <= width_m)
-        deviations = flat_m[:, small] - truth_m[small]
-        weights = _step(weights, slopes, deviations @ deviations.T / width_m)
+        deviations = problem.flat_m[:, small] - problem.truth_m[small]
+        near = problem.pull.slopes_m[:, np.abs(terms_m) <= width_m]
+        weights = _step(weights, slopes, (deviations @ deviations.T + often * (near @ near.T)) / width_m)
         if np.abs(weights - best).max() < _STILL * width_m:
             break
     return weights, bound_m
 
 
-def _width_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray, share: float) -> float:
+def _width_m(problem: _Problem, weights: FloatArray, share: float) -> float:
     """Return twice the quantile `share` of the residuals' sizes, with a small positive minimum."""
-    sizes_m = np.abs(_residuals_m(weights, flat_m, truth_m))
-    smallest = sizes_m[_smallest(sizes_m, round(share * truth_m.size))]
-    return float(max(2 * smallest.max(), sizes_m.mean() / 50, _NOTHING_M))
+    sizes_m = np.abs(problem.residuals_m(weights))
+    smallest = sizes_m[_smallest(sizes_m, round(share * problem.size))]
+    return float(max(2 * smallest.max(), sizes_m.mean() / 50, NOTHING_M))
 
 
 def _step(weights: FloatArray, slope: FloatArray, curvature: FloatArray) -> FloatArray:
@@ -244,20 +226,6 @@ def _step(weights: FloatArray, slope: FloatArray, curvature: FloatArray) -> Floa
     return convex(found / scale)
 
 
-def _open_signs(flat_m: FloatArray) -> int:
-    return max(_OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT * len(flat_m))
-
-
-def _flat(stack_m: FloatArray, targets_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return (M, n) predictions and (n,) true values, one column per number."""
-    return stack_m.reshape(len(stack_m), -1), targets_m.reshape(-1)
-
-
-def _slopes(signs: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    """Return the (M,) sums of signs times deviations: the gradient of the sum of errors with respect to the weights."""
-    return np.asarray(flat_m @ signs - truth_m @ signs)
-
-
 def _smallest(sizes: FloatArray, count: int) -> IntArray:
     """Return the indices of the `count` smallest numbers."""
     if count >= len(sizes):
@@ -269,22 +237,6 @@ def _smallest(sizes: FloatArray, count: int) -> IntArray:
         found = np.flatnonzero(sizes <= bound)
         near = found if len(found) >= count else near
     return near[np.argpartition(sizes[near], count - 1)[:count]]
-
-
-def _residuals_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    residuals_m = weights @ flat_m
-    residuals_m -= truth_m
-    return residuals_m
-
-
-def _mae_m(weights: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> float:
-    residuals_m = _residuals_m(weights, flat_m, truth_m)
-    return float(np.abs(residuals_m, out=residuals_m).mean())
-
-
-def _bound_m(signs: FloatArray, flat_m: FloatArray, truth_m: FloatArray) -> float:
-    """Return the lower bound that signs prove, in float64; it holds for any signs."""
-    return float(_slopes(signs, flat_m, truth_m).min() / truth_m.size)
 
 
 def _equal(count: int) -> FloatArray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from atma18 import blending, metrics, plots, tracking
-from atma18.blending import Blend, Fitted
+from atma18.blending import Blend, Fitted, Weights
 from atma18.bundle.servable import predict_all
 from atma18.bundle.steps import STEPS
 from atma18.config import BlendConfig
@@ -53,8 +53,9 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
         stack_m = np.stack([p.oof_m for p in predictions.values()])
         sizes, names = dataset.train.scene_sizes, tuple(predictions)
         with run.phase("fit", len(dataset.train)):
-            fitted = blending.fit(stack_m, dataset.targets_m, sizes, config, names)
-            cross_fitted_m = blending.cross_fit(stack_m, dataset.targets_m, sizes, folds, config, names)
+            rows = (stack_m, dataset.targets_m, sizes, dataset.train.scenes)
+            fitted = blending.fit(*rows, config, names)
+            cross_fitted_m = blending.cross_fit(*rows, folds, config, names)
         model = fitted.blend
         run.note(weights=str(model))
         _prove(run, fitted)
@@ -99,18 +100,26 @@ def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str =
 
 
 def _prove(run: StepRun, fitted: Fitted) -> None:
-    """Record the optimality gap of each group's weights, and report the groups with too few samples."""
-    for label, part, samples, borrowed in zip(
-        fitted.blend.labels, fitted.parts, fitted.samples, fitted.borrowed, strict=True
+    """Record how far each group's weights may be from the optimum, and report the groups with too few samples."""
+    blend = fitted.blend
+    for label, parts, samples, borrowed in zip(
+        blend.labels, fitted.parts, fitted.samples, fitted.borrowed, strict=True
     ):
         group = label.replace("–", "_to_").replace("+", "_or_more")
-        run.measure({f"optimality/{group}_gap": part.gap, f"optimality/{group}_bound_m": part.bound_m})
+        for axis, part in zip(blend.axes or ("",), parts, strict=True):
+            _prove_part(run, part, f"{group}_{axis}" if axis else group, f"{label}, {axis}" if axis else label)
         if borrowed:
             few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
             _log.info(f"blend: {few}: they get the weights of all samples")
             run.note(**{f"few_samples_{group}": str(samples)})
-        if not part.proven:
-            _log.info(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
+
+
+def _prove_part(run: StepRun, part: Weights, name: str, label: str) -> None:
+    """Record the gap, the bound and the pull of one set of weights."""
+    of_part = {"gap": part.gap, "bound_m": part.bound_m, "pull": part.strength}
+    run.measure({f"optimality/{name}_{what}": value for what, value in of_part.items()})
+    if not part.proven:
+        _log.info(f"blend: scene size {label}: up to {part.gap:.2%} above the least error that weights can have")
 
 
 def _compare(
@@ -146,16 +155,20 @@ def _compare(
 def _draw_weights(
     run: StepRun, context: RunContext, model: Blend, blended_m: FloatArray, best_m: Mapping[str, FloatArray]
 ) -> None:
-    """Draw each group's weights and the gain of the cross-fitted blend over the best input, {its name: predictions}."""
+    """Draw the weights and the gain of the cross-fitted blend over the best input, {its name: predictions}.
+
+    There is a row for each group, or for each group and axis.
+    """
     dataset, [best] = context.dataset, best_m
     group = blending.group_of(dataset.train.scene_sizes, model.groups)
+    step = len(model.axes) or 1
     parts = [
-        Part("group", label, (group == g).astype(np.float64), np.arange(len(TARGETS)))
-        for g, label in enumerate(model.labels)
-        if (group == g).any()
+        Part("group", label, (group == row // step).astype(np.float64), np.arange(row % step, len(TARGETS), step))
+        for row, label in enumerate(model.row_labels)
+        if (group == row // step).any()
     ]
     board = scores.beside(blended_m, best_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
-    gains = board[board["model"] == best].set_index("part").reindex(model.labels)
-    names = ["gain_low_m", "gain_m", "gain_high_m"]
-    figure = plots.blend_weights(model.weights, model.inputs, model.labels, gains[names].to_numpy(np.float64), best)
-    run.keep_figure("blend_weights", figure)
+    gains = board[board["model"] == best].set_index("part").reindex(model.row_labels)
+    gains_m = gains[["gain_low_m", "gain_m", "gain_high_m"]].to_numpy(np.float64)
+    weights = model.weights.reshape(len(model.row_labels), len(model.inputs))
+    run.keep_figure("blend_weights", plots.blend_weights(weights, model.inputs, model.row_labels, gains_m, best))

@@ -48,12 +48,12 @@ def _curve(axes: Axes, values_m: FloatArray, colour: str, linestyle: str, label:
 def blend_weights(
     weights: FloatArray, names: Sequence[str], group_labels: Sequence[str], gains_m: FloatArray, best: str
 ) -> Figure:
-    """Draw the weights of a blend, one bar per group of scene sizes, and the gain of the blend in each group.
+    """Draw the weights of a blend, one bar per set of weights, and the gain of the blend where they are used.
 
     Args:
         weights: (G, M) weights, each row summing to 1.
         names: M names of the blended predictions.
-        group_labels: G names of the groups.
+        group_labels: G names of groups of scene sizes, or of groups and axes.
         gains_m: (G, 3) gain over the best input in metres: lower end of the interval, gain, upper end; NaN for a group
             without samples.
         best: the name of the best input.

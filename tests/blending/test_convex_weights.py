@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from atma18.blending import convex_weights
-from atma18.blending.convex_weights import Weights
+from atma18.blending import Weights, convex_weights, methods
 from atma18.config import BlendConfig
+
+SCENES = np.array([f"s{i // 3:04}" for i in range(300)])
 
 
 def targets(n=30, seed=0):
@@ -83,7 +84,7 @@ def test_many_numbers_are_settled_to_the_last_digit_and_not_above_a_search(count
     stack_m = noisy_stack(targets_m, np.linspace(0.3, 0.6, count))
 
     found = convex_weights.exact(stack_m, targets_m)
-    searched = convex_weights.nelder_mead(stack_m, targets_m, 200)
+    searched = methods.nelder_mead(stack_m, targets_m, 200)
 
     assert found.gap <= 1e-9
     assert found.mae_m <= mae_m(searched, stack_m, targets_m)
@@ -123,7 +124,7 @@ def test_a_bound_from_some_signs_is_a_proof_and_not_the_error_itself():
     stack_m = noisy_stack(targets_m, (0.5, 0.6, 1.0))
     least_m = linear_programme(stack_m, targets_m)
 
-    equal = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="equal"))
+    equal = methods.fit_weights(stack_m, targets_m, SCENES[: len(targets_m)], BlendConfig(method="equal"))
 
     np.testing.assert_array_equal(equal.values, [1 / 3] * 3)
     assert equal.bound_m == pytest.approx(least_m, rel=1e-7)
@@ -137,8 +138,12 @@ def test_the_published_search_is_kept_and_told_how_far_it_is_from_the_least():
     stack_m = noisy_stack(targets_m, np.linspace(0.3, 0.6, 8))
     least_m = convex_weights.exact(stack_m, targets_m).mae_m
 
-    few = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=5))
-    many = convex_weights.fit_weights(stack_m, targets_m, BlendConfig(method="nelder-mead", max_iterations=4000))
+    few = methods.fit_weights(
+        stack_m, targets_m, SCENES[: len(targets_m)], BlendConfig(method="nelder-mead", max_iterations=5)
+    )
+    many = methods.fit_weights(
+        stack_m, targets_m, SCENES[: len(targets_m)], BlendConfig(method="nelder-mead", max_iterations=4000)
+    )
 
     assert least_m < many.mae_m < few.mae_m
     assert many.gap == pytest.approx(1 - least_m / many.mae_m, rel=1e-6)
@@ -238,14 +243,15 @@ def test_a_gap_is_a_share_of_the_error(mae, bound, gap):
 def test_what_cannot_be_fitted_is_refused():
     targets_m = targets()
     stack_m = noisy_stack(targets_m, (1.0, 2.0))
-    for method in ("exact", "nelder-mead", "equal"):
+    for method in ("shrunk", "exact", "nelder-mead", "equal"):
         config = BlendConfig(method=method)
         with pytest.raises(ValueError, match=r"finite targets \(30, 18\), found \(30, 17\)"):
-            convex_weights.fit_weights(stack_m, targets_m[:, :17], config)
+            methods.fit_weights(stack_m, targets_m[:, :17], SCENES[:30], config)
         with pytest.raises(ValueError, match="found none"):
-            convex_weights.fit_weights(stack_m[:, :0], targets_m[:0], config)
+            methods.fit_weights(stack_m[:, :0], targets_m[:0], SCENES[:0], config)
         with pytest.raises(ValueError, match="finite predictions, found 540 others"):
-            convex_weights.fit_weights(np.stack([targets_m, np.full_like(targets_m, np.inf)]), targets_m, config)
+            absurd_m = np.stack([targets_m, np.full_like(targets_m, np.inf)])
+            methods.fit_weights(absurd_m, targets_m, SCENES[:30], config)
 
 
 def test_arguments_are_left_as_they_were():

@@ -22,6 +22,12 @@ def figures(name, tmp_path):
 def test_blending_is_never_above_the_search_and_says_how_far_it_may_be_from_the_least(tmp_path):
     found = figures("blending", tmp_path)
 
+    few = found.pop("few_scenes")
+    assert set(few) == {"12", "12 absurd"}
+    for of_scenes in few.values():
+        for method in ("exact", "shrunk"):
+            assert 0 <= of_scenes[f"{method}_far_worse"] <= of_scenes[f"{method}_worse"] <= 1
+            assert 0 < of_scenes[f"{method}_mean"] <= of_scenes[f"{method}_worst"]
     assert set(found) == {"K4", "K8", "K16"}
     for of_inputs in found.values():
         assert of_inputs["mae_exact"] <= of_inputs["mae_nelder_mead"]

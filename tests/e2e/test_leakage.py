@@ -127,7 +127,8 @@ def ratios(drives, targets_m, folds):
     oof_m["gbdt"] = of_gbdt(drives, targets_m, folds, nets | {"embed": embed}, features).oof_m
     stack_m = np.stack([oof_m[name] for name in ("nn1", "nn2", "gbdt")])
     sizes, names = drives.train.scene_sizes, ("nn1", "nn2", "gbdt")
-    oof_m["blend"] = blending.cross_fit(stack_m, targets_m, sizes, folds, BlendConfig(), names)
+    rows = (stack_m, targets_m, sizes, drives.train.scenes)
+    oof_m["blend"] = blending.cross_fit(*rows, folds, BlendConfig(), names)
     median_m = metrics.mae_m(metrics.in_fold_median(targets_m, folds), targets_m)
     return {name: metrics.mae_m(found_m, targets_m) / median_m for name, found_m in oof_m.items()}
 

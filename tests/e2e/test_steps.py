@@ -177,6 +177,29 @@ def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(the
     assert there.said.count("fewer than 50: they get the weights of all samples") == 1
 
 
+def test_a_blend_with_weights_per_axis_proves_each_and_is_served_as_it_scored(there, tiny):
+    ran(call(blend, there.data, "--inputs=nn1,gbdt", "--per_axis=true"))
+
+    run = newest("blend")
+    weights = np.array(json.loads((artifacts(run) / "weights.json").read_text())["weights"])
+    assert weights.shape == (2, 3, 2)
+    for group in ("1_to_2", "3_or_more"):
+        for axis in ("x", "y", "z"):
+            assert 0 <= run.data.metrics[f"optimality/{group}_{axis}_gap"] <= 1e-6
+            assert 0 <= run.data.metrics[f"optimality/{group}_{axis}_pull"] <= 1
+    assert "x (nn1 " in run.data.tags["atma18.weights"]
+    assert (artifacts(run) / "figures" / "blend_weights.png").is_file()
+    stored = {
+        name: pd.read_parquet(artifacts(r) / "predictions" / "test.parquet").set_index("ID")
+        for name, r in {"nn1": first("nn1"), "gbdt": first("gbdt"), "blend": run}.items()
+    }
+    large = tiny.test.ids[tiny.test.scene_sizes > 2]
+    for axis, target in enumerate(("x_5", "y_5", "z_5")):
+        one_m, other_m = (stored[name].loc[large, target] for name in ("nn1", "gbdt"))
+        expected_m = weights[1, axis, 0] * one_m + weights[1, axis, 1] * other_m
+        np.testing.assert_allclose(stored["blend"].loc[large, target], expected_m, rtol=0, atol=1e-5)
+
+
 def test_inputs_are_recorded_by_run_id_and_as_model_inputs(there):
     blended = MlflowClient().get_run(first("blend").info.run_id)
 
