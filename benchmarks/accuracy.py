@@ -42,8 +42,11 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "gbdt: without the lights' geometry": ("--gbdt_light_geometry=false",),
     "embed: not by speed": ("--embed_by_speed=false",),
     "embed: without random features": ("--embed_random_features=0",),
-    "nn1: metres less constant velocity, not less the motion model": ("--nn1_target=residual",),
-    "nn1: without context": ("--nn1_context=false",),
+    "nn1: frames, not the road along the path": ("--nn1_view=frame", "--nn1_bent_paths=0"),
+    "nn1: without bent paths": ("--nn1_bent_paths=0",),
+    "nn1: not held within the training rows": ("--nn1_bounded=false",),
+    "nn1: metres less constant velocity, not less the motion model": ("--nn1_target=residual", "--nn1_bent_paths=0"),
+    "nn1: with context": ("--nn1_context=true",),
     "nn1: without a mirror": ("--nn1_mirror=false",),
     "nn1: two fold splits": ("--nn1_fold_repeats=2",),
     "nn1: by speed": ("--nn1_by_speed=true",),
@@ -51,6 +54,8 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "nn1: averaged weights": ("--nn1_ema_decay=0.99",),
     "nn1: frames alone, less the motion model": ("--nn1_modalities=frames",),
     "nn2: attention": ("--nn2_sequence_head=attention",),
+    "blend: weights per axis": ("--blend_per_axis=true",),
+    "blend: the plain optimum": ("--blend_method=exact",),
 }
 """What switches an option of one step of `best` off, or one on that it does without: `step: what`."""
 
