@@ -21,7 +21,7 @@ _MEANT_FOR_PX = 41
 
 
 class Cnn(nn.Module):
-    """About 160,000 weights: (B, 3, H, W) to one vector of 64 that knows where things are, as (B, 64, 1, 1).
+    """158,360 weights: (B, 3, H, W) to one vector of 64 that knows where things are, as (B, 64, 1, 1).
 
     Two further channels tell each pixel its row and its column (Liu et al., An Intriguing Failing of Convolutional
     Neural Networks and the CoordConv Solution, 2018).
