@@ -9,7 +9,10 @@ from pydantic import Field
 from atma18.config.checking import checked
 from atma18.config.fields import Fixed, fields_of
 from atma18.config.shared_fields import (
-    IMAGE_SHAPES,
+    CNN,
+    FRAME_SIZE_PX,
+    GRID_SIZE,
+    IMAGE_FRAMES,
     INFERENCE_BATCH,
     LITE0,
     Autocast,
@@ -87,7 +90,7 @@ class NetConfig:
     hidden: Fixed[int] = Field(default=128, ge=1)
     """Width of each hidden layer."""
     size_px: Fixed[tuple[_Side, _Side] | None] = None
-    """Height and width to which images are resized on the device, pixels; none leaves them as the view has them."""
+    """Height and width of images, pixels; none is that of a frame, or of the grid that is made for `cnn`."""
     augment_probability: Fixed[float] = Field(default=0.5, ge=0, le=1)
     """Chance that a sample's three frames are changed: one random brightness and contrast for all of them."""
     augment_strength: Fixed[float] = Field(default=0.2, ge=0, le=1)
@@ -121,9 +124,9 @@ class NetConfig:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """The number of frames in an image, its height and its width in pixels."""
-        frames, height_px, width_px = IMAGE_SHAPES[self.view]
-        return (frames, *(self.size_px or (height_px, width_px)))
+        """The number of frames in an image, its height and its width; other backbones than `cnn` need finer grids."""
+        frames, grid = IMAGE_FRAMES[self.view], self.view == "path" and self.backbone == CNN
+        return (frames, *(self.size_px or (GRID_SIZE if grid else FRAME_SIZE_PX)))
 
     @property
     def reads_context(self) -> bool:

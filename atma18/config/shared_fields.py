@@ -56,8 +56,10 @@ INFERENCE_BATCH, GPU_INFERENCE_BATCH = 16, 64
 
 Target = Literal["absolute", "residual", "motion"]
 
-IMAGE_SHAPES: Mapping[str, tuple[int, int, int]] = {"frame": (3, 64, 128), "path": (1, 24, 41)}
-"""Frames, rows and columns of an image of each view."""
+IMAGE_FRAMES: Mapping[str, int] = {"frame": 3, "path": 1}
+"""The number of frames in an image of each view."""
+FRAME_SIZE_PX, GRID_SIZE = (64, 128), (24, 41)
+"""Height and width of a frame; rows and columns of a grid for `cnn`."""
 
 
 def check_by_speed(by_speed: bool, target: str) -> None:

@@ -46,7 +46,8 @@ def test_an_unknown_given_value_is_refused_by_name():
     [
         pytest.param({}, FRAME_SHAPE[:3], id="frames as they are"),
         pytest.param({"size_px": (224, 224)}, (3, 224, 224), id="frames resized"),
-        pytest.param({"view": "path"}, (1, 24, 41), id="grids"),
+        pytest.param({"view": "path", "backbone": "cnn"}, (1, 24, 41), id="grids for the small net"),
+        pytest.param({"view": "path"}, (1, 64, 128), id="grids for other backbones"),
     ],
 )
 def test_an_image_has_the_shape_of_its_view(changed, shape):

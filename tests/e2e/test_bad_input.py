@@ -331,7 +331,7 @@ def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
         ),
         pytest.param(blend, ["--inputs=nn1,,nn2"], ["separated by single commas, found 'nn1,,nn2'"], id="empty input"),
         pytest.param(nn1, ["--stage=second"], ["expected init with stage=second", "--stage first"], id="no init"),
-        pytest.param(nn1, ["--init=nn1"], ["found stage=both and init=nn1"], id="init without its stage"),
+        pytest.param(nn1, ["--init=nn1"], ["found stage=whole and init=nn1"], id="init without its stage"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(there, command, words, said):
@@ -363,7 +363,7 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
             blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
         ),
         pytest.param(blend, ["--groups=few"], ["groups of scene sizes like 1-2,3+", "found 'few'"], id="no groups"),
-        pytest.param(blend, ["--method=best"], ["'best' is not one of 'exact', 'nelder-mead'"], id="method"),
+        pytest.param(blend, ["--method=best"], ["'best' is not one of 'shrunk', 'exact', 'nelder-mead'"], id="method"),
         pytest.param(blend, ["--out=."], ["'.' is a directory"], id="folder for a file"),
         pytest.param(blend, ["--out=main.csv/x.csv"], ["a place where a file can be written"], id="file for a folder"),
     ],
@@ -591,7 +591,7 @@ def test_a_missing_upstream_is_refused_with_the_command_that_makes_it(there):
 
 
 def test_the_second_stage_does_not_start_from_a_whole_net(there):
-    said = ["expected init to be a run of nn1 with stage=first", "found nn1, both"]
+    said = ["expected init to be a run of nn1 with stage=first", "found nn1, whole"]
     words = [there.data, "--stage=second", f"--init={first('nn1').info.run_id}"]
     assert_refused_and_nothing_else(there, nn1, words, said)
 

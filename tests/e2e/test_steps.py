@@ -117,7 +117,9 @@ def test_the_image_grid_has_a_picture_after_one_two_four_and_all_epochs(there, s
     shown = [path.name.split("+") for path in sorted((artifacts(run) / "images").glob("*.png"))]
     assert sorted((key, int(step)) for key, _, step, *_ in shown) == [("while_training", e) for e in (0, 1, 3, 4)]
     assert run.data.tags["mlflow.loggedImages"] == "True"
-    first_seen, last_seen = sorted((artifacts(run) / "images").glob("*.png"), key=lambda path: path.name.split("+")[2])
+    first_seen, *_, last_seen = sorted(
+        (artifacts(run) / "images").glob("*.png"), key=lambda path: path.name.split("+")[2]
+    )
     assert first_seen.read_bytes() != last_seen.read_bytes()
 
 
@@ -178,7 +180,8 @@ def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(the
 
 
 def test_a_blend_with_weights_per_axis_proves_each_and_is_served_as_it_scored(there, tiny):
-    ran(call(blend, there.data, "--inputs=nn1,gbdt", "--per_axis=true"))
+    named = ",".join(first(step).info.run_id for step in ("nn1", "gbdt"))
+    ran(call(blend, there.data, f"--inputs={named}", "--per_axis=true"))
 
     run = newest("blend")
     weights = np.array(json.loads((artifacts(run) / "weights.json").read_text())["weights"])

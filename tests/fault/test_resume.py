@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("small_backbone")
 
 EPOCHS, FOLDS = 2, 3
 EPOCH_S = 0.3
-WORDS = [SMALL, f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
+WORDS = [SMALL, "--stage=both", f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def changed(value):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
         words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
         words |= {"lstm": "attention", "normalised": "unit", "path": "frame", "whole": "first", "stacked": "motion"}
-        words |= {"auto": "float32"}
+        words |= {"auto": "float32", "shrunk": "exact"}
         return words.get(value, "x")
     if isinstance(value, tuple):
         return ((1, None),) if isinstance(value[0], tuple) else value[::-1]
