@@ -48,6 +48,7 @@ def page(folder: Path = RESULTS) -> str:
         **files,
         made={name: _made(name, found["made"]) for name, found in files.items()},
         tables={
+            "first_command": _first_command(files["first_command"]),
             "accuracy": _accuracy(files["accuracy"]),
             "switches": _switches(files["accuracy"], files["accuracy_nets"]),
             "backbones": _backbones(files["backbones"]),
@@ -65,6 +66,16 @@ def _made(name: str, made: Figures) -> str:
         f"[{name}.json](../benchmarks/results/{name}.json): {made['date']}, {made['cores']} cores, {processor}, "
         f"commit {made['commit'][:7]}."
     )
+
+
+def _first_command(found: Figures) -> str:
+    head = ["seed", "motion model", "`nn1`", "`nn2`", "`gbdt`", "blend", "gain", "seconds"]
+    rows = []
+    for seed, figures in {"0": found["demo"], **found["seeds"]}.items():
+        errors_m = [_metres(figures["mae_m"][step]) for step in ("motion", "nn1", "nn2", "gbdt", "blend")]
+        gain = f"{figures['gain_relative']:.1%} ({figures['low_m']:+.3f} to {figures['high_m']:+.3f} m)"
+        rows.append([seed, *errors_m, gain, f"{figures['seconds']:.0f}"])
+    return _table(head, rows)
 
 
 def _accuracy(found: Figures) -> str:
