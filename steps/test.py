@@ -2,7 +2,8 @@
 
 A lane is a folder of `tests`. The quick ones have the tests of every module and of whole steps. The others kill
 processes, run several at once, cut the network or change the environment (fault), deceive (fuzz), ask a model server
-(served), need a browser or PostgreSQL, or flood a server (load), for which they have the machine alone.
+(served), run measurements in little (benchmarks), need a browser or PostgreSQL, or flood a server (load), for which
+they have the machine alone.
 """
 
 import os
@@ -16,7 +17,7 @@ import click
 
 from steps.commands import command
 
-FURTHER = ("fault", "fuzz", "served", "browser", "postgres")
+FURTHER = ("fault", "fuzz", "served", "benchmarks", "browser", "postgres")
 """The lanes that `quick` leaves out."""
 ALONE = "load"
 """The lane that runs last, when no other test does; `quick` leaves it out too."""
