@@ -1,4 +1,4 @@
-"""Entry points: each is a thin command around the library."""
+"""The entry points of the project: one click command per module, run as `python -m steps.NAME`."""
 
 import os
 

@@ -8,19 +8,9 @@ from scipy.optimize import linprog
 
 from atma18.blending import Weights, convex_weights, methods
 from atma18.config import BlendConfig
+from tests.blending.stacks import noisy_stack, targets
 
 SCENES = np.array([f"s{i // 3:04}" for i in range(300)])
-
-
-def targets(n=30, seed=0):
-    return np.random.default_rng(seed).normal(scale=10.0, size=(n, 18))
-
-
-def noisy_stack(targets_m, scales_m, seed=1):
-    """Predictions with errors that they partly share, heavy-tailed as those of models are."""
-    rng = np.random.default_rng(seed)
-    together_m = rng.standard_t(2.5, size=targets_m.shape)
-    return np.stack([targets_m + s * (together_m + rng.standard_t(2.5, size=targets_m.shape)) for s in scales_m])
 
 
 def mae_m(values, stack_m, targets_m):

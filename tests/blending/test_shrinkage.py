@@ -12,19 +12,9 @@ from atma18 import blending
 from atma18.blending import convex_weights, methods, shrinkage
 from atma18.blending.weights import Pull
 from atma18.config import BlendConfig
+from tests.blending.stacks import noisy_stack, targets
 
 SHRUNK, EXACT = BlendConfig(method="shrunk"), BlendConfig(method="exact")
-
-
-def targets(n=30, seed=0):
-    return np.random.default_rng(seed).normal(scale=10.0, size=(n, 18))
-
-
-def noisy_stack(targets_m, scales_m, seed=1):
-    """Predictions with heavy-tailed errors that they partly share."""
-    rng = np.random.default_rng(seed)
-    together_m = rng.standard_t(2.5, size=targets_m.shape)
-    return np.stack([targets_m + s * (together_m + rng.standard_t(2.5, size=targets_m.shape)) for s in scales_m])
 
 
 def scenes_of(n, size=3):
