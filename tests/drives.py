@@ -44,3 +44,8 @@ def light(stop_m, colour, heads=()):
     cycles = {"green": (1000.0, 1.0, -100.0), "yellow": (1.0, 1.0, 18.0), "red": (1.0, 1000.0, -100.0)}
     green_s, red_s, green_from_s = cycles[colour]
     return Light(stop_m, "straight", green_s, red_s, green_from_s, heads=heads)
+
+
+def contents(folder):
+    """The bytes of every file of a folder, by path."""
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}

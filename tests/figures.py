@@ -38,7 +38,7 @@ def drawn(savefig=Figure.savefig):
 
 def _one_pixel(figure, file, **_):
     checksum = 0
-    for kind, shown in _SHOWN.items():
-        for artist in figure.findobj(kind):
-            checksum = zlib.crc32(np.ascontiguousarray(shown(artist)).tobytes(), checksum)
+    for artist in figure.findobj(lambda artist: isinstance(artist, tuple(_SHOWN))):
+        shown = next(shown for kind, shown in _SHOWN.items() if isinstance(artist, kind))
+        checksum = zlib.crc32(np.ascontiguousarray(shown(artist)).tobytes(), checksum)
     Image.new("RGB", (1, 1), f"#{checksum >> 8:06x}").save(file, "PNG")

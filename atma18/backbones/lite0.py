@@ -88,7 +88,9 @@ class Lite0(nn.Sequential):
                 channels = channels_out
         self.add_module("_blocks", blocks)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # with torch's default, activations vanish in deep layers
+            # With torch's default, activations vanish in deep layers. On the device meta there are no values to draw,
+            # and there torch 2.14.1 imports its compiler for `normal_`, which takes a second.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 fan_out = module.out_channels * math.prod(module.kernel_size) / module.groups
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
 

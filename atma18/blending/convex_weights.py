@@ -22,6 +22,8 @@ from atma18.schema import FloatArray, IntArray
 _OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT = 1000, 125
 """The number of signs that the linear programme finds at first, those of the residuals nearest to 0: a minimum, and a
 number per input, because more inputs leave more signs open."""
+_NEAR = 4
+"""Divides these numbers where a start near the optimum is given."""
 _MOST_OPEN_SIGNS = 16_000
 """What the linear programme solves in a second or two."""
 _ROUNDS = 5
@@ -107,7 +109,7 @@ def exact(
             start, _ = _approach(sample, start, _width_m(sample, start, share=0.05), steps=10)
         width_m = _width_m(problem.thinned(_EVERY if problem.size > _MANY else 1), start, share=0.01)
         start, _ = _approach(problem, start, width_m, steps=3)
-    open_signs = problem.open_signs
+    open_signs = problem.open_signs // (1 if near is None else _NEAR)
     found = _settle(problem, start, open_signs)
     # If many residuals are 0 at once, a small programme cannot find their signs: approach further, and open more signs.
     while not found.proven and width_m > NOTHING_M:

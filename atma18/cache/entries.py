@@ -164,8 +164,8 @@ class Cache:
                 _delete(path)
                 lock_of(path).unlink()
 
-    def entries(self) -> list[Entry]:
-        """Return every complete entry, least recently used first."""
+    def entries(self, kind: str = "[!.]*") -> list[Entry]:
+        """Return every complete entry, of all kinds or of one, least recently used first."""
         held_by = holders(self.root / _HELD)
         whole = [
             Entry(
@@ -175,7 +175,7 @@ class Cache:
                 used_s=lock_of(path).stat().st_mtime if lock_of(path).exists() else path.stat().st_mtime,
                 holder=held_by.get(f"{path.parent.name}/{path.name}"),
             )
-            for path in self.root.glob("[!.]*/[!.]*")
+            for path in self.root.glob(f"{kind}/[!.]*")
         ]
         return sorted(whole, key=lambda entry: entry.used_s)
 

@@ -1,11 +1,9 @@
 """The SVD of each cell and the ridge probe, fitted in each fold."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.linear_model import Ridge, RidgeCV
-from sklearn.model_selection import GroupKFold
 
 from atma18.config import EmbedConfig
 from atma18.embedding.cells import Float16Array, similarity
@@ -13,6 +11,9 @@ from atma18.embedding.tables import EmbeddingFeatures
 from atma18.features.standardise import mean_and_scale
 from atma18.geometry.baseline import Baseline
 from atma18.schema import TARGETS, Float32Array, FloatArray, IntArray, Samples, StrArray
+
+if TYPE_CHECKING:  # predictions do without scikit-learn, whose import takes a second
+    from sklearn.linear_model import Ridge, RidgeCV
 
 _INNER_SPLITS = 3
 _SIMILARITIES = 2  # of each cell
@@ -94,6 +95,8 @@ def fit_fold(
         config: components, penalties and seed.
         importance: (N,) the weight of each sample's errors; None for equal weights.
     """
+    from sklearn.decomposition import TruncatedSVD
+
     count = max(1, min(config.svd_components, cells.shape[3] - 1, len(rows) - 1))
     current = cells[rows, 0].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # TruncatedSVD divides by the variance of a cell
@@ -159,8 +162,11 @@ def _ridge(
     scenes: StrArray,
     alphas: tuple[float, ...],
     importance: FloatArray | None,
-) -> Ridge | RidgeCV:
+) -> "Ridge | RidgeCV":
     """Choose the penalty by the cross-validated MAE over whole scenes; with a single scene, use the strongest."""
+    from sklearn.linear_model import Ridge, RidgeCV
+    from sklearn.model_selection import GroupKFold
+
     splits = min(_INNER_SPLITS, len(np.unique(scenes)))
     if splits < 2:
         return Ridge(max(alphas)).fit(features, targets, importance)

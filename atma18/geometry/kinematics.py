@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import least_squares
 
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray
 from atma18.storage import strict_json
@@ -16,6 +15,8 @@ WHEELBASE_M = 2.7
 _SLOW_MPS = 2.0
 _STEP_S = 0.25
 _MOST_ROWS = 4000
+_SMALL_STEP = 2.0**-26
+"""A difference quotient's step, as a share of a parameter's range: the root of the precision of a number."""
 _SMALL_M = 0.1
 """The loss is quadratic for errors below this size, as for noise, and linear above it."""
 _BOUNDS: FloatArray = np.array(
@@ -99,15 +100,26 @@ class MotionModel:
             signals: N rows; without steering the car goes straight, without aEgo it keeps its speed.
             targets_m: (N, 18) metres, vehicle frame at t.
         """
+        from scipy.optimize import least_squares  # predictions do without it
+
         rows = np.unique(np.linspace(0, len(signals) - 1, _MOST_ROWS).astype(np.int64))
         chosen, truth_m = signals.iloc[rows], targets_m[rows].reshape(len(rows), -1, len(AXES))
 
+        given = _read(chosen)
+
         def errors(numbers: FloatArray) -> FloatArray:
-            return (cls.of(numbers).waypoints(chosen) - truth_m).ravel()
+            return np.asarray((_drive(numbers, *given) - truth_m).ravel())
+
+        def slopes(numbers: FloatArray) -> FloatArray:
+            step = _SMALL_STEP * (_BOUNDS[:, 1] - _BOUNDS[:, 0])
+            step = np.where(numbers + step > _BOUNDS[:, 1], -step, step)
+            here, *moved = _drive(numbers + np.vstack([np.zeros(len(step)), np.diag(step)]), *given)
+            return np.stack([((there - here) / size).ravel() for there, size in zip(moved, step, strict=True)], axis=1)
 
         solution = least_squares(
             errors,
             cls().numbers,
+            slopes,
             bounds=_BOUNDS.T,
             x_scale=np.abs(_BOUNDS).max(axis=1),
             loss="soft_l1",
@@ -173,42 +185,68 @@ class MotionModel:
         Returns:
             (N,) curvatures in 1/m, positive to the left, and (N,) lengths of the paths in metres; 0 in reverse.
         """
-        speed_mps = _values(signals, "vEgo")
+        speed_mps, _, wheel_deg = _read(signals)
         end_s, fade_s = WAYPOINT_TIMES_S[-1], self.wheel_fade_s
         kept = 2 * fade_s / end_s**2 * (end_s + fade_s * np.expm1(-end_s / fade_s))
-        curvature_per_m = self._curvature_per_m(signals) * kept / (1 + self.understeer_s2pm2 * speed_mps**2)
+        curvature_per_m = (
+            _curvature_per_m(wheel_deg, self.steering_ratio) * kept / (1 + self.understeer_s2pm2 * speed_mps**2)
+        )
         steps_m = np.diff(self.waypoints(signals)[..., :2], axis=1, prepend=0.0)
         return curvature_per_m, np.where(speed_mps > 0, np.linalg.norm(steps_m, axis=-1).sum(axis=1), 0.0)
 
-    def _curvature_per_m(self, signals: pd.DataFrame) -> FloatArray:
-        """Return the curvature of a bicycle that rolls slowly with the steering wheel held as it is."""
-        angle_rad = np.deg2rad(_values(signals, "steeringAngleDeg")) / self.steering_ratio
-        return np.asarray(np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M)
-
     def waypoints(self, signals: pd.DataFrame) -> FloatArray:
         """Return (N, 6, 3) waypoints in metres, vehicle frame at t."""
-        speed_mps, acceleration_mps2 = _values(signals, "vEgo"), _values(signals, "aEgo")
-        bend_per_m = self._curvature_per_m(signals)
-        x_m, y_m, heading_rad = np.zeros((3, len(signals)))
-        waypoints_m = np.zeros((len(signals), len(WAYPOINT_TIMES_S), len(AXES)))
-        for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
-            middle_s = (step + 0.5) * _STEP_S
-            pedal_mps2 = self.gain * acceleration_mps2 * np.exp(-middle_s / self.pedal_fade_s)
-            change_mps = (pedal_mps2 - self.drag_per_s * speed_mps) * _STEP_S
-            next_mps = np.where(speed_mps > 0, np.maximum(speed_mps + change_mps, 0.0), speed_mps)
-            mean_mps = (speed_mps + next_mps) / 2
-            bend = bend_per_m * np.exp(-middle_s / self.wheel_fade_s) / (1 + self.understeer_s2pm2 * mean_mps**2)
-            turned_rad = bend * mean_mps * _STEP_S
-            x_m = x_m + mean_mps * _STEP_S * np.cos(heading_rad + turned_rad / 2)
-            y_m = y_m + mean_mps * _STEP_S * np.sin(heading_rad + turned_rad / 2)
-            heading_rad, speed_mps = heading_rad + turned_rad, next_mps
-            at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
-            if len(at):
-                late_m = self.delay_s * speed_mps
-                waypoints_m[:, at[0], 0] = x_m - late_m * np.cos(heading_rad)
-                waypoints_m[:, at[0], 1] = y_m - late_m * np.sin(heading_rad)
-        waypoints_m[..., 2] = self.pitch_s * acceleration_mps2[:, None] * WAYPOINT_TIMES_S
-        return waypoints_m
+        return _drive(self.numbers, *_read(signals))
+
+
+def _drive(
+    numbers: FloatArray, speed_mps: FloatArray, acceleration_mps2: FloatArray, wheel_deg: FloatArray
+) -> FloatArray:
+    """Return the waypoints of a `MotionModel` with each set of `numbers`.
+
+    Args:
+        numbers: (..., 8) parameters, in the order of the model's fields.
+        speed_mps: (N,) m/s at time t.
+        acceleration_mps2: (N,) m/s² at time t.
+        wheel_deg: (N,) degrees of the steering wheel at time t.
+
+    Returns:
+        (..., N, 6, 3) metres, vehicle frame at t.
+    """
+    parameters = np.moveaxis(numbers[..., None], -2, 0)  # 8 x (..., 1)
+    delay_s, gain, pedal_fade_s, drag_per_s, steering_ratio, understeer_s2pm2, wheel_fade_s, pitch_s = parameters
+    bend_per_m = _curvature_per_m(wheel_deg, steering_ratio)
+    x_m, y_m, heading_rad = np.zeros((3, *bend_per_m.shape))
+    waypoints_m = np.zeros((*bend_per_m.shape, len(WAYPOINT_TIMES_S), len(AXES)))
+    for step in range(round(WAYPOINT_TIMES_S[-1] / _STEP_S)):
+        middle_s = (step + 0.5) * _STEP_S
+        pedal_mps2 = gain * acceleration_mps2 * np.exp(-middle_s / pedal_fade_s)
+        change_mps = (pedal_mps2 - drag_per_s * speed_mps) * _STEP_S
+        next_mps = np.where(speed_mps > 0, np.maximum(speed_mps + change_mps, 0.0), speed_mps)
+        mean_mps = (speed_mps + next_mps) / 2
+        bend = bend_per_m * np.exp(-middle_s / wheel_fade_s) / (1 + understeer_s2pm2 * mean_mps**2)
+        turned_rad = bend * mean_mps * _STEP_S
+        x_m = x_m + mean_mps * _STEP_S * np.cos(heading_rad + turned_rad / 2)
+        y_m = y_m + mean_mps * _STEP_S * np.sin(heading_rad + turned_rad / 2)
+        heading_rad, speed_mps = heading_rad + turned_rad, next_mps
+        at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
+        if len(at):
+            late_m = delay_s * speed_mps
+            waypoints_m[..., at[0], 0] = x_m - late_m * np.cos(heading_rad)
+            waypoints_m[..., at[0], 1] = y_m - late_m * np.sin(heading_rad)
+    waypoints_m[..., 2] = (pitch_s * acceleration_mps2)[..., None] * WAYPOINT_TIMES_S
+    return waypoints_m
+
+
+def _curvature_per_m(wheel_deg: FloatArray, steering_ratio: FloatArray | float) -> FloatArray:
+    """Return the curvature of a bicycle that rolls slowly with the steering wheel held as it is."""
+    angle_rad = np.deg2rad(wheel_deg) / steering_ratio
+    return np.asarray(np.tan(np.clip(angle_rad, -1.0, 1.0)) / WHEELBASE_M)
+
+
+def _read(signals: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return (N,) speed in m/s, acceleration in m/s² and angle of the steering wheel in degrees."""
+    return _values(signals, "vEgo"), _values(signals, "aEgo"), _values(signals, "steeringAngleDeg")
 
 
 def _values(signals: pd.DataFrame, name: str) -> FloatArray:

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import LoggedModelInput, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from atma18 import metrics, plots
+from atma18 import metrics
 from atma18.bundle import servable
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.model import Model
@@ -34,6 +33,9 @@ from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox
 from atma18.tracking.staged_result import Address, StagedResult
 from atma18.tracking.upstream import Upstream, open_run
+
+if TYPE_CHECKING:  # a command without pictures does without matplotlib
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ class StepRun:
 
     def keep_predictions(self, predictions: Predictions) -> None:
         """Keep predictions, the OOF scores beside those of simple baselines, and figures of the OOF predictions."""
+        from atma18 import plots
+
         dataset = self.context.dataset
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
@@ -109,12 +113,12 @@ class StepRun:
         """Keep a value as `<name>.json`."""
         (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1))
 
-    def keep_figure(self, name: str, figure: Figure) -> None:
+    def keep_figure(self, name: str, figure: "Figure") -> None:
         """Keep a picture as `figures/<name>.png`."""
         (self.folder / "figures").mkdir(exist_ok=True)
         figure.savefig(self.folder / "figures" / f"{name}.png", dpi=120)
 
-    def show(self, name: str, figure: Figure, index: int) -> None:
+    def show(self, name: str, figure: "Figure", index: int) -> None:
         """Send a picture to the UI's image grid at once; its slider shows the earlier pictures with the same name."""
         with io.BytesIO() as png:
             figure.savefig(png, dpi=80)

@@ -113,9 +113,7 @@ class StagedResult:
 
 def kept(cache: Cache) -> list[StagedResult]:
     """Return the results that wait for an upload to this store, the oldest first."""
-    waiting = [
-        StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries() if entry.kind == OUTBOX
-    ]
+    waiting = [StagedResult.read(cache.place(entry.kind, entry.key)) for entry in cache.entries(OUTBOX)]
     return [staged for staged in waiting if staged.address.store == mlflow.get_tracking_uri()]
 
 

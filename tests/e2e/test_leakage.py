@@ -28,7 +28,7 @@ FOLDS, PERMUTATIONS = 3, 4
 STAGE = StageConfig(batch_size=16, learning_rate=1e-2, weight_decay=0.0, num_epochs=3)
 SCENES = replace(STAGE, batch_size=4)
 BEST_NET = {"target": "motion", "context": True, "mirror": True}
-NET = NetConfig(STAGE, STAGE, backbone="small", hidden=16, num_layers=1, **BEST_NET)
+NET = NetConfig(STAGE, STAGE, backbone="small", size_px=(32, 64), hidden=16, num_layers=1, **BEST_NET)
 EMBED = EmbedConfig(svd_components=4, random_features=50, target="motion", by_speed=True, ridge_alphas=(1e3, 1e4, 1e5))
 GBDT = GbdtConfig(
     learning_rate=0.3,

@@ -12,35 +12,14 @@ from atma18 import tracking
 from atma18.tracking import runs
 from steps import blend, embed, motion, promote
 from tests.fixtures import COMMIT, enter
-from tests.forked import Forked
+from tests.promoting import BLEND, holder, records, verdicts, version
 from tests.store import FAST, all_runs, artifacts, call, newest, ran, refused, version_of
-
-BLEND = "atma18-blend"
 
 
 @pytest.fixture(scope="module")
 def finished(finished_lifted):
     """What other processes than this one can load, with blends that beat the motion model."""
     return finished_lifted
-
-
-def version(number):
-    return f"--candidate=models:/{BLEND}/{number}"
-
-
-def holder(alias):
-    aliases = MlflowClient().get_registered_model(BLEND).aliases
-    return int(aliases[alias]) if alias in aliases else None
-
-
-def records():
-    """The runs that keep a verdict, the oldest first."""
-    return [run for run in all_runs() if "atma18.verdict" in run.data.tags]
-
-
-def verdicts():
-    tags = [run.data.tags for run in records()]
-    return [(t["atma18.verdict"], t["atma18.from"], t["atma18.to"]) for t in tags]
 
 
 @pytest.fixture(scope="module")
@@ -355,19 +334,3 @@ def test_without_a_previous_champion_there_is_nothing_to_roll_back_to(store):
 
     assert "expected a version with the alias previous" in refused(call(promote, "--rollback=true"))
     assert holder("champion") == store.good
-
-
-def test_two_promotions_at_the_same_moment_leave_one_champion_and_two_records(store):
-    ran(call(promote, version(store.poor)))
-    started = [Forked("promote", [version(number)], store.store) for number in (store.good, store.again)]
-    ended = [process.wait() for process in started]
-
-    # The two are equal: whichever comes second finds the other as champion, and is a tie.
-    assert sorted(ended) == [0, 1], [process.said for process in started]
-    assert holder("champion") in (store.good, store.again)
-    assert holder("previous") == store.poor
-    both = verdicts()[1:]
-    assert sorted(outcome for outcome, _, _ in both) == ["promoted", "refused"]
-    [(_, _, winner)] = [record for record in both if record[0] == "promoted"]
-    [(_, beside, _)] = [record for record in both if record[0] == "refused"]
-    assert winner == beside == str(holder("champion"))

@@ -1,11 +1,6 @@
 """Scenes must have the published counts and layout, and be byte-identical for the same seed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +16,7 @@ from atma18.simulate import Plan, writing
 from atma18.simulate.driving import STEP_S, STEPS, step_of
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import _announced, _restless, _swinging, draw_scene, scene_sizes
-from atma18.storage.digests import PROJECT_FOLDER
+from tests.drives import contents
 
 SIGNAL_COLUMNS = [
     *["vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed"],
@@ -188,10 +183,6 @@ def test_same_seed_writes_the_same_bytes_and_another_seed_others(drives, tmp_pat
     assert contents(tmp_path / "other") != contents(drives)
 
 
-def contents(folder):
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
-
-
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_number_of_workers_makes_no_difference(drives, tmp_path, workers):
     simulate.write_drives(tmp_path / "again", Plan(3, 2, seed=5), workers)
@@ -277,19 +268,3 @@ def test_what_is_cut_off_in_the_middle_of_a_file_is_written_again(tmp_path, monk
             simulate.write_drives(out, plan)
         simulate.write_drives(out, plan)
         assert contents(out) == contents(tmp_path / "whole")
-
-
-def test_killed_process_leaves_no_drives_and_the_next_one_completes_them(tmp_path):
-    words = [sys.executable, "-m", "steps.simulate", "--scenes=30", "--test_scenes=3", "--seed=5", "--workers=1"]
-    with subprocess.Popen([*words, f"--out={tmp_path / 'out'}"], cwd=PROJECT_FOLDER, env=os.environ.copy()) as process:
-        partial = tmp_path / ".out.partial" / "traffic_lights"
-        deadline_s = time.monotonic() + 60
-        while len(list(partial.glob("*.json"))) < 20 and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "out").exists() and len(list(partial.glob("*.json"))) >= 20
-
-    simulate.write_drives(tmp_path / "out", Plan(30, 3, seed=5))
-    simulate.write_drives(tmp_path / "whole", Plan(30, 3, seed=5))
-
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -5,7 +5,6 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 SHARE = 0.25
 """Share of the changed samples to which each kind applies."""
@@ -40,6 +39,8 @@ class Augmentation:
 
     def apply(self, frames: Tensor) -> None:
         """Augment (B, h, w, 9) values in [0, 1] in place; a shift repeats the edge."""
+        from torchvision.transforms.v2 import functional  # its import takes seconds, and few trainings use it
+
         rows, columns = (torch.arange(size, device=frames.device) for size in frames.shape[1:3])
         for i in self.shift.any(dim=1).nonzero().flatten().tolist():
             down, right = (self.shift[i] * torch.tensor(frames.shape[1:3])).round().int().tolist()
