@@ -16,10 +16,10 @@ import click
 import numpy as np
 import torch
 
-from atma18 import backbones, compute, embedding
+from atma18 import backbones, embedding
 from atma18.backbones import Backbone, precision
 from atma18.cache import Cache
-from atma18.compute import Compute
+from atma18.compute import Compute, inference
 from atma18.config import EmbedConfig
 from atma18.schema import FRAME_FILES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, Samples
 from benchmarks import results
@@ -69,9 +69,9 @@ def frames_on_disk(folder: Path, rows: int) -> FrameRows:
 def bare_samples_per_s(backbone: Backbone, config: EmbedConfig, samples: Samples) -> float:
     """Run the backbone over the same batch again and again."""
     frames = torch.from_numpy(samples.frames[: config.inference_batch])
-    images = compute.single_images(frames)
+    images = inference.single_images(frames)
     seconds = []
-    with torch.inference_mode(), compute.autocast("cpu", config.autocast):
+    with torch.inference_mode(), inference.autocast("cpu", config.autocast):
         for _ in range(BARE_BATCHES):
             started_s = time.perf_counter()
             backbone(images)

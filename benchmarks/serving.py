@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from atma18 import compute, simulate, tracking
+from atma18 import simulate, tracking
 from atma18.bundle import servable
 from atma18.bundle.servable import Servable
 from atma18.cache import Cache
+from atma18.compute import inference
 from atma18.data.dataset import Dataset
 from atma18.embedding import EmbedModel
 from atma18.nets.model import NetModel
@@ -108,8 +109,8 @@ def bare_forward(answering: Servable, samples: Samples) -> Callable[[], None]:
     models = [member.model for member in answering.members.values()]
     nets = [model for model in models if isinstance(model, NetModel)]
     encoders = [fold.net.encoder for model in nets for fold in model.folds]
-    stacked = compute.stacked_images(frames, nets[0].config.image_shape[1:])
-    single = compute.single_images(frames)
+    stacked = inference.stacked_images(frames, nets[0].config.image_shape[1:])
+    single = inference.single_images(frames)
     backbones = [model for model in models if isinstance(model, EmbedModel)]
     signals = torch.zeros(len(samples), len(answering.sensors.signals))
 
@@ -118,7 +119,7 @@ def bare_forward(answering: Servable, samples: Samples) -> Callable[[], None]:
             for encoder in encoders:
                 encoder(stacked, signals)
             for model in backbones:
-                with compute.autocast("cpu", model.config.autocast):
+                with inference.autocast("cpu", model.config.autocast):
                     model.backbone(single)
 
     return forward

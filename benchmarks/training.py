@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute, metrics, simulate
+from atma18 import metrics, simulate
 from atma18.backbones import precision
 from atma18.cache import Cache
-from atma18.compute import Compute
+from atma18.compute import Compute, inference
 from atma18.config import PRESETS, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
 from atma18.nets import NETS, SceneLayout, training
@@ -102,7 +102,7 @@ def _batches(
     order = np.random.default_rng(0).permutation(len(units))
     for chosen in np.array_split(order, -(-len(units) // config.second.batch_size)):
         taken, lengths = units.take(chosen)
-        images = compute.stacked_images(torch.from_numpy(dataset.train.frames[taken]), config.image_shape[1:])
+        images = inference.stacked_images(torch.from_numpy(dataset.train.frames[taken]), config.image_shape[1:])
         yield images, signals[taken], outputs[taken], SceneLayout.of(lengths)
 
 

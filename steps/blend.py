@@ -22,13 +22,13 @@ from steps.commands import command
 @options.out
 def main(setting: options.Setting, inputs: str | None, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Blend the inputs with convex weights per scene-size group and write the submission."""
-    from atma18 import pipeline
+    from atma18.pipeline.blend import blend, deliver
 
     with options.running("blend"):
         context = setting.open()
         config = replace(context.preset.blend, **typed.given(**given))
         named = context.preset.inputs if inputs is None else inputs.split(",")
-        pipeline.deliver(pipeline.blend(context, config, named).run(), out)
+        deliver(blend(context, config, named).run(), out)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ from steps.commands import command
 )
 def main(setting: options.Setting, runs: str) -> None:
     """Print a table of errors in metres with paired gains and their 95 % intervals over scenes; * is beyond chance."""
-    from atma18 import pipeline, tracking
+    from atma18 import tracking
+    from atma18.pipeline.compare import compare
 
     with options.running("compare") as run:
         context = setting.open()
         with context.cache.scratch("runs") as figures:
-            found = pipeline.compare(context, runs.split(","), figures)
+            found = compare(context, runs.split(","), figures)
             tracking.record_comparison(run, found.table, found.runs, found.verdicts, figures)
     click.echo("\n".join([found.text, "", *found.verdicts, "", f"figures: run {run}, folder figures"]))
 

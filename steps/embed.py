@@ -17,12 +17,12 @@ from steps.commands import command
 @options.of(EmbedConfig)
 def main(setting: options.Setting, **given: Any) -> None:  # noqa: ANN401
     """Embed every frame: SVD of cell embeddings, similarity between frames, and a ridge probe on both."""
-    from atma18 import pipeline
+    from atma18.pipeline import embed
 
     with options.running("embed"):
         varied = typed.given(**given)
         context = setting.open(varied)
-        pipeline.embed(context, replace(context.preset.embed, **varied)).run()
+        embed.embed(context, replace(context.preset.embed, **varied)).run()
 
 
 if __name__ == "__main__":

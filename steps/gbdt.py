@@ -22,12 +22,12 @@ from steps.commands import command
 @options.of(GbdtConfig)
 def main(setting: options.Setting, embed: str, nn1: str, nn2: str, **given: Any) -> None:  # noqa: ANN401
     """Boost one model per target and fold on CAN, scene features, embeddings and the nets' OOF predictions."""
-    from atma18 import pipeline
+    from atma18.pipeline import gbdt
 
     with options.running("gbdt"):
         context = setting.open()
         config = replace(context.preset.gbdt, **typed.given(**given))
-        pipeline.gbdt(context, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
+        gbdt.gbdt(context, config, {"embed": embed, "nn1": nn1, "nn2": nn2}).run()
 
 
 if __name__ == "__main__":

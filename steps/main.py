@@ -27,15 +27,17 @@ from steps.commands import command
 @options.of(BlendConfig, "blend_")
 def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None:  # noqa: ANN401
     """Run motion, embed, nn1, nn2, gbdt and blend, and write a submission."""
-    from atma18 import pipeline, report, tracking
+    from atma18 import report, tracking
+    from atma18.pipeline.all_steps import Configs, run_all
+    from atma18.pipeline.blend import deliver
 
     with options.running("main") as parent:
         varied = typed.given(**given)
         context = setting.open(varied)
-        configs = pipeline.Configs.of(context.preset, varied)
+        configs = Configs.of(context.preset, varied)
         tracking.describe_parent(parent, context)
-        done = pipeline.run_all(context, configs, reuse=reuse)
-        pipeline.deliver(done["blend"], out)
+        done = run_all(context, configs, reuse=reuse)
+        deliver(done["blend"], out)
         board = report.keep(parent, context, done, typed.as_typed(varied))
     click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 

@@ -12,11 +12,11 @@ from steps.commands import command
 @options.shared
 def main(setting: options.Setting) -> None:
     """Predict from the signals at t alone: the driver keeps pedals and wheel as they are for a while."""
-    from atma18 import pipeline
     from atma18.motion import MotionConfig
+    from atma18.pipeline.fitted import fitted
 
     with options.running("motion"):
-        pipeline.fitted("motion", setting.open(), MotionConfig()).run()
+        fitted("motion", setting.open(), MotionConfig()).run()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def main(
     candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str | None, note: str | None, history: bool
 ) -> None:
     """Compute a verdict on a blend and move the alias champion by it."""
-    from atma18 import pipeline, tracking
+    from atma18.pipeline.promote import promote, roll_back
+
+    from atma18 import tracking
 
     if history:
         with clear_messages(), tracking.reading():
@@ -45,10 +47,10 @@ def main(
     with options.running("promote") as run:
         cache = Cache.open()
         if rollback:
-            back = pipeline.roll_back(run, note=note, cache=cache)
+            back = roll_back(run, note=note, cache=cache)
             click.echo(f"version {back.number} is champion again (run {back.upstream.run_id})")
             return
-        verdict = pipeline.promote(run, candidate, data, min_gain_m, force=force, note=note, cache=cache)
+        verdict = promote(run, candidate, data, min_gain_m, force=force, note=note, cache=cache)
         click.echo(verdict.text)
         if not verdict.accepted:
             raise ValueError(f"not promoted: {verdict.why}")

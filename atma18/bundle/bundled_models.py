@@ -8,16 +8,15 @@ from pathlib import Path
 from atma18.bundle.files import Bundle
 from atma18.bundle.model import Model, Stored
 from atma18.bundle.steps import STEPS, StepKind, backbone_of
-from atma18.embedding import EMBEDDING, EmbedModel
-from atma18.gbdt.boosting import EngineError
+from atma18.config import EMBEDDING
 from atma18.schema import first_few, one_line, shown
 
 _MOST_CELLS = 2**14
 """Upper limit of the number of cells in a bundle, which files of weights do not check; far above any backbone."""
 
 
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, EngineError)
-"""The errors that torch and the boosting engines raise for files that are not a model."""
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError)
+"""The errors that torch and XGBoost raise for files that are not a model."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,8 @@ def _kind(step: str) -> StepKind:
 
 def _check_inputs(member: Member, members: Mapping[str, Member]) -> None:
     """Refuse a member without an upstream for an input, or with embeddings from a model that makes none."""
+    from atma18.embedding import EmbedModel
+
     wanted = set(member.model.needs)
     if missing := sorted(wanted - member.inputs.keys()):
         raise ValueError(f"expected an input for each that it reads, found none called {first_few(missing)}")

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from atma18.bundle import bundled_models
 from atma18.bundle.bundled_models import Member
 from atma18.bundle.files import OBJECTS, Bundle, Entry
 from atma18.bundle.model import Model
+from atma18.config import EMBEDDING
 from atma18.data.predictions import Predictions
-from atma18.embedding import EMBEDDING, EmbeddingFeatures, EmbedModel
-from atma18.gbdt import boosting
+from atma18.gbdt import engines
 from atma18.gbdt.inputs import StoredInputs
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
 from atma18.storage import digests
+
+if TYPE_CHECKING:
+    from atma18.embedding import EmbeddingFeatures
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ class _Run:
             self.predicted[run_id, fold] = member.model.predict(fold, self.samples, inputs, self.servable.device)
         return self.predicted[run_id, fold]
 
-    def embedding(self, run_id: str, fold: int) -> EmbeddingFeatures:
+    def embedding(self, run_id: str, fold: int) -> "EmbeddingFeatures":
+        from atma18.embedding import EmbedModel
+
         model = self.servable.members[run_id].model
         if not isinstance(model, EmbedModel):
             raise TypeError(f"expected run {run_id} to be an embedding, found {type(model).__name__}")
@@ -142,7 +147,7 @@ class _LiveInputs:
     def stacked(self, name: str, fold: int) -> FloatArray:
         return self.run.predict(self.run_ids[name], fold)
 
-    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+    def embedding(self, name: str, fold: int) -> "EmbeddingFeatures":
         return self.run.embedding(self.run_ids[name], fold)
 
 
@@ -210,7 +215,7 @@ def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
         )
     bundled.check_content()
     if sha256 is None:
-        boosting.check_readable(bundled.folder / OBJECTS / name for name in sorted(bundled.objects))
+        engines.check_readable(bundled.folder / OBJECTS / name for name in sorted(bundled.objects))
     sensors = Sensors(bundled.signals, bundled.gear, bundled.lights)
     models = bundled_models.read(bundled, device)
     return Servable(bundled.root, models, bundled.folds, sensors, device)

@@ -1,19 +1,20 @@
-"""The steps: the description of each step's model, and the functions that load or fit it."""
+"""The steps: the description of each step's model, and the functions that load or fit it.
+
+These functions import what a model needs, so that commands that need no model begin at once.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from atma18 import backbones, motion
-from atma18.backbones import BackboneSpec
-from atma18.blending import Blend
+from atma18 import motion
 from atma18.bundle.model import Model, Stored
 from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
-from atma18.embedding import EmbedModel
-from atma18.gbdt.stacking import GbdtModel
 from atma18.geometry.camera import COMPETITION_CAMERA, Camera
-from atma18.nets.model import NetModel
 from atma18.schema import FloatArray, IntArray, Samples
+
+if TYPE_CHECKING:
+    from atma18.backbones import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class StepKind:
 
 
 def _embed(stored: Stored) -> Model:
+    from atma18.embedding import EmbedModel
+
     config = from_json(EmbedConfig, stored.described["config"])
     return EmbedModel.load(config, backbone_of(stored.described), stored.files, stored.device)
 
 
 def _net(stored: Stored) -> Model:
+    from atma18.nets.model import NetModel
+
     config = from_json(NetConfig, stored.described["config"])
     spec = backbone_of(stored.described)
     camera = Camera.from_json_dict(stored.described["camera"]) if config.view == "path" else COMPETITION_CAMERA
@@ -46,8 +51,16 @@ def _net(stored: Stored) -> Model:
 
 
 def _gbdt(stored: Stored) -> Model:
+    from atma18.gbdt.stacking import GbdtModel
+
     config = from_json(GbdtConfig, stored.described["config"])
     return GbdtModel.load(config, stored.described["stack"], stored.described["cells"], stored.files)
+
+
+def _blend(stored: Stored) -> Model:
+    from atma18.blending import Blend
+
+    return Blend.from_json(stored.described)
 
 
 STEPS: Mapping[str, StepKind] = {
@@ -64,14 +77,17 @@ STEPS: Mapping[str, StepKind] = {
     "gbdt": StepKind("Boosted trees on CAN signals, scene features, the embedding and the nets' predictions.", _gbdt),
     "blend": StepKind(
         "A convex mean of other runs' predictions, with weights by scene size; `champion` moves by `promote`.",
-        lambda stored: Blend.from_json(stored.described),
+        _blend,
     ),
 }
 """Steps by name, in the order in which they run."""
 
 
-def backbone_of(described: Mapping[str, Any]) -> BackboneSpec:
+def backbone_of(described: Mapping[str, Any]) -> "BackboneSpec":
     """Return the backbone of a model; an old bundle without its description has the backbone's name."""
+    from atma18 import backbones
+    from atma18.backbones import BackboneSpec
+
     if "backbone" in described:
         return from_json(BackboneSpec, described["backbone"])
     name = described["config"]["backbone"]

@@ -1,26 +1,7 @@
-"""Device, threads and precision of the machine, and batches of a fixed size for predictions with nets."""
+"""Device, threads and precision of the machine."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-
-from atma18.compute.progress import progress
-from atma18.schema import Float32Array
-
-
-class Rows(Protocol):
-    """N rows of an array-like, read slice by slice."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice, /) -> NDArray[Any]: ...
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -36,101 +17,15 @@ class Compute:
     @classmethod
     def choose(cls) -> Self:
         """Choose the GPU if there is one, and bfloat16 if the hardware supports it."""
+        import torch  # commands that need no model do without it
+
         if torch.cuda.is_available():
             return cls("cuda", torch.get_num_threads(), torch.cuda.is_bf16_supported(including_emulation=False))
         return cls("cpu", torch.get_num_threads(), _cpu_has_bfloat16())
 
 
 def _cpu_has_bfloat16() -> bool:
+    import torch
+
     # torch offers these two checks only under private names.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-@contextmanager
-def autocast(device: str, enabled: bool) -> Iterator[None]:
-    """Compute in bfloat16 if `enabled`; the caller converts results back to float32."""
-    with torch.autocast(device, torch.bfloat16, enabled=enabled):
-        yield
-
-
-def images(pixels: Tensor) -> Tensor:
-    """Convert (B, H, W, C) bytes to (B, C, H, W) floats in [0, 1], in channels-last memory."""
-    return pixels.permute(0, 3, 1, 2).float().div_(255.0)
-
-
-def single_images(frames: Tensor) -> Tensor:
-    """Convert (B, 3, H, W, 3) bytes to (B * 3, 3, H, W) floats in [0, 1], in channels-last memory."""
-    return images(_packed(frames, frame_dim=1).flatten(0, 1))
-
-
-def stacked_images(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Convert (B, 3, H, W, 3) bytes to (B, 9, h, w) floats in [0, 1], frame after frame, in channels-last memory.
-
-    Args:
-        frames: RGB frames.
-        size_px: height and width of the resized frames.
-    """
-    return images(stacked(frames, size_px))
-
-
-def stacked(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Convert (B, 3, H, W, 3) bytes to resized (B, h, w, 9) bytes, frame after frame in each pixel."""
-    return _packed(resized(frames, size_px).permute(0, 2, 3, 1, 4), frame_dim=3).flatten(3)
-
-
-def resized(frames: Tensor, size_px: tuple[int, int]) -> Tensor:
-    """Resize (B, 3, H, W, 3) bytes to (B, 3, h, w, 3) bytes by bicubic interpolation, as Pillow does."""
-    if tuple(frames.shape[2:4]) == size_px:
-        return frames
-    planes = _packed(frames, frame_dim=1).flatten(0, 1).permute(0, 3, 1, 2)
-    if frames.device.type == "cpu":  # torch interpolates bytes directly, several times as fast
-        scaled = F.interpolate(planes, size_px, mode="bicubic", antialias=True)
-    else:
-        floats = F.interpolate(planes.float(), size_px, mode="bicubic", antialias=True)
-        scaled = floats.round_().clamp_(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).reshape(*frames.shape[:2], *size_px, 3)
-
-
-def _packed(values: Tensor, frame_dim: int) -> Tensor:
-    """Copy bytes to contiguous memory; `frame_dim` holds the three frames, the last dimension the three colours."""
-    if values.device.type != "cpu" or values.is_contiguous():
-        return values.contiguous()
-    packed = torch.empty(values.shape, dtype=values.dtype)
-    source, target = (np.moveaxis(tensor.numpy(), frame_dim, -2) for tensor in (values, packed))
-    for frame, colour in np.ndindex(target.shape[-2:]):  # nine long copies are much faster than many of three bytes
-        target[..., frame, colour] = source[..., frame, colour]
-    return packed
-
-
-def run_padded(
-    forward: Callable[..., Tensor], arrays: tuple[Rows, ...], batch: int, device: str, what: str
-) -> Iterator[tuple[slice, Float32Array]]:
-    """Run a net over samples in batches of a fixed size; the last one is padded with zeros.
-
-    With a fixed size, a sample's result does not depend on the number of other samples.
-
-    Args:
-        forward: one (batch, …) tensor on the device per array → (batch, …) of any type.
-        arrays: each (N, …), read batch by batch.
-        batch: samples per batch.
-        device: the device of `forward`.
-        what: the text of the progress bar.
-
-    Yields:
-        The rows and their (rows, …) float32 results.
-    """
-    starts = range(0, len(arrays[0]), batch)
-    for start in progress(starts, desc=what, unit="batch", leave=False) if len(starts) > 1 else starts:
-        rows = slice(start, min(start + batch, len(arrays[0])))
-        padded = [torch.from_numpy(_padded(array[rows], batch)).to(device) for array in arrays]
-        with torch.inference_mode():
-            result = forward(*padded)[: rows.stop - start].float().cpu().numpy()
-        yield rows, result
-
-
-def _padded(chunk: NDArray[Any], batch: int) -> NDArray[Any]:
-    if len(chunk) == batch:
-        return chunk
-    padded = np.zeros((batch, *chunk.shape[1:]), chunk.dtype)
-    padded[: len(chunk)] = chunk
-    return padded

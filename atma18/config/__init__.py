@@ -7,7 +7,7 @@ cannot be, `stored` reads earlier names too, `fields` says what may be typed, an
 
 from atma18.config.blend import BlendConfig
 from atma18.config.checking import STRICT
-from atma18.config.embed import EmbedConfig
+from atma18.config.embed import EMBEDDING, EmbedConfig
 from atma18.config.fields import bounds, description, varied
 from atma18.config.gbdt import Engine, GbdtConfig
 from atma18.config.nets import ATTENTION_HEADS, Modalities, NetConfig, StageConfig
@@ -28,6 +28,7 @@ __all__ = [
     "ATTENTION_HEADS",
     "BACKBONES",
     "CNN",
+    "EMBEDDING",
     "HF",
     "LITE0",
     "PRESETS",

@@ -21,6 +21,9 @@ from atma18.config.shared_fields import (
     check_by_speed,
 )
 
+EMBEDDING = "embed"
+"""The name under which models, `embed` included, read the embedding."""
+
 
 @checked
 class EmbedConfig:

@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from atma18.schema import FloatArray, IntArray, StrArray, first_few, repeated, rows_of, split_id
@@ -62,6 +61,8 @@ def _scene_features(scene: IntArray, signals: FloatArray) -> FloatArray:
 
 
 def _clusters(features: FloatArray, count: int, seed: int) -> IntArray:
+    from sklearn.cluster import KMeans
+
     distinct = len(np.unique(features, axis=0))
     with threadpool_limits(limits=1):  # with more threads, the order of sums varies
         fitted = KMeans(min(count, distinct), random_state=seed, n_init=10).fit(features)

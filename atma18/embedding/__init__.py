@@ -5,12 +5,11 @@ folds.
 """
 
 from atma18.embedding.cells import cached_cells, cell_count, embed_cells, similarity, weights_sha256
-from atma18.embedding.model import EMBEDDING, EmbedModel
+from atma18.embedding.model import EmbedModel
 from atma18.embedding.probe import FoldEmbedding, explained_variance, fit, fit_fold
 from atma18.embedding.tables import EmbeddingFeatures, EmbeddingTables
 
 __all__ = [
-    "EMBEDDING",
     "EmbedModel",
     "EmbeddingFeatures",
     "EmbeddingTables",

@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atma18 import backbones, compute
+from atma18 import backbones
 from atma18.backbones import Backbone
 from atma18.cache import Cache
+from atma18.compute import inference
 from atma18.config import EmbedConfig
 from atma18.schema import Float32Array, FrameRows, Samples
 from atma18.storage import digests, memmaps
 
 Float16Array = NDArray[np.float16]
 
-_SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")), Path(compute.machine.__file__))
+_SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")), Path(inference.__file__))
 
 
 def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, device: str, out: Float16Array) -> None:
@@ -26,14 +27,14 @@ def embed_cells(frames: FrameRows, backbone: Backbone, config: EmbedConfig, devi
     """
 
     def forward(batch: Tensor) -> Tensor:
-        images = compute.single_images(batch)
-        with compute.autocast(device, config.autocast):
+        images = inference.single_images(batch)
+        with inference.autocast(device, config.autocast):
             maps: Tensor = backbone(images)
         cells = maps.float().flatten(2).transpose(1, 2)  # (B * 3, cells, channels)
         return cells.reshape(len(batch), -1, *cells.shape[1:])
 
     backbone.eval()
-    for rows, cells in compute.run_padded(forward, (frames,), config.inference_batch, device, "embed"):
+    for rows, cells in inference.run_padded(forward, (frames,), config.inference_batch, device, "embed"):
         with np.errstate(over="ignore"):
             out[rows] = cells
         if not np.isfinite(out[rows]).all():

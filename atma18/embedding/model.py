@@ -11,16 +11,13 @@ from safetensors.numpy import save_file
 
 from atma18 import backbones
 from atma18.backbones import Backbone, BackboneSpec
-from atma18.config import EmbedConfig
+from atma18.config import EMBEDDING, EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.geometry.baseline import Baseline
 from atma18.schema import FloatArray, Samples
 from atma18.storage import tensors
-
-EMBEDDING = "embed"
-"""The name under which models, `embed` included, read the embedding."""
 
 
 class Embedded(Protocol):

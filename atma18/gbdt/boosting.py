@@ -11,11 +11,11 @@ from typing import Self
 import pandas as pd
 
 from atma18.config import GbdtConfig
-from atma18.gbdt.engines import MODELS, TRAINERS, EngineError, Model, check_readable, most_bytes
+from atma18.gbdt.engines import MODELS, TRAINERS, Model, check_readable, most_bytes
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
 
-__all__ = ["SUFFIXES", "Booster", "EngineError", "Features", "check_readable", "fit", "fit_targets", "most_bytes"]
+__all__ = ["SUFFIXES", "Booster", "Features", "check_readable", "fit", "fit_targets", "most_bytes"]
 
 SUFFIXES = tuple(MODELS)
 """The file suffixes of boosters, one for each engine."""

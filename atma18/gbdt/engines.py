@@ -1,20 +1,24 @@
-"""XGBoost and CatBoost: training, prediction and storage."""
+"""XGBoost and CatBoost: training, prediction and storage.
+
+Each library takes a second to import, so that it is imported where it is used.
+"""
 
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import catboost
 import numpy as np
-import xgboost
 
 from atma18.config import Engine, GbdtConfig
 from atma18.gbdt import ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
+
+if TYPE_CHECKING:
+    import catboost
 
 CATBOOST_MAX_DEPTH = 10  # CatBoost's trees are symmetric: depth 11 would double the leaves of every tree
 XGBOOST_BINS = 256
@@ -55,6 +59,8 @@ class XgboostModel:
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
         """Read a file that `save` wrote; return the model and the names of its features."""
+        import xgboost
+
         ubjson.check(path)
         booster = xgboost.Booster(model_file=path)
         return cls(booster), tuple(booster.feature_names or ())
@@ -87,7 +93,12 @@ class CatboostModel:
     @classmethod
     def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
         """Read a file that `save` wrote; return the model and the names of its features."""
-        regressor = catboost.CatBoostRegressor().load_model(str(path))
+        import catboost
+
+        try:
+            regressor = catboost.CatBoostRegressor().load_model(str(path))
+        except catboost.CatBoostError as error:  # XGBoost's errors are ValueErrors
+            raise ValueError(f"{path}: expected trees as CatBoost writes them, found: {error}") from error
         return cls(regressor), tuple(regressor.feature_names_)
 
 
@@ -111,9 +122,6 @@ def check_readable(files: Iterable[Path]) -> None:
         )
 
 
-EngineError = catboost.CatBoostError
-"""The class of CatBoost's errors; XGBoost's errors are ValueErrors."""
-
 Model = XgboostModel | CatboostModel
 MODELS: dict[str, type[XgboostModel] | type[CatboostModel]] = {m.suffix: m for m in (XgboostModel, CatboostModel)}
 
@@ -136,6 +144,8 @@ def _histogram_bytes(features: int) -> int:
 
 def _xgboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iterator[Model]:
     """Bin the features once, and replace the labels for each target."""
+    import xgboost
+
     parameters = {
         "objective": _XGBOOST_LOSSES[config.objective],
         "eval_metric": "mae",
@@ -185,8 +195,10 @@ def _catboost(config: GbdtConfig, table: Table, seed: int, threads: int) -> Iter
 
 def _fit_catboost(
     config: GbdtConfig, table: Table, target: FloatArray, seed: int, threads: int
-) -> catboost.CatBoostRegressor:
+) -> "catboost.CatBoostRegressor":
     """Fit one target, (N,)."""
+    import catboost
+
     regressor = catboost.CatBoostRegressor(
         loss_function=_CATBOOST_LOSSES[config.objective],
         eval_metric="MAE",

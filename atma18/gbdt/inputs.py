@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from atma18.data.predictions import Predictions
-from atma18.embedding import EmbeddingFeatures
 from atma18.schema import FloatArray, IntArray
+
+if TYPE_CHECKING:  # with it comes torch, which commands that need no model do without
+    from atma18.embedding import EmbeddingFeatures
 
 
 class Inputs(Protocol):
@@ -17,7 +19,7 @@ class Inputs(Protocol):
     def stacked(self, name: str, fold: int) -> FloatArray:
         """Return (N, 18) metres: the predictions of the upstream's model of this fold."""
 
-    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+    def embedding(self, name: str, fold: int) -> "EmbeddingFeatures":
         """Return the embedding of the N samples in this fold's basis."""
 
 
@@ -27,12 +29,12 @@ class StoredInputs:
 
     by_fold_m: Mapping[str, FloatArray]
     """Per upstream: (K, N, 18) metres."""
-    embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+    embeddings: Mapping[str, "tuple[EmbeddingFeatures, ...]"]
     """Per upstream and fold: the embedding of N samples."""
 
     @classmethod
     def of_train(
-        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, "tuple[EmbeddingFeatures, ...]"]
     ) -> Self:
         """Use the OOF predictions: each training sample has one, by the model of its own fold."""
         by_fold_m = {
@@ -42,7 +44,7 @@ class StoredInputs:
 
     @classmethod
     def of_test(
-        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, tuple[EmbeddingFeatures, ...]]
+        cls, predictions: Mapping[str, Predictions], embeddings: Mapping[str, "tuple[EmbeddingFeatures, ...]"]
     ) -> Self:
         """Use the test predictions: each test sample has one per fold."""
         return cls({name: p.test_by_fold_m for name, p in predictions.items()}, embeddings)
@@ -51,7 +53,7 @@ class StoredInputs:
         """Return (N, 18) metres."""
         return np.asarray(self.by_fold_m[name][fold])
 
-    def embedding(self, name: str, fold: int) -> EmbeddingFeatures:
+    def embedding(self, name: str, fold: int) -> "EmbeddingFeatures":
         """Return the embedding of N samples in this fold's basis."""
         return self.embeddings[name][fold]
 

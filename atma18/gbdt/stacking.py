@@ -8,9 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from atma18.config import GbdtConfig
+from atma18.config import EMBEDDING, GbdtConfig
 from atma18.data.folds import held_out_scenes
-from atma18.embedding import EMBEDDING
 from atma18.features import feature_table, stacking_noise
 from atma18.gbdt import boosting
 from atma18.gbdt.boosting import Booster

@@ -5,16 +5,16 @@ of it. Where the road bends as the path does, it stays in the middle columns; wh
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import AXES, FloatArray, FrameCamera, IntArray
+
+if TYPE_CHECKING:  # torch is imported where frames are resampled: pictures of the geometry do without it
+    from torch import Tensor
 
 HALF_WIDTH_M = 6.0
 """The offset of the outer columns from the path: the lane, its neighbours, and the kerb."""
@@ -118,7 +118,7 @@ def offsets_m(columns: int) -> FloatArray:
     return np.linspace(HALF_WIDTH_M, -HALF_WIDTH_M, columns)
 
 
-def path_grids(frames: Tensor, paths: Paths, shape: tuple[int, int], camera: FrameCamera) -> tuple[Tensor, Tensor]:
+def path_grids(frames: "Tensor", paths: Paths, shape: tuple[int, int], camera: FrameCamera) -> "tuple[Tensor, Tensor]":
     """Resample frames to grids along paths.
 
     Args:
@@ -134,6 +134,9 @@ def path_grids(frames: Tensor, paths: Paths, shape: tuple[int, int], camera: Fra
     Raises:
         ValueError: If there is not one path for each frame, or the camera sees no road.
     """
+    import torch
+    from torch.nn import functional as F
+
     if len(frames) != len(paths):
         raise ValueError(f"expected a path for each of {len(frames)} frames, found {len(paths)}")
     size_px = torch.tensor([frames.shape[2], frames.shape[1]], device=frames.device)

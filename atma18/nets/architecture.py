@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from atma18 import backbones, compute
+from atma18 import backbones
 from atma18.backbones import BackboneSpec
+from atma18.compute import inference
 from atma18.config import ATTENTION_HEADS, NetConfig
 from atma18.schema import TARGETS, IntArray, StrArray
 
@@ -85,7 +86,7 @@ class FrameEncoder(nn.Module):
         Returns:
             (B, channels) float32.
         """
-        with compute.autocast(frames.device.type, self.autocast):
+        with inference.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frames)
         return maps.float().mean(dim=(2, 3))
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atma18 import compute
 from atma18.backbones import BackboneSpec
+from atma18.compute import inference
 from atma18.config import NetConfig
 from atma18.geometry import mirror
 from atma18.geometry.camera import COMPETITION_CAMERA
@@ -50,10 +50,10 @@ class FoldNet:
         encoder = self.net.eval().encoder
 
         def encode_frames(frames: Tensor) -> Tensor:
-            return encoder.encode_frames(compute.stacked_images(frames, config.image_shape[1:]))
+            return encoder.encode_frames(inference.stacked_images(frames, config.image_shape[1:]))
 
         seen = np.empty((len(images), encoder.backbone.channels), np.float32)
-        for rows, result in compute.run_padded(encode_frames, (images,), config.inference_batch, device, "predict"):
+        for rows, result in inference.run_padded(encode_frames, (images,), config.inference_batch, device, "predict"):
             seen[rows] = result
         return seen
 
@@ -62,7 +62,7 @@ class FoldNet:
         net = self.net.eval()
         inputs = (seen, self.scaling.inputs(samples))
         encoded = np.empty((len(samples), net.encoder.width), np.float32)
-        for rows, result in compute.run_padded(net.encoder.fuse, inputs, config.inference_batch, device, "predict"):
+        for rows, result in inference.run_padded(net.encoder.fuse, inputs, config.inference_batch, device, "predict"):
             encoded[rows] = result
         outputs = np.empty((len(samples), len(TARGETS)), np.float32)
         for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):

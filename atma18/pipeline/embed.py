@@ -10,8 +10,8 @@ from atma18 import backbones, embedding, plots
 from atma18.backbones import precision
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
-from atma18.config import EmbedConfig
-from atma18.embedding import EMBEDDING, EmbeddingFeatures, EmbeddingTables, EmbedModel
+from atma18.config import EMBEDDING, EmbedConfig
+from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.step import Step, tell_backbone, tell_parameters
 from atma18.run_context import RunContext

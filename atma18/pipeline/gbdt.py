@@ -8,8 +8,8 @@ from atma18 import plots, tracking
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.stopwatch import Phase
-from atma18.config import GbdtConfig
-from atma18.embedding import EMBEDDING, EmbeddingTables
+from atma18.config import EMBEDDING, GbdtConfig
+from atma18.embedding import EmbeddingTables
 from atma18.gbdt import boosting, stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from atma18 import tracking
-from atma18.backbones import Backbone, Found
 from atma18.gbdt.inputs import StoredInputs
 from atma18.run_context import RunContext
 from atma18.tracking import Identity, StepRun, Upstream
+
+if TYPE_CHECKING:  # not every step has a net
+    from torch import nn
+
+    from atma18.backbones import Backbone, Found
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +59,13 @@ class Step:
         return Result(run.finished, reused=False)
 
 
-def tell_backbone(run: StepRun, found: Found) -> None:
+def tell_backbone(run: StepRun, found: "Found") -> None:
     """Report, before the work, the backbone from which a step starts and the origin of its weights."""
     _log.info(f"{run.identity.step}: {found}")
     run.note(backbone=found.origin)
 
 
-def tell_parameters(run: StepRun, backbone: Backbone, whole: nn.Module, *, frozen: bool, copies: int) -> None:
+def tell_parameters(run: StepRun, backbone: "Backbone", whole: "nn.Module", *, frozen: bool, copies: int) -> None:
     """Report the number of parameters, the number of trained ones, and their stored size.
 
     Args:

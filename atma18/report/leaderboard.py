@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from atma18 import tracking
-from atma18.pipeline import Result
+from atma18.pipeline.step import Result
 from atma18.report.headline import headline
 
 REFERENCES = {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from atma18 import metrics, tracking
 from atma18.data.dataset import Dataset
 from atma18.metrics import scores
-from atma18.pipeline import Result
+from atma18.pipeline.step import Result
 from atma18.report import gallery, leaderboard
 from atma18.report.headline import interval
 from atma18.report.leaderboard import Leaderboard

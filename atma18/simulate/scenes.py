@@ -1,9 +1,9 @@
 """Scenes: one minute of a drive, and the samples taken from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from atma18.schema import WAYPOINT_TIMES_S, Float32Array, FloatArray, IntArray
 from atma18.simulate.canbus import Signals, signals, turn_blinker
@@ -164,7 +164,7 @@ def _restless(rng: np.random.Generator, std: float, time_s: float) -> FloatArray
     kept = float(np.exp(-STEP_S / time_s))
     shocks = rng.normal(0, std * np.sqrt(1 - kept**2), STEPS)
     shocks[0] = rng.normal(0, std)
-    return np.asarray(lfilter([1.0], [1.0, -kept], shocks), dtype=np.float64)
+    return _autoregressive(shocks, [1.0, -kept])
 
 
 def _swinging(rng: np.random.Generator, std: float, period_s: float, time_s: float) -> FloatArray:
@@ -174,8 +174,14 @@ def _swinging(rng: np.random.Generator, std: float, period_s: float, time_s: flo
     gain = (1 + kept**2) / ((1 - kept**2) * (1 + kept**4 - 2 * kept**2 * np.cos(2 * turn_rad)))
     settling = round(3 * time_s / STEP_S)
     shocks = rng.normal(0, std / np.sqrt(gain), settling + STEPS)
-    swings = lfilter([1.0], [1.0, -2 * kept * np.cos(turn_rad), kept**2], shocks)
-    return np.asarray(swings[settling:], dtype=np.float64)
+    return _autoregressive(shocks, [1.0, -2 * kept * np.cos(turn_rad), kept**2])[settling:]
+
+
+def _autoregressive(shocks: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+    """Return (T,) values whose sum, weighted by the coefficients back in time, is the shock of each time."""
+    from scipy.signal import lfilter  # reading drives does without it
+
+    return np.asarray(lfilter([1.0], coefficients, shocks), dtype=np.float64)
 
 
 def _take_samples(

@@ -13,9 +13,9 @@ from atma18 import backbones, blending, embedding, metrics, simulate
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
-from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
+from atma18.config import EMBEDDING, BlendConfig, EmbedConfig, GbdtConfig, NetConfig, StageConfig
 from atma18.data.dataset import Dataset
-from atma18.embedding import EMBEDDING, EmbedModel
+from atma18.embedding import EmbedModel
 from atma18.gbdt import stacking
 from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import training

@@ -1,6 +1,5 @@
 """Only a computed verdict moves the champion, and every move and refusal is recorded."""
 
-import importlib
 import json
 import re
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from atma18 import tracking
+from atma18.pipeline import blend as blend_step
 from atma18.tracking import runs
 from steps import blend, embed, motion, promote
 from tests.fixtures import COMMIT, enter
@@ -280,7 +280,6 @@ def test_a_version_that_was_pointed_at_another_model_is_refused(store):
 
 
 def test_a_servable_that_answers_otherwise_than_was_stored_is_refused(store, monkeypatch):
-    blend_step = importlib.import_module("atma18.pipeline.blend")  # the package has a function of that name
     predict_all = blend_step.predict_all
 
     def off_by_a_millimetre(*given):

@@ -143,7 +143,7 @@ def test_main_delivers_what_was_kept_and_goes_on(tiny_folder, tmp_path, monkeypa
     def enough(*given, **more):
         raise ValueError("the rest is another test's")
 
-    monkeypatch.setattr("atma18.pipeline.net", enough)
+    monkeypatch.setattr("atma18.pipeline.all_steps.net", enough)
     with monkeypatch.context() as patch:
         patch.setattr(packaging, "log_model", away)
         assert "motion: expected the store to take the result" in refused(call(main, *words))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from atma18 import compute
+from atma18.compute import inference
 from atma18.config import NetConfig, StageConfig
 from atma18.geometry import mirror
 from atma18.nets import NETS, SceneLayout
@@ -326,7 +326,7 @@ def test_predictions_are_those_of_the_net_scene_by_scene(tiny, step):
     expected_m = []
     for scene in np.unique(train.scenes):
         part = train.take(np.flatnonzero(train.scenes == scene))
-        frames = compute.stacked_images(torch.from_numpy(part.frames[:]), model.config.image_shape[1:])
+        frames = inference.stacked_images(torch.from_numpy(part.frames[:]), model.config.image_shape[1:])
         with torch.no_grad():
             encoded = net.encoder(frames, torch.from_numpy(fold.scaling.inputs(part)))
             outputs = net.decode(encoded, SceneLayout.of(np.array([len(part)])))

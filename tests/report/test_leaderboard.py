@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from atma18.pipeline import Result
+from atma18.pipeline.step import Result
 from atma18.report import leaderboard
 
 AHEAD = "oof_horizon/3.0s_m"

@@ -109,3 +109,29 @@ def test_help_needs_no_library_that_takes_seconds(name):
 
     assert done.stdout.splitlines()[-1] == "[]"
     assert "Usage: " in done.stdout
+
+
+NO_MODEL = ("torch", "torchvision", "transformers", "sklearn", "matplotlib", "xgboost", "catboost")
+FITTING = ("sklearn", "torchvision", "matplotlib", "torch._dynamo")
+
+
+@pytest.mark.parametrize(
+    ("work", "unneeded"),
+    [
+        pytest.param("import atma18.tracking", NO_MODEL, id="lineage, doctor, upload"),
+        pytest.param("import atma18.pipeline.promote", NO_MODEL, id="promote"),
+        pytest.param("import atma18.embedding, atma18.nets.model, atma18.gbdt.stacking", FITTING, id="predict"),
+        pytest.param("import atma18.nets.training", FITTING, id="nn1"),
+        pytest.param(
+            "import torch; from atma18.backbones.lite0 import Lite0; torch.set_default_device('meta'); Lite0()",
+            FITTING,
+            id="the shape of lite0",
+        ),
+    ],
+)
+def test_work_begins_without_libraries_that_it_does_not_need(work, unneeded):
+    code = f"import sys; {work}; print([name for name in {unneeded} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"

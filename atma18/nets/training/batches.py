@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atma18 import compute
+from atma18.compute import inference
 from atma18.nets.training.augmentation import Augmentation
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FrameRows, IntArray, UInt8Array
 
@@ -146,7 +146,7 @@ class Feed:
         block = self.block or len(frames)
         for start in range(0, len(frames), block):
             part = slice(start, min(start + block, len(frames)))
-            pixels = compute.stacked(self._on_device(frames[part]), self.size_px)
+            pixels = inference.stacked(self._on_device(frames[part]), self.size_px)
             self.memory[part].copy_(pixels).mul_(contrast[part]).add_(brightness[part]).clamp_(0, 1)
         found = self.memory[: len(frames)]
         if changes.augmentation is not None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from atma18 import backbones, compute
-from atma18.compute import Compute
+from atma18 import backbones
+from atma18.compute import Compute, inference
 
 BATCH = 4
 
@@ -17,7 +17,7 @@ def lite0():
 
 
 def run(forward, *arrays, batch=BATCH):
-    found = list(compute.run_padded(forward, arrays, batch, "cpu", "test"))
+    found = list(inference.run_padded(forward, arrays, batch, "cpu", "test"))
     rows = [i for taken, _ in found for i in range(taken.start, taken.stop)]
     assert rows == list(range(len(arrays[0])))
     return np.concatenate([result for _, result in found])
@@ -28,7 +28,7 @@ def test_one_frames_byte_lands_in_its_channel_row_and_column():
     frames[1, 2, 3, 0] = 255  # red
     frames[0, 0, 1, 2] = 51  # blue
 
-    images = compute.images(frames)
+    images = inference.images(frames)
 
     expected = torch.zeros(2, 3, 3, 4)
     expected[1, 0, 2, 3] = 1.0
@@ -40,7 +40,7 @@ def test_one_frames_byte_lands_in_its_channel_row_and_column():
 def test_colour_c_of_frame_f_is_channel_3f_plus_c():
     frames = torch.randint(0, 256, (2, 3, 4, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-    images = compute.stacked_images(frames, (4, 5))
+    images = inference.stacked_images(frames, (4, 5))
 
     assert images.shape == (2, 9, 4, 5)
     assert images.dtype == torch.float32
@@ -57,18 +57,18 @@ def test_frames_give_the_same_images_however_they_lie_in_memory(size_px):
     pixels_first = frames.permute(0, 2, 3, 1, 4).contiguous().permute(0, 3, 1, 2, 4)
 
     assert not pixels_first.is_contiguous()
-    torch.testing.assert_close(compute.single_images(pixels_first), compute.images(frames.flatten(0, 1)))
-    stacked = compute.stacked_images(frames, size_px)
-    torch.testing.assert_close(compute.stacked_images(pixels_first, size_px), stacked, rtol=0, atol=0)
+    torch.testing.assert_close(inference.single_images(pixels_first), inference.images(frames.flatten(0, 1)))
+    stacked = inference.stacked_images(frames, size_px)
+    torch.testing.assert_close(inference.stacked_images(pixels_first, size_px), stacked, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
     ("convert", "shape"),
     [
-        pytest.param(compute.images, (2, 4, 5, 3), id="one frame"),
-        pytest.param(compute.single_images, (2, 3, 4, 5, 3), id="frame after frame"),
-        pytest.param(lambda frames: compute.stacked_images(frames, (4, 5)), (2, 3, 4, 5, 3), id="three frames"),
-        pytest.param(lambda frames: compute.stacked_images(frames, (8, 8)), (2, 3, 4, 5, 3), id="resized"),
+        pytest.param(inference.images, (2, 4, 5, 3), id="one frame"),
+        pytest.param(inference.single_images, (2, 3, 4, 5, 3), id="frame after frame"),
+        pytest.param(lambda frames: inference.stacked_images(frames, (4, 5)), (2, 3, 4, 5, 3), id="three frames"),
+        pytest.param(lambda frames: inference.stacked_images(frames, (8, 8)), (2, 3, 4, 5, 3), id="resized"),
     ],
 )
 def test_the_colours_of_a_pixel_lie_next_to_each_other_in_memory(convert, shape):
@@ -82,7 +82,7 @@ def test_the_colours_of_a_pixel_lie_next_to_each_other_in_memory(convert, shape)
 def test_frames_are_resized_as_pillow_does_it(tiny, size_px):
     frames = tiny.train.frames[np.array([3, 8])]
 
-    images = compute.stacked_images(torch.from_numpy(frames), size_px)
+    images = inference.stacked_images(torch.from_numpy(frames), size_px)
 
     assert images.shape == (2, 9, *size_px)
     for b in range(2):
@@ -97,7 +97,7 @@ def test_frames_are_resized_as_pillow_does_it(tiny, size_px):
 def test_what_has_the_size_already_is_not_touched():
     frames = torch.zeros(2, 3, 4, 5, 3, dtype=torch.uint8)
 
-    assert compute.resized(frames, (4, 5)) is frames
+    assert inference.resized(frames, (4, 5)) is frames
 
 
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
@@ -115,8 +115,8 @@ def test_a_frames_embedding_is_the_same_to_the_bit_whatever_comes_with_it(tiny, 
     frames = tiny.train.frames[:9][:, 0]
 
     def forward(batch):
-        with compute.autocast("cpu", bfloat16):
-            return lite0(compute.images(batch))
+        with inference.autocast("cpu", bfloat16):
+            return lite0(inference.images(batch))
 
     together = run(forward, frames)
 
@@ -139,7 +139,7 @@ def test_the_net_always_gets_full_batches_padded_with_zeros(n):
 
 
 def test_without_samples_the_net_is_not_run():
-    assert list(compute.run_padded(pytest.fail, (np.empty((0, 3)),), BATCH, "cpu", "test")) == []
+    assert list(inference.run_padded(pytest.fail, (np.empty((0, 3)),), BATCH, "cpu", "test")) == []
 
 
 def test_arrays_are_read_side_by_side_and_a_batch_at_a_time():
@@ -171,7 +171,7 @@ def test_predicting_needs_no_gradients():
 
 @pytest.mark.parametrize(("enabled", "kind"), [(True, torch.bfloat16), (False, torch.float32)], ids=["on", "off"])
 def test_autocast_multiplies_in_bfloat16_only_when_asked(enabled, kind):
-    with compute.autocast("cpu", enabled):
+    with inference.autocast("cpu", enabled):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
 
 

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from atma18 import pipeline
 from atma18.config import PRESETS
-from atma18.pipeline import Configs, Result
+from atma18.pipeline import all_steps
+from atma18.pipeline.all_steps import Configs
+from atma18.pipeline.step import Result
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def called(monkeypatch):
             calls[name] = given
             return SimpleNamespace(run=lambda reuse: Result(SimpleNamespace(run_id=f"run of {name}"), reused=reuse))
 
-        monkeypatch.setattr(pipeline, named, call)
+        monkeypatch.setattr(all_steps, named, call)
 
     for named, step in {"fitted": None, "net": None, "embed": "embed", "gbdt": "gbdt", "blend": "blend"}.items():
         without_work(named, step)
@@ -39,7 +40,7 @@ def called(monkeypatch):
 def test_each_step_reads_the_runs_before_it_and_the_blend_those_that_the_preset_names(called, preset, blended):
     context = SimpleNamespace(preset=PRESETS[preset])
 
-    done = pipeline.run_all(context, Configs.of(PRESETS[preset], {}), reuse=True)
+    done = all_steps.run_all(context, Configs.of(PRESETS[preset], {}), reuse=True)
 
     assert list(called) == list(done) == ["motion", "embed", "nn1", "nn2", "gbdt", "blend"]
     assert called["gbdt"][-1] == {name: f"run of {name}" for name in ("embed", "nn1", "nn2")}
