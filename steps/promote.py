@@ -35,9 +35,8 @@ def main(
     candidate: str, min_gain_m: float, force: bool, rollback: bool, data: str | None, note: str | None, history: bool
 ) -> None:
     """Compute a verdict on a blend and move the alias champion by it."""
-    from atma18.pipeline.promote import promote, roll_back
-
     from atma18 import tracking
+    from atma18.pipeline.promote import promote, roll_back
 
     if history:
         with clear_messages(), tracking.reading():
