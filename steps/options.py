@@ -116,8 +116,8 @@ def backbone(command: Command) -> Command:
 
 
 def init(command: Command) -> Command:
-    """Declare the option for the run from which a second stage starts."""
-    return click.option("--init", help="For stage=second: a run of stage=first.")(command)
+    """Declare the option for the run from which a stage starts."""
+    return click.option("--init", help="For stage=second: a run of stage=first. For stage=head: a run of nn1.")(command)
 
 
 def reuse(command: Command) -> Command:

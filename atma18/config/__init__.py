@@ -10,7 +10,7 @@ from atma18.config.checking import STRICT
 from atma18.config.embed import EMBEDDING, EmbedConfig
 from atma18.config.fields import bounds, description, varied
 from atma18.config.gbdt import Engine, GbdtConfig
-from atma18.config.nets import ATTENTION_HEADS, Modalities, NetConfig, StageConfig
+from atma18.config.nets import ATTENTION_HEADS, OF_ENCODER, Modalities, NetConfig, StageConfig
 from atma18.config.presets import PRESETS, Preset
 from atma18.config.shared_fields import (
     BACKBONES,
@@ -31,6 +31,7 @@ __all__ = [
     "EMBEDDING",
     "HF",
     "LITE0",
+    "OF_ENCODER",
     "PRESETS",
     "RSUD20K",
     "STRICT",

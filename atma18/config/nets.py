@@ -32,6 +32,20 @@ Modalities = Literal["all", "frames"]
 SequenceHead = Literal["lstm", "attention"]
 ATTENTION_HEADS = 4
 _Side = Annotated[int, Field(ge=1, le=2**11)]
+OF_ENCODER = (
+    "backbone",
+    "pixels",
+    "view",
+    "size_px",
+    "causal",
+    "target",
+    "by_speed",
+    "context",
+    "bounded",
+    "modalities",
+    "fold_repeats",
+)
+"""The fields in which two nets agree of which one goes on with the encoder of the other."""
 _MOST_LAYERS, _MOST_REPEATS, _MOST_BENT_PATHS = 100, 100, 100
 """Far beyond what any preset has: a file of weights could not contradict a bundle that asks for more in time."""
 
@@ -67,9 +81,10 @@ class NetConfig:
     view: View = "frame"
     bent_paths: int = Field(default=0, ge=0, le=_MOST_BENT_PATHS)
     """Further grids of each training sample, along paths that are bent and turned at random (view path)."""
-    stage: Literal["first", "second", "both", "whole"] = "both"
-    """Which stages are trained: the first (backbone frozen), the second (all weights, from `init`), both, or the second
-    from the start (whole), for a backbone that is not pretrained."""
+    stage: Literal["first", "second", "both", "whole", "head"] = "both"
+    """Which stages are trained: the first (backbone frozen), the second (all weights, from `init`), both, the second
+    from the start (whole), for a backbone that is not pretrained, or what nn2 has beside the backbone of the nn1 that
+    `init` names (head)."""
     target: Target = "residual"
     """What a net learns: metres as published, or the standardised difference to constant velocity (residual) or to a
     motion model fitted in the fold (motion)."""
@@ -132,6 +147,10 @@ class NetConfig:
     def reads_context(self) -> bool:
         """Whether a prediction depends on the signals of other samples of the scene."""
         return self.context and self.modalities == "all"
+
+    def shares_encoder(self, other: "NetConfig") -> bool:
+        """Return whether a net with this configuration can go on with the encoder of another one."""
+        return all(getattr(self, name) == getattr(other, name) for name in OF_ENCODER)
 
     def with_given(self, given: Mapping[str, Any]) -> Self:
         """Return the configuration with the given values; those of `StageConfig` hold for both stages."""

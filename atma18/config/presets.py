@@ -11,6 +11,7 @@ from atma18.config.gbdt import GbdtConfig
 from atma18.config.nets import NetConfig, StageConfig
 from atma18.config.shared_fields import CNN, GPU_INFERENCE_BATCH, INFERENCE_BATCH
 
+_HEAD_EPOCHS = 20
 _PUBLISHED_INPUTS = ("nn1", "nn2", "gbdt")
 
 
@@ -42,10 +43,14 @@ def _published_nets(
     )
 
 
-def _path_nets(epochs: tuple[int, int]) -> tuple[NetConfig, NetConfig]:
-    """Return nets that read the road along the path, and are trained from the start; nn2 learns from whole scenes."""
-    frame = StageConfig(batch_size=64, learning_rate=3e-3, weight_decay=0.1, num_epochs=epochs[0])
-    scene = replace(frame, batch_size=16, num_epochs=epochs[1])
+def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
+    """Return nets that read the road along the path, and are trained from the start; nn2 learns from whole scenes.
+
+    In `main`, nn2 has the encoder of nn1, and its head is trained alone.
+    """
+    frame = StageConfig(batch_size=64, learning_rate=3e-3, weight_decay=0.1, num_epochs=epochs)
+    scene = replace(frame, batch_size=16)
+    head = replace(scene, num_epochs=_HEAD_EPOCHS)
     net = NetConfig(
         first=frame,
         second=frame,
@@ -60,11 +65,11 @@ def _path_nets(epochs: tuple[int, int]) -> tuple[NetConfig, NetConfig]:
         hidden=64,
         augment_strength=0.1,
     )
-    return net, replace(net, first=scene, second=scene)
+    return net, replace(net, first=head, second=scene)
 
 
 def _quick() -> Preset:
-    nn1, nn2 = _path_nets(epochs=(40, 20))
+    nn1, nn2 = _path_nets(epochs=40)
     gbdt = GbdtConfig(
         learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="stacked", motion=True
     )
@@ -87,7 +92,7 @@ def _seed_small() -> Preset:
 
 
 def _best() -> Preset:
-    nn1, nn2 = _path_nets(epochs=(60, 40))
+    nn1, nn2 = _path_nets(epochs=60)
     return Preset(
         nn1=nn1,
         nn2=nn2,

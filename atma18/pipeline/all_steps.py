@@ -41,10 +41,13 @@ class Configs:
 
         # The size of a scene is known only at its end, so a causal blend has one group.
         groups = ((1, None),) if given.get("causal") else preset.blend.groups
+        nn1, nn2 = (getattr(preset, step).with_given(backbone | causal | of_step(step)) for step in ("nn1", "nn2"))
+        # An encoder that nn1 has trained from the start need not be trained again.
+        trained = nn1.stage == nn2.stage == "whole" and nn2.shares_encoder(nn1)
         return cls(
             embed=replace(preset.embed, **backbone | of_step("embed")),
-            nn1=preset.nn1.with_given(backbone | causal | of_step("nn1")),
-            nn2=preset.nn2.with_given(backbone | causal | of_step("nn2")),
+            nn1=nn1,
+            nn2=replace(nn2, stage="head") if trained else nn2,
             gbdt=replace(preset.gbdt, **causal, **of_step("gbdt")),
             blend=replace(preset.blend, **{"groups": groups} | of_step("blend")),
         )
@@ -56,7 +59,8 @@ def run_all(context: RunContext, configs: Configs, *, reuse: bool) -> dict[str, 
     done["motion"] = fitted("motion", context, MotionConfig()).run(reuse=reuse)
     done["embed"] = embed(context, configs.embed).run(reuse=reuse)
     done["nn1"] = net("nn1", context, configs.nn1).run(reuse=reuse)
-    done["nn2"] = net("nn2", context, configs.nn2).run(reuse=reuse)
+    start = done["nn1"].upstream.run_id if configs.nn2.stage == "head" else None
+    done["nn2"] = net("nn2", context, configs.nn2, start).run(reuse=reuse)
     inputs = {name: done[name].upstream.run_id for name in (EMBEDDING, *STACKED)}
     done["gbdt"] = gbdt(context, configs.gbdt, inputs).run(reuse=reuse)
     blended = [done[name].upstream.run_id for name in context.preset.inputs]

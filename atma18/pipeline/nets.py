@@ -12,7 +12,7 @@ from atma18 import backbones, plots, tracking
 from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
-from atma18.config import NetConfig
+from atma18.config import OF_ENCODER, NetConfig
 from atma18.geometry.kinematics import MotionModel
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
@@ -33,21 +33,16 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         step: `nn1` or `nn2`.
         context: the dataset, folds, seed, machine and cache.
         config: the configuration of the nets.
-        init: for `stage=second`, the run of a first stage.
+        init: for `stage=second`, the run of a first stage; for `stage=head`, a run of nn1.
 
     Raises:
-        ValueError: If `init` is missing with `stage=second`, or given without it, or the run does not match `config`.
+        ValueError: If `init` is missing with these stages, or given without them, or the run does not match `config`.
     """
     machine, dataset = context.machine, context.dataset
     chosen = precision.of_net(config, machine)
     config = replace(config, seed=context.seed, autocast=chosen.bfloat16)
-    if (config.stage == "second") != (init is not None):
-        raise ValueError(
-            f"expected init with stage=second and only then, found stage={config.stage} and init={init or 'none'}; "
-            f"this makes one: {tracking.command(step, context.parameters | {'stage': 'first'})}"
-        )
-    upstreams = {} if init is None else {"init": tracking.resolve(init, context, step=step, stage="first")}
-    start = _first_stage(upstreams["init"], step, config, machine.device) if init else None
+    upstreams = _upstreams(step, context, config, init)
+    start = _start(upstreams["init"], step, config, machine.device) if upstreams else None
     found = backbones.find(config.backbone)
     weights = backbones.weights_sha256(config.backbone, config.seed)
 
@@ -57,7 +52,7 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         _tell_training(run, context, config, str(chosen))
         model, epochs = _train(run, context, config, start)
         net = model.folds[0].net
-        frozen = config.stage == "first"
+        frozen = config.stage in ("first", "head")
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             all_folds = [folds, *_more_splits(context, config)]
@@ -182,28 +177,38 @@ def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints
     run.note(interrupted=f"{reached}: {ahead}")
 
 
-def _first_stage(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:
-    """Load the nets from which a second stage starts, and refuse those that do not match its configuration."""
+def _upstreams(step: str, context: RunContext, config: NetConfig, init: str | None) -> dict[str, Upstream]:
+    """Return the verified run from which the configured stage starts, if it starts from one."""
+    if config.stage == "head" and step != "nn2":
+        raise ValueError(f"expected stage=head for nn2 alone, which takes the backbone of an nn1, found it for {step}")
+    wanted = {"second": ("second", step, {"stage": "first"}), "head": ("head", "nn1", {})}
+    if (config.stage in wanted) != (init is not None):
+        stage, source, given = wanted.get(config.stage, wanted["second"])
+        raise ValueError(
+            f"expected init with stage={stage} and only then, found stage={config.stage} and init={init or 'none'}; "
+            f"this makes one: {tracking.command(source, context.parameters | given)}"
+        )
+    if init is None:
+        return {}
+    if config.stage == "head":
+        return {"init": tracking.resolve(init, context, step="nn1")}
+    return {"init": tracking.resolve(init, context, step=step, stage="first")}
+
+
+_OF_HEAD = ("num_layers", "hidden", "sequence_head")
+
+
+def _start(upstream: Upstream, step: str, config: NetConfig, device: str) -> NetModel:
+    """Load the nets from which a stage starts, and refuse those that do not match its configuration."""
     loaded = servable.load(upstream.bundle, device)
     model = loaded.members[loaded.root].model
-    if not isinstance(model, NetModel) or (model.step, model.config.stage) != (step, "first"):
+    if not isinstance(model, NetModel):
+        raise TypeError(f"expected a net in run {upstream.run_id}, found {type(model).__name__}")
+    if config.stage == "second" and (model.step, model.config.stage) != (step, "first"):
         raise ValueError(
             f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"
         )
-    for name in (
-        "backbone",
-        "pixels",
-        "view",
-        "num_layers",
-        "hidden",
-        "causal",
-        "target",
-        "by_speed",
-        "context",
-        "modalities",
-        "sequence_head",
-        "fold_repeats",
-    ):
+    for name in OF_ENCODER + (_OF_HEAD if config.stage == "second" else ()):
         found, expected = getattr(model.config, name), getattr(config, name)
         if found != expected:
             raise ValueError(f"expected init with {name}={expected}, found {name}={found} in run {upstream.run_id}")

@@ -48,7 +48,7 @@ def train(
         targets_m: (N, 18) metres, vehicle frame at t.
         folds: (N,) the fold of each sample.
         machine: the device to train on.
-        start: for `stage=second`, the nets of a first stage with the same folds.
+        start: the nets from which training goes on, with the same folds; of nn1, nn2 takes the encoder.
         on_epoch: called after every epoch, and at the start for each epoch before an interruption.
         checkpoints: the state after each epoch; an interrupted training continues from it with bit-identical results.
         watch: called after every newly trained epoch with the current net, which it may use to predict.
@@ -97,9 +97,11 @@ def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
 def first_model(
     step: str, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray, start: FoldNet | None = None
 ) -> FoldNet:
-    """Return a new net scaled to these rows, or a copy of `start`."""
+    """Return a new net scaled to these rows; or, scaled as `start` is, a copy of it, or a net with its encoder."""
     scaling = start.scaling if start else Scaling.fit(config, samples, targets_m, rows)
     net = NETS[step](config, scaling.width, spec=start.net.encoder.backbone.spec if start else None)
-    if start:
+    if start and type(start.net) is type(net):
         net.load_state_dict(start.net.state_dict())
+    elif start:
+        net.encoder.load_state_dict(start.net.encoder.state_dict())
     return FoldNet(net, scaling, start.camera if start else samples.frames.camera or COMPETITION_CAMERA)

@@ -20,10 +20,9 @@ N = TypeVar("N", bound=nn.Module)
 
 def stages(config: NetConfig) -> list[tuple[StageConfig, bool]]:
     """Return the stages that `config.stage` names, each with whether its backbone is frozen."""
-    if config.stage == "whole":
-        return [(config.second, False)]
-    both = {"first": (config.first, True), "second": (config.second, False)}
-    return [stage for name, stage in both.items() if config.stage in (name, "both")]
+    frozen, unfrozen = (config.first, True), (config.second, False)
+    named = {"first": [frozen], "second": [unfrozen], "both": [frozen, unfrozen]}
+    return (named | {"whole": [unfrozen], "head": [frozen]})[config.stage]
 
 
 def warm_cosine(step: int, *, warm_up: int, total: int, floor: float) -> float:
