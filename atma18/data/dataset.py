@@ -1,5 +1,6 @@
 """Read a dataset folder: checked samples, targets, and one digest of everything that can change a prediction."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def _named_folder(data: str) -> Path:
 
 def demo_folder(cache: Cache) -> Path:
     """Return the folder of the simulated demo drives, made on first use and again when the simulator changes."""
-    return cache.get("demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO))
+    workers = os.cpu_count() or 1
+    return cache.get(
+        "demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO, workers)
+    )
 
 
 def _is_there(path: Path, root: Path, is_right: Callable[[Path], bool], what: str) -> bool:

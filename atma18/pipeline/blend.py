@@ -143,12 +143,14 @@ def _compare(
     of_inputs = [row for row in whole if row["model"] in inputs_m and row["part"] == scores.ALL]
     best: str = min(of_inputs, key=lambda row: row["mae_m"])["model"]
     run.note(best_input=best)
+    gains: dict[str, float] = {}
     for row in whole:
         of_part = "" if row["part"] == scores.ALL else f"{row['part']}_"
         gain = {f"{of_part}{name}": row[f"gain_{name}".replace("mean_", "")] for name in ("mean_m", "low_m", "high_m")}
-        run.measure({f"gain_over_{row['model']}/{name}": value for name, value in gain.items()})
+        gains |= {f"gain_over_{row['model']}/{name}": value for name, value in gain.items()}
         if row["model"] == best:
-            run.measure({f"gain/{name}": value for name, value in gain.items()})
+            gains |= {f"gain/{name}": value for name, value in gain.items()}
+    run.measure(gains)
     return best
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from atma18.geometry.camera import Camera
 from atma18.geometry.path_grid import HALF_WIDTH_M
@@ -38,15 +39,14 @@ def trajectories(
         ValueError: If the lengths differ or are 0.
     """
     check_lengths("predictions, truths and titles", frames, predicted_m, truth_m, titles)
-    figure = Figure(figsize=(11, 2.9 * len(titles) + 0.4), layout="constrained")
-    panels = figure.subplots(len(titles), 2, squeeze=False)
+    figure, panels = _panels(11, len(titles), 2)
     chains_m = np.stack([waypoints(truth_m), waypoints(predicted_m)], axis=1)  # (n, 2, 6, 3)
     for (left, right), frame, chain_m, title in zip(panels, frames, chains_m, titles, strict=True):
         _draw_in_frame(left, frame, chain_m, camera)
         _draw_from_above(right, chain_m)
         left.set_title(title)
         right.set_title(f"MAE {np.abs(chain_m[1] - chain_m[0]).mean():.3f} m")
-    figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -70,8 +70,7 @@ def contact_sheet(
         ValueError: If the lengths differ or are 0.
     """
     check_lengths("targets, boxes and titles", frames, truth_m, boxes_px, titles)
-    figure = Figure(figsize=(20, 2.9 * len(titles) + 0.4), layout="constrained")
-    panels = figure.subplots(len(titles), 4, squeeze=False)
+    figure, panels = _panels(20, len(titles), 4)
     for row, shots, chain_m, boxes, title in zip(panels, frames, waypoints(truth_m), boxes_px, titles, strict=True):
         for axes, shot, when in zip(row, shots[::-1], ("t - 1.0 s", "t - 0.5 s"), strict=False):
             _draw_in_frame(axes, shot, chain_m[:0], camera)
@@ -119,6 +118,15 @@ def path_grids(
     return figure
 
 
+def _panels(width_in: float, rows: int, columns: int) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure and its (rows, columns) axes at fixed places: a layout takes longer to compute than to draw."""
+    height_in = 2.9 * rows + 0.4
+    figure = Figure(figsize=(width_in, height_in))
+    sides = {"left": 0.02, "right": 1 - 0.1 / width_in, "bottom": 0.5 / height_in, "top": 1 - 0.6 / height_in}
+    panels = figure.subplots(rows, columns, squeeze=False, gridspec_kw=sides | {"wspace": 0.14, "hspace": 0.42})
+    return figure, panels
+
+
 def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: Camera) -> None:
     """Draw true and predicted waypoints, (0 to 2, 6, 3), over a frame; those outside the view are not drawn."""
     per_frame = np.array([FRAME_WIDTH_PX, FRAME_HEIGHT_PX]) / camera.image_size_px
@@ -130,7 +138,7 @@ def _draw_in_frame(axes: Axes, frame: UInt8Array, chains_m: FloatArray, camera: 
 def _draw_frame(axes: Axes, frame: UInt8Array) -> None:
     axes.imshow(frame, interpolation="nearest")
     axes.set(xlim=(-0.5, FRAME_WIDTH_PX - 0.5), ylim=(FRAME_HEIGHT_PX - 0.5, -0.5))
-    axes.set(xlabel="u, right (px)", ylabel="v, down (px)")
+    axes.set_axis_off()
 
 
 def _draw_from_above(axes: Axes, chains_m: FloatArray) -> None:

@@ -20,7 +20,7 @@ NET = NetConfig(first=STAGE, second=replace(STAGE, learning_rate=1e-4))
         pytest.param(lambda: replace(STAGE, learning_rate=float("nan")), "above 0, found nan", id="not a number"),
         pytest.param(lambda: replace(STAGE, weight_decay=-1.0), "of at least 0, found -1.0", id="weight decay"),
         pytest.param(
-            lambda: replace(NET, stage="third"), "stage first, second, both, whole, found 'third'", id="stage"
+            lambda: replace(NET, stage="third"), "stage first, second, both, whole, head, found 'third'", id="stage"
         ),
         pytest.param(lambda: replace(NET, target="speed"), "absolute, residual, motion, found 'speed'", id="target"),
         pytest.param(lambda: replace(NET, num_layers=0), "num_layers from 1 to 100, found 0", id="layers"),

@@ -682,7 +682,7 @@ def test_reading_writes_nothing_into_the_folder(read, folder):
 def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monkeypatch, tiny_cache):
     made = []
 
-    def write_folder(path, plan):
+    def write_folder(path, plan, workers):
         made.append(plan)
         path.mkdir()
 

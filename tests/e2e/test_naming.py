@@ -86,6 +86,28 @@ def test_a_first_stage_of_another_net_is_no_init(there, half_trained):
     assert "expected a run of nn2, found one of nn1: name another" in message
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_nn2_goes_on_with_the_encoder_of_an_nn1_that_can_be_named_in_every_way(there, way):
+    expected = run_id_of("nn1", way)
+
+    ran(call(nn2, there.data, SMALL, "--stage=head", f"--init={name_of('nn1', way)}", "--num_epochs=1"))
+
+    assert inputs_of(newest("nn2")) == {"init": expected}
+
+
+@pytest.mark.parametrize(
+    ("step", "words", "said"),
+    [
+        pytest.param(nn2, ["--stage=head"], "expected init with stage=head and only then", id="no nn1"),
+        pytest.param(nn2, ["--stage=head", "--init=gbdt"], "expected a run of nn1, found one of gbdt", id="no net"),
+        pytest.param(nn2, ["--stage=head", "--init=nn1", "--context=true"], "init with context=True", id="another"),
+        pytest.param(nn1, ["--stage=head", "--init=nn1"], "expected stage=head for nn2 alone", id="nn1 itself"),
+    ],
+)
+def test_only_an_nn1_that_reads_the_same_lends_its_encoder(there, step, words, said):
+    assert said in refused(call(step, there.data, SMALL, *words, "--num_epochs=1"))
+
+
 def test_two_versions_of_one_model_are_two_inputs(there):
     ran(call(gbdt, there.data, "--rounds=2"))
     old, new = (f"models:/atma18-gbdt/{version_of('gbdt', run)}" for run in (first("gbdt"), newest("gbdt")))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from atma18.bundle.model import Stored
 from atma18.bundle.steps import STEPS as KINDS
@@ -171,3 +172,39 @@ def test_other_targets_have_a_path_too(drives, target):
 
     assert model.folds[0].scaling.motion.shape == (8,)
     assert np.isfinite(model.predict(0, drives[0], None, "cpu")).all()
+
+
+def test_nn2_keeps_the_encoder_of_nn1_fold_by_fold_and_learns_its_head_alone(drives):
+    nn1 = train(CONFIG, drives)
+
+    nn2 = training.train("nn2", replace(CONFIG, stage="head"), *drives, MACHINE, start=nn1)
+
+    for first, second in zip(nn1.folds, nn2.folds, strict=True):
+        kept, found = (fold.net.encoder.backbone.state_dict() for fold in (first, second))
+        assert all(torch.equal(kept[name], found[name]) for name in kept)
+        assert second.scaling is first.scaling and second.camera is first.camera
+        assert any(weight.any() for weight in second.net.head.out.parameters())  # drawn as zeros
+
+
+def test_nn2_with_the_encoder_of_nn1_begins_as_the_motion_model_of_its_fold(drives):
+    samples, targets_m, folds = drives
+    nn1 = train(CONFIG, drives)
+
+    nn2 = training.train("nn2", replace(CONFIG, stage="head", first=STILL), *drives, MACHINE, start=nn1)
+
+    for k, fold in enumerate(nn2.folds):
+        motion = MotionModel.fit(samples.signals[folds != k], targets_m[folds != k])
+        expected_m = motion.waypoints(samples.signals).reshape(len(samples), -1)
+        np.testing.assert_allclose(fold.predict(samples, nn2.config, "cpu"), expected_m, atol=1e-5)
+
+
+def test_a_frozen_backbone_needs_no_bent_paths(drives):
+    samples, targets_m, _ = drives
+    rows = np.arange(len(samples))
+    fold = training.first_model("nn2", CONFIG, samples, targets_m, rows)
+
+    counts = {
+        stage: len(Variants.of(fold, replace(CONFIG, stage=stage), samples, rows, 0)) for stage in ("whole", "head")
+    }
+
+    assert counts == {"whole": 3, "head": 1}

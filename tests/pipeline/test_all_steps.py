@@ -43,5 +43,21 @@ def test_each_step_reads_the_runs_before_it_and_the_blend_those_that_the_preset_
     done = all_steps.run_all(context, Configs.of(PRESETS[preset], {}), reuse=True)
 
     assert list(called) == list(done) == ["motion", "embed", "nn1", "nn2", "gbdt", "blend"]
+    assert called["nn2"][-1] == ("run of nn1" if preset in ("quick", "best") else None)
     assert called["gbdt"][-1] == {name: f"run of {name}" for name in ("embed", "nn1", "nn2")}
     assert called["blend"][-1] == [f"run of {name}" for name in blended]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"nn2_backbone": "lite0"}, id="another backbone"),
+        pytest.param({"nn2_context": True}, id="other inputs"),
+        pytest.param({"nn1_view": "frame", "nn1_bent_paths": 0}, id="another view"),
+    ],
+)
+def test_a_net_that_reads_otherwise_than_nn1_is_trained_from_the_start(given):
+    preset = PRESETS["quick"]
+
+    assert Configs.of(preset, {}).nn2.stage == "head"
+    assert Configs.of(preset, given).nn2.stage == "whole"

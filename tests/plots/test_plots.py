@@ -71,7 +71,7 @@ def test_every_panel_names_what_its_axes_show_and_can_be_saved(draw, drawn):
     assert isinstance(figure, Figure)
     for axes in figure.axes:
         assert axes.get_title() or axes.get_label() == "<colorbar>"
-        for label in (axes.get_xlabel(), axes.get_ylabel()):
+        for label in (axes.get_xlabel(), axes.get_ylabel()) if axes.axison else ():  # a frame speaks for itself
             assert label in COUNTED or label.endswith(UNITS) or axes.get_label() == "<colorbar>", label
     figure.savefig(BytesIO(), format="png")
 

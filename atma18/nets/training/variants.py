@@ -9,6 +9,7 @@ import torch
 from atma18.config import NetConfig
 from atma18.nets.images import bent_images
 from atma18.nets.model import FoldNet
+from atma18.nets.training.stage_state import stages
 from atma18.schema import TARGETS, FloatArray, FrameRows, IntArray, Samples
 
 
@@ -29,7 +30,7 @@ class Variants:
         part = samples.take(rows)
         images = model.images(part, config)
         none_m = np.zeros((1, len(rows), len(TARGETS)))
-        if config.bent_paths == 0:
+        if config.bent_paths == 0 or all(frozen for _, frozen in stages(config)):  # a frozen backbone sees the first
             return cls(images, rows, none_m)
         generator = np.random.default_rng(seed)
         bent = list(bent_images(config, part, model.scaling.motion, model.camera, generator))
