@@ -1,4 +1,4 @@
-"""Cost of sharing the machine: one nn1 and two at once, with two settings of how idle threads wait.
+"""Cost of sharing the machine: nn1 alone, beside a busy process, and twice at once, with two ways of waiting.
 
 The reference is libgomp's default, 300,000 spins of an idle thread (GNU libgomp manual, GOMP_SPINCOUNT), so that two
 processes take the cores from each other. The steps let idle threads sleep: they set OMP_WAIT_POLICY=PASSIVE.
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -21,6 +23,22 @@ from benchmarks import results
 
 REFERENCE, OURS = "libgomp's default", "asleep"
 WAYS: dict[str, dict[str, str]] = {REFERENCE: {"GOMP_SPINCOUNT": "300000"}, OURS: {}}
+
+
+SITUATIONS = {"alone": (1, False), "beside a busy process": (1, True), "two at once": (2, False)}
+"""The number of trainings, and whether one thread of another process is busy all the time."""
+
+
+@contextmanager
+def busy(wanted: bool) -> Iterator[None]:
+    """Keep one core busy, if wanted."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if other is not None:
+            other.kill()
+            other.wait()
 
 
 def seconds(folder: Path, processes: int, epochs: int, variables: dict[str, str]) -> float:
@@ -44,28 +62,26 @@ def seconds(folder: Path, processes: int, epochs: int, variables: dict[str, str]
 
 
 @click.command()
-@click.option("--epochs", default=6, show_default=True, help="Of each of the two stages.")
+@click.option("--epochs", default=6, show_default=True, help="Of each training.")
 @click.option("--quick", is_flag=True, help="One epoch.")
 @results.json_option
 def main(epochs: int, quick: bool, file: Path | None) -> None:
-    """Print the seconds alone and together, both ways, and their ratios."""
+    """Print the seconds in each situation, both ways, and their ratios to those alone with libgomp's default."""
     epochs = 1 if quick else epochs
+    found: dict[str, dict[str, float]] = {name: {} for name in WAYS}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         simulate.write_drives(folder / "drives", simulate.Plan(12, 5, seed=1))
         seconds(folder, 1, 1, {})  # fills the cache
-        found = {
-            f"{name}, {processes} at once": seconds(folder, processes, epochs, variables)
-            for processes in (1, 2)
-            for name, variables in WAYS.items()
-        }
-    for name, value in found.items():
-        click.echo(f"{name:32} {value:8.1f} s")
-    for processes in (1, 2):
-        default, ours = (found[f"{name}, {processes} at once"] for name in WAYS)
-        found[f"ratio, {processes} at once"] = default / ours
-        click.echo(f"{REFERENCE} / {OURS}, {processes} at once: {default / ours:.2f}")
-    results.keep(file, found)
+        for situation, (processes, beside) in SITUATIONS.items():
+            for name, variables in WAYS.items():
+                with busy(beside):
+                    found[name][situation] = seconds(folder, processes, epochs, variables)
+    alone_s = found[REFERENCE]["alone"]
+    for name, times_s in found.items():
+        for situation, value in times_s.items():
+            click.echo(f"{name:18} {situation:22} {value:8.1f} s {value / alone_s:8.2f} times")
+    results.keep(file, {"epochs": epochs, "seconds": found})
 
 
 if __name__ == "__main__":

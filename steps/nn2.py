@@ -1,6 +1,6 @@
 """Train nn2: the same encoder, then an LSTM over the samples of one scene.
 
-Reads   the dataset; for stage=second the nets of a run of stage=first
+Reads   the dataset; for stage=second the nets of a run of stage=first, for stage=head those of nn1
 Writes  predictions/; a version of atma18-nn2
 """
 

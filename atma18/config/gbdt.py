@@ -52,6 +52,9 @@ class GbdtConfig:
     """The loss of a tree's leaves; what ends boosting is always the mean absolute error."""
     motion: bool = False
     """Whether trees read the waypoints of a motion model fitted in the fold."""
+    bounded: bool = False
+    """Whether upstream predictions are held within the range of the training rows' differences to the fitted motion
+    model, so that an absurd one is not believed."""
     probe: bool = False
     """Whether trees read what the probe of embed predicts, as they do the nets' predictions."""
     light_geometry: bool = False

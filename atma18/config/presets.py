@@ -71,7 +71,13 @@ def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
 def _quick() -> Preset:
     nn1, nn2 = _path_nets(epochs=40)
     gbdt = GbdtConfig(
-        learning_rate=0.08, rounds=200, max_depth=4, early_stopping_rounds=30, target="stacked", motion=True
+        learning_rate=0.08,
+        rounds=200,
+        max_depth=4,
+        early_stopping_rounds=30,
+        target="stacked",
+        motion=True,
+        bounded=True,
     )
     return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, folds=3)
 
@@ -106,6 +112,7 @@ def _best() -> Preset:
             target="stacked",
             objective="huber",
             motion=True,
+            bounded=True,
             probe=True,
             light_geometry=True,
         ),

@@ -1,5 +1,6 @@
 """The model of gbdt: for each fold and bag, one booster per target on all features of a sample."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from atma18.gbdt.inputs import Inputs, StoredInputs
 from atma18.geometry.baseline import Baseline
 from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, shown
+from atma18.storage import strict_json
 
-MOTION_SUFFIX = ".json"
+SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class GbdtModel:
     """Per fold: the boosters, ordered by bag, then by target."""
     motions: tuple[MotionModel, ...] = ()
     """Per fold: a motion model fitted to the same rows; empty if no option uses it."""
+    ranges: tuple[FloatArray, ...] = ()
+    """Per fold: (2, 18) least and largest difference of the same rows to the motion model, metres, which no upstream's
+    prediction may leave; empty for no bounds."""
 
     @property
     def causal(self) -> bool:
@@ -52,8 +57,9 @@ class GbdtModel:
 
     def predict(self, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
-        stacked = {name: inputs.stacked(name, fold) for name in self.stack}
         motion_m = self.motions[fold].waypoints(samples.signals) if self.motions else None
+        bounds_m = self.ranges[fold] if self.ranges else None
+        stacked = {name: _within(inputs.stacked(name, fold), motion_m, bounds_m) for name in self.stack}
         table = self.table(fold, samples, inputs, stacked, motion_m)
         values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
         of_bags = values.reshape(len(samples), self.config.bags, len(TARGETS))
@@ -96,29 +102,56 @@ class GbdtModel:
                 booster.save(folder / f"fold{k}_{name}{booster.suffix}")
         for k, motion in enumerate(self.motions):
             motion.write(folder / _motion_file(k))
+        for k, bounds_m in enumerate(self.ranges):
+            (folder / _range_file(k)).write_text(json.dumps(bounds_m.tolist()))
 
     @classmethod
     def load(cls, config: GbdtConfig, stack: Sequence[str], cells: int, files: Mapping[str, Path]) -> Self:
         """Read the model that `save` wrote.
 
         Raises:
-            ValueError: If `stack` contains something other than names, or `cells` is not at least 1.
+            ValueError: If `stack` contains something other than names, `cells` is not at least 1, or a range is none.
             KeyError: If a file is missing.
         """
         if not all(isinstance(name, str) for name in stack) or type(cells) is not int or cells < 1:
             raise ValueError(f"expected the names of upstreams and at least 1 cell, found {shown([stack, cells])}")
         names = booster_names(config)
-        motions = [files[_motion_file(k)] for k in range(len(files)) if _motion_file(k) in files]
-        count = (len(files) - len(motions)) // len(names)
+        motions, ranges = (
+            [files[named(k)] for k in range(len(files)) if named(k) in files] for named in (_motion_file, _range_file)
+        )
+        count = (len(files) - len(motions) - len(ranges)) // len(names)
         boosters = {
             name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
         }
         folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
-        return cls(config, tuple(stack), cells, folds, tuple(map(MotionModel.read, motions)))
+        return cls(
+            config, tuple(stack), cells, folds, tuple(map(MotionModel.read, motions)), tuple(map(_read_range, ranges))
+        )
 
 
 def _motion_file(fold: int) -> str:
-    return f"fold{fold}_motion{MOTION_SUFFIX}"
+    return f"fold{fold}_motion{SUFFIX}"
+
+
+def _range_file(fold: int) -> str:
+    return f"fold{fold}_range{SUFFIX}"
+
+
+def _read_range(path: Path) -> FloatArray:
+    """Read (2, 18) finite numbers."""
+    bounds_m = np.array(strict_json.loads(path.read_bytes()), np.float64)
+    if bounds_m.shape != (2, len(TARGETS)) or not np.isfinite(bounds_m).all():
+        raise ValueError(f"{path}: expected (2, {len(TARGETS)}) finite numbers, found others")
+    return bounds_m
+
+
+def _within(stacked_m: FloatArray, motion_m: FloatArray | None, bounds_m: FloatArray | None) -> FloatArray:
+    """Move (N, 18) metres to the nearest ones whose differences to the motion model are within bounds (2, 18)."""
+    if bounds_m is None:
+        return stacked_m
+    assert motion_m is not None
+    flat_m = motion_m.reshape(stacked_m.shape)
+    return np.asarray(np.clip(stacked_m, flat_m + bounds_m[0], flat_m + bounds_m[1]))
 
 
 def booster_names(config: GbdtConfig) -> list[str]:
@@ -157,23 +190,27 @@ def fit(
     if config.target == "stacked" and not stack:
         raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
     model = GbdtModel(config, tuple(stack), cells, ())
-    fitted, motions = [], []
+    fitted, motions, ranges = [], [], []
     for k in range(int(folds.max()) + 1):
         rows = np.flatnonzero(folds != k)
         part, upstreams = samples.take(rows), inputs.take(rows)
-        stacked = {name: upstreams.stacked(name, k) for name in stack}
+        motion_m, bounds_m = None, None
+        if config.motion or config.bounded or config.target == "motion":
+            motions.append(MotionModel.fit(part.signals, targets_m[rows]))
+            motion_m = motions[-1].waypoints(part.signals)
+            if config.bounded:
+                difference_m = targets_m[rows] - motion_m.reshape(len(rows), -1)
+                bounds_m = np.stack([difference_m.min(axis=0), difference_m.max(axis=0)])
+                ranges.append(bounds_m)
+        stacked = {name: _within(upstreams.stacked(name, k), motion_m, bounds_m) for name in stack}
         noisy = {
             name: predicted_m + stacking_noise(part.ids, name, config.seed, config.noise_scale)
             for name, predicted_m in stacked.items()
         }
-        motion_m = None
-        if config.motion or config.target == "motion":
-            motions.append(MotionModel.fit(part.signals, targets_m[rows]))
-            motion_m = motions[-1].waypoints(part.signals)
         table = model.table(k, part, upstreams, noisy, motion_m)
         values = targets_m[rows] - _origin_m(config, part, stacked, motion_m)
         fitted.append(_fit_bags(config, part.scenes, table, values, threads, on_booster))
-    return replace(model, folds=tuple(fitted), motions=tuple(motions))
+    return replace(model, folds=tuple(fitted), motions=tuple(motions), ranges=tuple(ranges))
 
 
 def _fit_bags(

@@ -90,14 +90,15 @@ class StepRun:
         predictions.write(self.folder / "predictions")
         parts = scores.training_parts(dataset.train, dataset.test)
         oof_scores = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
-        figures = {
-            f"reference/{name}_m": metrics.mae_m(values_m, dataset.targets_m)
-            for name, values_m in self.context.references_m.items()
-        }
+        figures: dict[str, float] = {}  # the UI's charts begin with the first
         for score in oof_scores:
             name = score.part.metric("oof")
             interval = {} if score.part.by else {f"{name}_low": score.low_m, f"{name}_high": score.high_m}
             figures |= {name: score.mae_m} | interval
+        references = self.context.references_m
+        figures |= {
+            f"reference/{name}_m": metrics.mae_m(values_m, dataset.targets_m) for name, values_m in references.items()
+        }
         self.measure(figures)
         if dropped := metrics.size_mix(dataset.train.scene_sizes, dataset.test.scene_sizes).dropped:
             self.note(testmix_dropped=",".join(dropped))

@@ -11,9 +11,10 @@ from urllib.parse import quote
 import pytest
 from mlflow import MlflowClient
 
+from steps import main
 from tests.browsing import opened
 from tests.server import NO_JOBS, free_port, wait_for
-from tests.store import STEPS, first, store_uri, version_of
+from tests.store import SHORT, STEPS, all_runs, call, first, ran, store_uri, version_of
 
 BLENDED = ("motion", "nn1", "nn2", "gbdt")
 RUN_LINKS = r'href="#/experiments/\d+/runs/([0-9a-f]{32})"'
@@ -96,6 +97,44 @@ def test_runs_open_side_by_side_with_their_metrics(ui):
     assert "oof/mae_m" in said
     for run in runs:
         assert f"{run.data.metrics['oof/mae_m']:.3f}"[:4] in said
+
+
+def as_shown(value):
+    """A number as the UI writes it: three decimals, or four digits and an exponent where it is small."""
+    if abs(value) >= 1e-3:
+        return f"{value:.3f}"
+    digits, exponent = f"{value:.3e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
+@pytest.fixture(scope="module")
+def mains(finished, ui):
+    """Three `main`s that differ in how they blend, by ascending error."""
+    for method in ("equal", "exact"):
+        ran(call(main, finished.data, *SHORT, f"--blend_method={method}", f"--out={finished.store}/{method}.csv"))
+    found = [run for run in all_runs() if run.data.tags.get("atma18.step") == "main"]
+    assert len(found) == 3
+    return sorted(found, key=lambda run: run.data.metrics["oof/mae_m"])
+
+
+def test_several_mains_are_sorted_by_error_without_unfolding_them(ui, mains):
+    only, order = quote("tags.`atma18.step` = 'main'"), quote("metrics.`oof/mae_m`")
+
+    page = ui(f"experiments/{mains[0].info.experiment_id}/runs?searchFilter={only}&orderByKey={order}&orderByAsc=true")
+
+    assert page.texts(RUN_LINKS) == [run.info.run_id for run in mains]
+
+
+def test_several_mains_stand_side_by_side_with_their_gain_over_the_motion_model(ui, mains):
+    ids = quote(json.dumps([run.info.run_id for run in mains]))
+
+    said = words_of(ui(f"compare-runs?runs={ids}&experiments={quote(json.dumps([mains[0].info.experiment_id]))}"))
+
+    assert "Comparing 3 Runs" in said
+    for name in ("oof/mae_m", "gain_over_motion/mean_m"):
+        assert name in said
+        for run in mains:
+            assert re.search(rf"(?<![0-9.]){as_shown(run.data.metrics[name])} ", said), (name, run.data.metrics[name])
 
 
 def test_a_blends_version_shows_its_alias_its_tags_and_where_it_comes_from(ui):

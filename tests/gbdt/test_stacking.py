@@ -419,3 +419,63 @@ def test_importance_is_averaged_over_folds_and_targets_largest_first():
 
     assert list(importance.index) == ["b", "a"]
     np.testing.assert_allclose(importance, [0.8, 0.2])
+
+
+@pytest.fixture
+def bounded(drives):
+    """A model whose upstreams are bounded, and what the rows of each fold leave of its motion model at most."""
+    samples, targets_m, folds = drives
+    model = fit(drives, config=replace(CONFIG, rounds=2, target="stacked", bounded=True))
+    left_m = [
+        targets_m[folds != k] - motion.waypoints(samples.signals[folds != k]).reshape(-1, 18)
+        for k, motion in enumerate(model.motions)
+    ]
+    return model, [(of_fold_m.min(axis=0), of_fold_m.max(axis=0)) for of_fold_m in left_m]
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+@pytest.mark.parametrize("off_m", [130.0, -130.0])
+def test_an_upstream_is_believed_as_far_as_the_training_rows_left_the_motion_model(drives, bounded, fold, off_m):
+    samples, model, limits = drives[0], *bounded
+    motion_m = model.motions[fold].waypoints(samples.signals).reshape(-1, 18)
+    absurd = make_inputs(len(samples))
+    held = {name: motion_m + limits[fold][int(off_m > 0)] for name in absurd.by_fold_m}
+    spy = Spy()
+    answering = replace(model, folds=((spy,) * 18,) * FOLDS)
+
+    found_m = answering.predict(
+        fold,
+        samples,
+        replace(absurd, by_fold_m={name: np.tile(motion_m + off_m, (FOLDS, 1, 1)) for name in held}),
+        "cpu",
+    )
+
+    np.testing.assert_allclose(found_m, np.mean(list(held.values()), axis=0), atol=1e-12)
+    for name, expected_m in held.items():
+        columns = [f"{name}/{target}" for target in TARGETS]
+        np.testing.assert_allclose(spy.tables[0][columns].to_numpy(), expected_m, rtol=1e-5, atol=1e-5)
+
+
+def test_an_upstream_within_the_bounds_is_believed_as_it_is(drives, bounded):
+    samples, model, limits = drives[0], *bounded
+    motion_m = model.motions[0].waypoints(samples.signals).reshape(-1, 18)
+    inside_m = motion_m + np.mean(limits[0], axis=0)
+    inputs = replace(make_inputs(len(samples)), by_fold_m={n: np.tile(inside_m, (FOLDS, 1, 1)) for n in ("nn1", "nn2")})
+
+    found_m = replace(model, folds=((Spy(),) * 18,) * FOLDS).predict(0, samples, inputs, "cpu")
+
+    np.testing.assert_allclose(found_m, inside_m, atol=1e-12)
+
+
+def test_bounds_are_kept_and_damaged_ones_are_refused(drives, bounded, tmp_path):
+    samples, model = drives[0], bounded[0]
+    model.save(tmp_path)
+    files = {path.name: path for path in tmp_path.iterdir()}
+    inputs = make_inputs(len(samples))
+
+    read = GbdtModel.load(model.config, model.stack, CELLS, files)
+
+    np.testing.assert_array_equal(read.predict(1, samples, inputs, "cpu"), model.predict(1, samples, inputs, "cpu"))
+    files["fold1_range.json"].write_text("[[0, 1], [2, 3]]")
+    with pytest.raises(ValueError, match=r"fold1_range.json: expected \(2, 18\) finite numbers"):
+        GbdtModel.load(model.config, model.stack, CELLS, files)
