@@ -52,6 +52,12 @@ def backbone_kinds(folder: Path) -> set[str]:
     return kinds
 
 
+def suffixes(folder: Path) -> set[str]:
+    """Return the suffixes of the models' files in a bundle, which decide the packages needed to load it, too."""
+    found = Bundle.read(folder)
+    return {Path(name).suffix for run_id in found.members for name in found.files_of(run_id)}
+
+
 def _member(found: Bundle, run_id: str, device: str) -> Member:
     """Build the model of a member.
 

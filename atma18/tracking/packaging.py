@@ -17,12 +17,14 @@ from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
 _IMPORTED = (
-    *("mlflow", "fastapi", "starlette", "torch", "xgboost", "catboost", "scikit-learn", "scipy", "numpy", "pandas"),
+    *("mlflow", "fastapi", "starlette", "torch", "scipy", "numpy", "pandas"),
     *("pydantic", "pillow", "safetensors", "filelock", "threadpoolctl", "tqdm"),
 )
 """The packages that our code imports between a request and its answer; `constraints.txt` pins what they bring."""
 _BUILT_WITH = {TORCHVISION: "torchvision", RSUD20K: "torchvision", HF: "transformers"}
 """The package that draws a kind of backbone; the other kinds are ours."""
+_READ_WITH = {".ubj": "xgboost", ".cbm": "catboost"}
+"""The package that reads a kind of file."""
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+)==([A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
@@ -41,7 +43,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
-                *requirements(bundled_models.backbone_kinds(bundle)),
+                *requirements(bundled_models.backbone_kinds(bundle), bundled_models.suffixes(bundle)),
                 f"-c {PROJECT_FOLDER / 'constraints.txt'}",
             ],
         )
@@ -82,8 +84,15 @@ def _type(column: str) -> DataType:
     return DataType.binary if column in request_rows.FRAMES else DataType.string
 
 
-def requirements(backbone_kinds: Set[str]) -> list[str]:
-    """Return the exact pins of `conda.yaml` that a servable with these kinds of backbones needs, and no others."""
+def requirements(backbone_kinds: Set[str], suffixes: Set[str] = frozenset()) -> list[str]:
+    """Return the exact pins of `conda.yaml` that a servable needs, and no others.
+
+    Args:
+        backbone_kinds: the kinds of its backbones.
+        suffixes: those of its files.
+    """
     pins = dict(_PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text()))
-    wanted = [*_IMPORTED, *sorted({_BUILT_WITH[kind] for kind in backbone_kinds if kind in _BUILT_WITH})]
+    built = {_BUILT_WITH[kind] for kind in backbone_kinds if kind in _BUILT_WITH}
+    read = {_READ_WITH[suffix] for suffix in suffixes if suffix in _READ_WITH}
+    wanted = [*_IMPORTED, *sorted(built | read)]
     return [f"{package}=={pins[package]}" for package in wanted]

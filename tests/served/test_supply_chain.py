@@ -87,7 +87,9 @@ def test_a_servable_asks_for_what_it_was_trained_with_and_no_more(there, step):
 
     assert asked.pop(asked.index(constraint)) == constraint
     assert set(asked) < set(direct(CONDA))
-    assert {"mlflow", "torch", "catboost"} <= set(pins(asked))
+    assert {"mlflow", "torch"} <= set(pins(asked))
+    assert ("xgboost" in pins(asked)) == (step in ("gbdt", "blend"))
+    assert not {"catboost", "scikit-learn"} & set(pins(asked))
     assert {"flask-wtf", "psycopg2-binary", "pytest", "click", "transformers"} & set(pins(asked)) == set()
     assert pins((model / "constraints.txt").read_text().splitlines()) == pins(CONSTRAINTS.splitlines())
 

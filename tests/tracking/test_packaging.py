@@ -44,3 +44,12 @@ def test_kinds_of_backbones_that_are_built_alike_ask_for_the_same():
     assert packaging.requirements({"lite0", "small"}) == packaging.requirements(set())
     assert both == packaging.requirements({"rsud20k"}) == packaging.requirements({"torchvision", "lite0"})
     assert len(both) == len({*both})
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "expected"), [({".ubj", ".json"}, {"xgboost"}), ({".cbm"}, {"catboost"}), ({".safetensors"}, set())]
+)
+def test_a_booster_asks_for_the_package_that_reads_it(suffixes, expected):
+    more = {*packaging.requirements(set(), suffixes)} - {*packaging.requirements(set())}
+
+    assert {pin.partition("==")[0] for pin in more} == expected
