@@ -203,7 +203,7 @@ def _start(upstream: Upstream, step: str, config: NetConfig, device: str) -> Net
     loaded = servable.load(upstream.bundle, device)
     model = loaded.members[loaded.root].model
     if not isinstance(model, NetModel):
-        raise TypeError(f"expected a net in run {upstream.run_id}, found {type(model).__name__}")
+        raise ValueError(f"expected a net in run {upstream.run_id}, found {type(model).__name__}")
     if config.stage == "second" and (model.step, model.config.stage) != (step, "first"):
         raise ValueError(
             f"expected init to be a run of {step} with stage=first, found {upstream.step}, {upstream.stage}"

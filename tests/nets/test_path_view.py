@@ -52,17 +52,20 @@ def seen_by(samples, camera):
     return replace(samples, frames=replace(samples.frames, camera=camera))
 
 
-@STEPS
-@pytest.mark.parametrize("head", ["lstm", "attention"])
-def test_an_untrained_net_says_what_the_motion_model_of_its_fold_says(drives, step, head):
+def assert_each_fold_is_its_motion_model(model, drives):
     samples, targets_m, folds = drives
-
-    model = train(replace(CONFIG, second=STILL, sequence_head=head), drives, step)
-
     for k, fold in enumerate(model.folds):
         motion = MotionModel.fit(samples.signals[folds != k], targets_m[folds != k])
         expected_m = motion.waypoints(samples.signals).reshape(len(samples), -1)
         np.testing.assert_allclose(fold.predict(samples, model.config, "cpu"), expected_m, atol=1e-5)
+
+
+@STEPS
+@pytest.mark.parametrize("head", ["lstm", "attention"])
+def test_an_untrained_net_says_what_the_motion_model_of_its_fold_says(drives, step, head):
+    model = train(replace(CONFIG, second=STILL, sequence_head=head), drives, step)
+
+    assert_each_fold_is_its_motion_model(model, drives)
 
 
 def test_an_error_of_a_metre_counts_the_same_in_every_target(drives):
@@ -187,15 +190,11 @@ def test_nn2_keeps_the_encoder_of_nn1_fold_by_fold_and_learns_its_head_alone(dri
 
 
 def test_nn2_with_the_encoder_of_nn1_begins_as_the_motion_model_of_its_fold(drives):
-    samples, targets_m, folds = drives
     nn1 = train(CONFIG, drives)
 
     nn2 = training.train("nn2", replace(CONFIG, stage="head", first=STILL), *drives, MACHINE, start=nn1)
 
-    for k, fold in enumerate(nn2.folds):
-        motion = MotionModel.fit(samples.signals[folds != k], targets_m[folds != k])
-        expected_m = motion.waypoints(samples.signals).reshape(len(samples), -1)
-        np.testing.assert_allclose(fold.predict(samples, nn2.config, "cpu"), expected_m, atol=1e-5)
+    assert_each_fold_is_its_motion_model(nn2, drives)
 
 
 def test_a_frozen_backbone_needs_no_bent_paths(drives):
