@@ -68,7 +68,7 @@ def _of_detector(model: nn.Module, x: Tensor, config: Any) -> Tensor:  # noqa: A
 def _auto_model(config: Any) -> nn.Module:  # noqa: ANN401
     from transformers import AutoModel
 
-    model: nn.Module = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    model: nn.Module = AutoModel.from_config(config, dtype=torch.float32)
     return model
 
 
@@ -92,7 +92,7 @@ def _shift_where_there_is_room(layer: Any, inputs: tuple[Any, ...]) -> None:  # 
 def _detector(config: Any) -> nn.Module:  # noqa: ANN401
     from transformers.models.detr.modeling_detr import DetrConvEncoder
 
-    encoder: nn.Module = DetrConvEncoder(config)  # type: ignore[no-untyped-call]
+    encoder: nn.Module = DetrConvEncoder(config)
     return encoder
 
 
