@@ -7,12 +7,8 @@ cross-fitted one that `main` itself records, with its paired 95 % interval over 
     python -m benchmarks.first_command --quick
 """
 
-import os
 import resource
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,32 +18,18 @@ import click
 from atma18 import simulate
 from atma18.storage.digests import PROJECT_FOLDER
 from benchmarks import results
+from benchmarks.mains import build_of, run_main
 
 DEMO_SEED = simulate.DEMO.seed
 GAIN = "gain_over_motion"
 
 
-def run_main(build: Path, drives: Path, store: Path) -> dict[str, Any]:
-    """Run `main` of a build as a person does; return its seconds and what its runs record."""
-    store.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "OMP_", "GOMP_"))}
-    environment = kept | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
-        "ATMA18_CACHE": f"{store}/cache",
-        "PYTHONPATH": str(build),
-    }
-    started_s = time.perf_counter()
-    with (store / "log.txt").open("w") as log:
-        words = [sys.executable, "-m", "steps.main", f"--data={drives}"]
-        subprocess.run(words, cwd=store, env=environment, check=True, stdout=log, stderr=log)
-    seconds = time.perf_counter() - started_s
-    os.environ.update(environment)
-    from atma18 import tracking  # here, for MLflow reads the environment
-
-    figures = {step: tracking.figures_of(run_id) for step, run_id in tracking.delivered().items()}
-    found = {"seconds": seconds, "mae_m": {step: of_step["oof/mae_m"] for step, of_step in figures.items()}}
-    gain = {name: value for name, value in figures["blend"].items() if name.startswith(GAIN)}
-    return found | {name.removeprefix(f"{GAIN}/"): value for name, value in gain.items()}
+def record(store: Path, build: Path, drives: Path) -> dict[str, Any]:
+    """Run `main` of a build; return its seconds, the error of each step, and the blend's gain."""
+    done = run_main(build, store, drives)
+    gain = {name: value for name, value in done.figures["blend"].items() if name.startswith(GAIN)}
+    of_gain = {name.removeprefix(f"{GAIN}/"): value for name, value in gain.items()}
+    return {"seconds": done.seconds, "mae_m": done.mae_m, **of_gain}
 
 
 def of_seed(folder: Path, seed: int, scenes: tuple[int, int]) -> dict[str, Any]:
@@ -55,7 +37,7 @@ def of_seed(folder: Path, seed: int, scenes: tuple[int, int]) -> dict[str, Any]:
     drives = folder / f"drives{seed}"
     plan = replace(simulate.DEMO, train_scenes=scenes[0], test_scenes=scenes[1], seed=seed)
     simulate.write_drives(drives, plan, workers=2)
-    found = run_main(PROJECT_FOLDER, drives, folder / f"store{seed}")
+    found = record(folder / f"store{seed}", PROJECT_FOLDER, drives)
     motion_m, blend_m = (found["mae_m"][step] for step in ("motion", "blend"))
     found["gain_relative"] = found["mean_m"] / motion_m
     gain = "{mean_m:+.4f} m ({low_m:+.4f} to {high_m:+.4f}), {gain_relative:.1%}".format(**found)
@@ -65,12 +47,8 @@ def of_seed(folder: Path, seed: int, scenes: tuple[int, int]) -> dict[str, Any]:
 
 def of_before(folder: Path, commit: str) -> dict[str, Any]:
     """Run `main` of another commit on the demo's drives."""
-    build = folder / "before"
-    subprocess.run(["git", "worktree", "add", "--detach", build, commit], cwd=PROJECT_FOLDER, check=True)
-    try:
-        found = run_main(build, folder / f"drives{DEMO_SEED}", folder / "store-before")
-    finally:
-        subprocess.run(["git", "worktree", "remove", "--force", build], cwd=PROJECT_FOLDER, check=True)
+    with build_of(commit, folder / "before") as build:
+        found = record(folder / "store-before", build, folder / f"drives{DEMO_SEED}")
     click.echo(f"{commit}: {found['seconds']:4.0f} s, blend {found['mae_m']['blend']:.4f} m")
     return {"commit": commit, "seconds": found["seconds"], "mae_m": found["mae_m"]}
 

@@ -35,8 +35,8 @@ class Drives:
 
     tables: dict[str, pd.DataFrame]
     """Per split: ID, signals and targets in canonical order."""
-    hidden: pd.DataFrame
-    """What only the frames show of the training samples, rows as in their table."""
+    hidden: dict[str, pd.DataFrame]
+    """Per split: what only the frames show, rows as in its table."""
     boxes: pd.DataFrame
     """ID and class of each traffic light that is detected in either split."""
 
@@ -46,13 +46,16 @@ class Drives:
         tasks = plan.scenes()
         with simulate.mapper(workers) as run:
             drawn = list(progress(run(_draw, tasks), total=len(tasks), desc="draw", unit="scene"))
-        tables = {
-            split: _in_order(s.rows for t, s in zip(tasks, drawn, strict=True) if t.split == split)
-            for split in simulate.SPLITS
+        of_split = {
+            split: [s for t, s in zip(tasks, drawn, strict=True) if t.split == split] for split in simulate.SPLITS
+        }
+        tables = {split: _in_order(s.rows for s in scenes) for split, scenes in of_split.items()}
+        hidden = {
+            split: _in_order(s.hidden for s in scenes).drop(columns="ID").astype(np.float64)
+            for split, scenes in of_split.items()
         }
         boxes = pd.DataFrame([box for scene in drawn for box in scene.boxes], columns=["ID", "class"])
-        hidden = _in_order(s.hidden for t, s in zip(tasks, drawn, strict=True) if t.split == "train")
-        return cls(tables, hidden.drop(columns="ID").astype(np.float64), boxes)
+        return cls(tables, hidden, boxes)
 
     @property
     def scenes(self) -> StrArray:

@@ -48,7 +48,7 @@ def ladder(drives: Drives, threads: int) -> Iterator[Line]:
     with_scene = drives.with_scene()
     of_scene_m = _mae_m(_trees(threads), with_scene, truth_m, scenes)
     yield Line("gain m, scene statistics and neighbours", of_can_m - of_scene_m, None, 0.015, 0.035)
-    of_all_m = _mae_m(_trees(threads), pd.concat([with_scene, drives.hidden], axis=1), truth_m, scenes)
+    of_all_m = _mae_m(_trees(threads), pd.concat([with_scene, drives.hidden["train"]], axis=1), truth_m, scenes)
     yield Line("gain m, what only the frames show", of_scene_m - of_all_m, None, 0.03, np.inf)
 
 
