@@ -119,7 +119,7 @@ class _Run:
     servable: Servable
     samples: Samples
     predicted: dict[tuple[str, int], FloatArray] = field(default_factory=dict)
-    cells: dict[str, Any] = field(default_factory=dict)
+    cells: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def predict(self, run_id: str, fold: int) -> FloatArray:
         if (run_id, fold) not in self.predicted:
@@ -134,9 +134,10 @@ class _Run:
         model = self.servable.members[run_id].model
         if not isinstance(model, EmbedModel):
             raise TypeError(f"expected run {run_id} to be an embedding, found {type(model).__name__}")
-        if run_id not in self.cells:
-            self.cells[run_id] = model.cells(self.samples, self.servable.device)
-        return model.folds[fold].features(self.cells[run_id])
+        key = run_id, fold if model.config.view == "path" else 0
+        if key not in self.cells:
+            self.cells[key] = model.cells(fold, self.samples, self.servable.device)
+        return model.folds[fold].features(self.cells[key])
 
 
 @dataclass(frozen=True)

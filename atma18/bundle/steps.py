@@ -11,7 +11,7 @@ from atma18 import motion
 from atma18.bundle.model import Model, Stored
 from atma18.config import EmbedConfig, GbdtConfig, NetConfig, from_json
 from atma18.geometry.camera import COMPETITION_CAMERA, Camera
-from atma18.schema import FloatArray, IntArray, Samples
+from atma18.schema import FloatArray, FrameCamera, IntArray, Samples
 
 if TYPE_CHECKING:
     from atma18.backbones import BackboneSpec
@@ -38,7 +38,8 @@ def _embed(stored: Stored) -> Model:
     from atma18.embedding import EmbedModel
 
     config = from_json(EmbedConfig, stored.described["config"])
-    return EmbedModel.load(config, backbone_of(stored.described), stored.files, stored.device)
+    spec, camera = backbone_of(stored.described), _camera(stored, config.view)
+    return EmbedModel.load(config, spec, stored.files, stored.device, camera)
 
 
 def _net(stored: Stored) -> Model:
@@ -46,8 +47,13 @@ def _net(stored: Stored) -> Model:
 
     config = from_json(NetConfig, stored.described["config"])
     spec = backbone_of(stored.described)
-    camera = Camera.from_json_dict(stored.described["camera"]) if config.view == "path" else COMPETITION_CAMERA
+    camera = _camera(stored, config.view)
     return NetModel.load(stored.step, config, spec, stored.signals, stored.files, stored.device, camera)
+
+
+def _camera(stored: Stored, view: str) -> FrameCamera:
+    """Return the camera of the training frames; only a model with view path keeps it."""
+    return Camera.from_json_dict(stored.described["camera"]) if view == "path" else COMPETITION_CAMERA
 
 
 def _gbdt(stored: Stored) -> Model:

@@ -8,6 +8,8 @@ from pydantic import Field
 from atma18.config.checking import checked
 from atma18.config.fields import Fixed
 from atma18.config.shared_fields import (
+    FRAME_SIZE_PX,
+    IMAGE_FRAMES,
     INFERENCE_BATCH,
     LITE0,
     Autocast,
@@ -18,6 +20,7 @@ from atma18.config.shared_fields import (
     Precision,
     Seed,
     Target,
+    View,
     check_by_speed,
 )
 
@@ -32,8 +35,9 @@ class EmbedConfig:
     _: KW_ONLY
     backbone: Backbone = LITE0
     pixels: Pixels = "normalised"
+    view: View = "frame"
     svd_components: int = Field(default=10, ge=1)
-    """Components of the SVD kept for each cell of the frame at t."""
+    """Components of the SVD kept for each cell of the image at t."""
     ridge_alphas: Fixed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
         default=(1.0, 10.0, 100.0, 1000.0, 10000.0), min_length=1
     )
@@ -51,3 +55,10 @@ class EmbedConfig:
 
     def __post_init__(self) -> None:
         check_by_speed(self.by_speed, self.target)
+        if self.view == "path" and self.target != "motion":
+            raise ValueError(f"expected target motion with view path, found {self.target!r}")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The number of frames in an image, its height and its width; a grid has the size of a frame."""
+        return (IMAGE_FRAMES[self.view], *FRAME_SIZE_PX)

@@ -68,6 +68,18 @@ def _path_nets(epochs: int) -> tuple[NetConfig, NetConfig]:
     return net, replace(net, first=head, second=scene)
 
 
+def _path_embed(random_features: int) -> EmbedConfig:
+    """Return an embedding of the road along the path, with a probe that begins as the motion model."""
+    return EmbedConfig(
+        view="path",
+        svd_components=20,
+        random_features=random_features,
+        target="motion",
+        by_speed=True,
+        ridge_alphas=(1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5),
+    )
+
+
 def _quick() -> Preset:
     nn1, nn2 = _path_nets(epochs=40)
     gbdt = GbdtConfig(
@@ -79,7 +91,7 @@ def _quick() -> Preset:
         motion=True,
         bounded=True,
     )
-    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, folds=3)
+    return Preset(nn1=nn1, nn2=nn2, gbdt=gbdt, embed=_path_embed(random_features=0), folds=3)
 
 
 def _seed() -> Preset:
@@ -116,9 +128,7 @@ def _best() -> Preset:
             probe=True,
             light_geometry=True,
         ),
-        embed=EmbedConfig(
-            random_features=1000, target="motion", by_speed=True, ridge_alphas=(1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5)
-        ),
+        embed=_path_embed(random_features=1000),
         folds=3,
     )
 

@@ -4,9 +4,9 @@
 folds.
 """
 
-from atma18.embedding.cells import cached_cells, cell_count, embed_cells, similarity, weights_sha256
+from atma18.embedding.cells import cached_cells, cell_count, embed_cells, shape_of, similarity, weights_sha256
 from atma18.embedding.model import EmbedModel
-from atma18.embedding.probe import FoldEmbedding, explained_variance, fit, fit_fold
+from atma18.embedding.probe import FoldEmbedding, explained_variance, fit, fit_baseline, fit_fold
 from atma18.embedding.tables import EmbeddingFeatures, EmbeddingTables
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "embed_cells",
     "explained_variance",
     "fit",
+    "fit_baseline",
     "fit_fold",
+    "shape_of",
     "similarity",
     "weights_sha256",
 ]

@@ -12,11 +12,13 @@ from safetensors.numpy import save_file
 from atma18 import backbones
 from atma18.backbones import Backbone, BackboneSpec
 from atma18.config import EMBEDDING, EmbedConfig
-from atma18.embedding.cells import Float16Array, cell_count, embed_cells
+from atma18.embedding.cells import Float16Array, cell_count, embed_cells, shape_of
 from atma18.embedding.probe import FoldEmbedding
 from atma18.embedding.tables import EmbeddingFeatures
 from atma18.geometry.baseline import Baseline
-from atma18.schema import FloatArray, Samples
+from atma18.geometry.camera import COMPETITION_CAMERA
+from atma18.geometry.images import images_of
+from atma18.schema import FloatArray, FrameCamera, Samples
 from atma18.storage import tensors
 
 
@@ -37,6 +39,8 @@ class EmbedModel:
     causal: bool = True
     needs: tuple[str, ...] = ()
     """The upstreams that it reads: none, because it embeds the samples itself."""
+    camera: FrameCamera = COMPETITION_CAMERA
+    """The camera of the training frames."""
 
     @property
     def count(self) -> int:
@@ -54,16 +58,18 @@ class EmbedModel:
         baseline = Baseline(self.config.target, self.config.by_speed, probe.motion)
         return baseline.metres(samples.signals, probe.probe(inputs.embedding(EMBEDDING, fold)))
 
-    def cells(self, samples: Samples, device: str) -> Float16Array:
-        """Return (N, 3, cells, channels) embeddings."""
-        shape = (len(samples), 3, cell_count(self.backbone), self.backbone.channels)
-        out = np.empty(shape, np.float16)
-        embed_cells(samples.frames, self.backbone, self.config, device, out)
+    def cells(self, fold: int, samples: Samples, device: str) -> Float16Array:
+        """Return (N, F, cells, channels) embeddings; with view frame they are the same in every fold."""
+        out = np.empty(shape_of(len(samples), self.backbone, self.config), np.float16)
+        motion = self.folds[fold].motion if self.config.view == "path" else np.empty(0)
+        images = images_of(self.config, samples, motion, self.camera)
+        embed_cells(images, self.backbone, self.config, device, out)
         return out
 
     def describe(self) -> dict[str, Any]:
-        """Return the configuration and the description of the backbone."""
-        return {"config": asdict(self.config), "backbone": asdict(self.spec)}
+        """Return the configuration, the description of the backbone, and with view path the camera."""
+        described = {"config": asdict(self.config), "backbone": asdict(self.spec)}
+        return described | ({"camera": self.camera.to_json_dict()} if self.config.view == "path" else {})
 
     def save(self, folder: Path) -> None:
         """Write the backbone and each fold as safetensors."""
@@ -73,7 +79,14 @@ class EmbedModel:
             save_file({name: np.ascontiguousarray(v) for name, v in vars(fold).items()}, folder / _fold_file(k))
 
     @classmethod
-    def load(cls, config: EmbedConfig, spec: BackboneSpec, files: Mapping[str, Path], device: str) -> Self:
+    def load(
+        cls,
+        config: EmbedConfig,
+        spec: BackboneSpec,
+        files: Mapping[str, Path],
+        device: str,
+        camera: FrameCamera = COMPETITION_CAMERA,
+    ) -> Self:
         """Read the model that `save` wrote; `spec` describes its backbone."""
         state = tensors.read(files["backbone.safetensors"])
         with torch.device("meta"):  # shapes are checked before memory is allocated
@@ -81,7 +94,7 @@ class EmbedModel:
         backbone = backbones.untrained(spec)
         backbone.load_state_dict(state)
         folds = tuple(_load_fold(files[_fold_file(k)], config, backbone) for k in range(len(files) - 1))
-        return cls(config, backbone.to(device).freeze(), folds)
+        return cls(config, backbone.to(device).freeze(), folds, camera=camera)
 
 
 def _load_fold(file: Path, config: EmbedConfig, backbone: Backbone) -> FoldEmbedding:

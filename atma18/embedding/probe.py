@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # predictions do without scikit-learn, whose import takes a s
     from sklearn.linear_model import Ridge, RidgeCV
 
 _INNER_SPLITS = 3
-_SIMILARITIES = 2  # of each cell
+_SIMILARITIES = (2, 0)  # of each cell: of three frames, of one grid
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FoldEmbedding:
     """The SVD bases and the ridge probe of one fold, fitted on the rows outside the fold."""
 
     components: Float32Array
-    """(cells, components, channels) right singular vectors of the frame at t."""
+    """(cells, components, channels) right singular vectors of the image at t."""
     mean: FloatArray
     """(F,) mean of the probe's features."""
     scale: FloatArray
@@ -42,14 +42,17 @@ class FoldEmbedding:
 
     def __post_init__(self) -> None:
         cells, count = self.components.shape[:2] if self.components.ndim == 3 else (0, 0)
-        features, random = cells * (count + _SIMILARITIES), len(self.phases)
+        features, random = len(self.mean), len(self.phases)
         expected = [(features,), (features,), (features + random, len(TARGETS)), (len(TARGETS),), (random,)]
+        possible = [cells * (count + similarities) for similarities in _SIMILARITIES]
         shapes = [a.shape for a in (self.mean, self.scale, self.coefficients, self.intercept, self.phases)]
-        if shapes != expected or (random and self.directions.shape != (features, random)):
-            raise ValueError(f"expected a probe of {features} features and {random} random ones, found {shapes}")
+        if features not in possible or shapes != expected or (random and self.directions.shape != (features, random)):
+            raise ValueError(
+                f"expected a probe of {possible[0]} or {possible[1]} features and {random} random ones, found {shapes}"
+            )
 
     def features(self, cells: Float16Array) -> EmbeddingFeatures:
-        """Project (N, 3, cells, channels) onto this fold's SVD bases."""
+        """Project (N, F, cells, channels) onto this fold's SVD bases."""
         return EmbeddingFeatures(_project(cells, self.components), similarity(cells))
 
     def probe(self, features: EmbeddingFeatures) -> FloatArray:
@@ -66,15 +69,20 @@ def fit(
     """Fit one fold's SVD per cell, the baseline and the ridge probe on these rows alone.
 
     Args:
-        cells: (N, 3, cells, channels) of all training samples.
+        cells: (N, F, cells, channels) of all training samples; with view path along the paths of this fold.
         samples: the N training samples.
         targets_m: (N, 18) metres, vehicle frame at t.
         rows: the training rows of the fold.
         config: the configuration of SVD, baseline and probe.
     """
-    baseline = Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+    baseline = fit_baseline(samples, targets_m, rows, config)
     difference, pace = baseline.difference(samples.signals, targets_m), baseline.pace(samples.signals)[:, 0]
     return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=baseline.motion)
+
+
+def fit_baseline(samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig) -> Baseline:
+    """Fit what one fold's probe predicts the difference to on these rows alone; its motion model lays the grids."""
+    return Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
 
 
 def fit_fold(
@@ -88,7 +96,7 @@ def fit_fold(
     """Fit one fold's SVD per cell and its ridge probe on these rows alone.
 
     Args:
-        cells: (N, 3, cells, channels) of all training samples.
+        cells: (N, F, cells, channels) of all training samples.
         targets: (N, 18) values that the probe predicts.
         rows: the training rows of the fold.
         scenes: (N,) the scene of each sample; inner splits keep scenes whole.
@@ -134,7 +142,7 @@ def explained_variance(cells: Float16Array, components: Float32Array) -> FloatAr
     """Return the share of each cell's variance in the frame at t that each SVD component explains.
 
     Args:
-        cells: (N, 3, cells, channels).
+        cells: (N, F, cells, channels).
         components: (cells, components, channels).
 
     Returns:

@@ -15,9 +15,9 @@ class EmbeddingFeatures:
     """Tabular features of the embedding of N samples, in the SVD basis of one fold."""
 
     svd: Float32Array
-    """(N, cells * components) of the frame at t, ordered by cell; comparable within one fold's basis only."""
+    """(N, cells * components) of the image at t, ordered by cell; comparable within one fold's basis only."""
     similarity: Float32Array
-    """(N, cells * 2) cosines, ordered by cell: t with t-0.5 s, then t-0.5 s with t-1.0 s."""
+    """(N, cells * 2) cosines, ordered by cell: t with t-0.5 s, then t-0.5 s with t-1.0 s. (N, 0) of single grids."""
 
     def take(self, rows: IntArray) -> Self:
         """Return the features of these rows."""
@@ -37,7 +37,9 @@ class EmbeddingTables:
     svd: Float32Array
     """(K, N, cells * components)"""
     similarity: Float32Array
-    """(N, cells * 2)"""
+    """(N, cells * 2), or (N, 0)"""
+    cells: int
+    """The number of cells of a frame, or of a grid."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -47,11 +49,6 @@ class EmbeddingTables:
             raise ValueError(f"embedding: expected each ID once, found repeated: {first_few(again)}")
         if not (np.isfinite(self.svd).all() and np.isfinite(self.similarity).all()):
             raise ValueError("embedding: expected finite features, found others")
-
-    @property
-    def cells(self) -> int:
-        """The number of cells per frame."""
-        return int(self.similarity.shape[1] // 2)
 
     def of(self, ids: StrArray) -> tuple[EmbeddingFeatures, ...]:
         """Return the features of these samples in the basis of each fold, joined on ID."""
@@ -64,25 +61,31 @@ class EmbeddingTables:
         """Write `svd_fold<k>.parquet` for every fold, and `similarity.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
         for k, svd in enumerate(self.svd):
-            self._table(svd).to_parquet(folder / f"svd_fold{k}.parquet", index=False)
-        self._table(self.similarity).to_parquet(folder / "similarity.parquet", index=False)
+            self._table(svd, "component").to_parquet(folder / f"svd_fold{k}.parquet", index=False)
+        self._table(self.similarity, "pair").to_parquet(folder / "similarity.parquet", index=False)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the tables that `write` wrote."""
         ids, similarities = _read_table(folder / "similarity.parquet")
-        bases = []
+        bases, cells = [], 0
         for k in range(len(list(folder.glob("svd_fold*.parquet")))):
             found, svd = _read_table(folder / f"svd_fold{k}.parquet")
-            bases.append(svd[rows_of(ids, found, f"svd_fold{k}")])
-        return cls(ids, np.stack(bases), similarities)
+            bases.append(svd.to_numpy(np.float32)[rows_of(ids, found, f"svd_fold{k}")])
+            cells = len({name.split("_")[0] for name in svd.columns})
+        # Old tables do not name the cells, but they have both similarities of each.
+        cells = similarities.shape[1] // 2 or cells
+        return cls(ids, np.stack(bases), similarities.to_numpy(np.float32), cells)
 
-    def _table(self, values: Float32Array) -> pd.DataFrame:
-        table = pd.DataFrame(values, columns=[f"f{i}" for i in range(values.shape[1])])
+    def _table(self, values: Float32Array, what: str) -> pd.DataFrame:
+        """Return a table whose columns name the cell, such as `cell0_component1`."""
+        each = values.shape[1] // self.cells
+        columns = [f"cell{cell}_{what}{number}" for cell in range(self.cells) for number in range(each)]
+        table = pd.DataFrame(values, columns=columns)
         table.insert(0, "ID", self.ids.astype(object))
         return table
 
 
-def _read_table(path: Path) -> tuple[StrArray, Float32Array]:
+def _read_table(path: Path) -> tuple[StrArray, pd.DataFrame]:
     table = pd.read_parquet(path)
-    return table["ID"].to_numpy(dtype=np.str_), table.drop(columns="ID").to_numpy(np.float32)
+    return table["ID"].to_numpy(dtype=np.str_), table.drop(columns="ID")

@@ -231,7 +231,8 @@ def _svd(svd: Float32Array | None, n: int, cells: int) -> pd.DataFrame:
 def _similarity(similarity: Float32Array | None, n: int, cells: int) -> pd.DataFrame:
     if similarity is None:
         return pd.DataFrame(index=range(n))
-    return _named(similarity, n, [f"similarity/cell{cell}_{pair}" for cell in range(cells) for pair in FRAME_PAIRS])
+    pairs = FRAME_PAIRS if similarity.shape[1] else ()  # a single grid has none
+    return _named(similarity, n, [f"similarity/cell{cell}_{pair}" for cell in range(cells) for pair in pairs])
 
 
 def _stacked(model: str, values_m: FloatArray, n: int) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from atma18.compute import inference
 from atma18.config import NetConfig
 from atma18.geometry import mirror
 from atma18.geometry.camera import COMPETITION_CAMERA
+from atma18.geometry.images import images_of
 from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, scene_lengths
-from atma18.nets.images import images_of
 from atma18.nets.scaling import Scaling
 from atma18.schema import TARGETS, Float32Array, FloatArray, FrameCamera, FrameRows, IntArray, Samples, StrArray
 from atma18.storage import tensors

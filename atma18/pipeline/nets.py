@@ -13,11 +13,11 @@ from atma18.backbones import precision
 from atma18.bundle import servable
 from atma18.bundle.servable import predict_all
 from atma18.config import OF_ENCODER, NetConfig
-from atma18.geometry.kinematics import MotionModel
 from atma18.nets import training
 from atma18.nets.checkpoints import Checkpoints
 from atma18.nets.model import FoldNet, NetModel
 from atma18.nets.training import Epoch
+from atma18.pipeline.path_view import keep_path_grids, tell_camera
 from atma18.pipeline.step import NO_INPUTS, Step, run_ids, tell_backbone, tell_parameters
 from atma18.run_context import RunContext, cached_folds
 from atma18.schema import FloatArray, IntArray
@@ -74,9 +74,7 @@ def _tell_training(run: StepRun, context: RunContext, config: NetConfig, precisi
     _log.info(f"{run.identity.step}: early stopping is {note}")
     _log.info(f"{run.identity.step}: {precision}")
     run.note(early_stopping=note, precision=precision)
-    if config.view == "path" and samples.frames.camera is None:
-        folder = context.dataset.folder
-        _log.info(f"{run.identity.step}: {folder} has no camera.json: the competition's camera is assumed")
+    tell_camera(run, context, config)
 
 
 def _train(
@@ -144,14 +142,8 @@ def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Ep
 def _draw(run: StepRun, context: RunContext, model: NetModel, epochs: Sequence[Epoch]) -> None:
     """Draw the learning curves, and with view path what the first fold's net reads of scenes outside its training."""
     run.keep_figure("learning_curves", plots.learning_curves(*_curves(epochs)))
-    if model.config.view == "frame":
-        return
-    dataset, fold = context.dataset, model.folds[0]
-    shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
-    rows = np.unique(list(shown.values()))
-    names = [", ".join(name for name, row in shown.items() if row == chosen) for chosen in rows]
-    images, motion = fold.images(dataset.train.take(rows), model.config), MotionModel.of(fold.scaling.motion)
-    run.keep_figure("path_grids", plots.of_paths(dataset, rows, images, motion, dataset.camera, names))
+    if model.config.view == "path":
+        keep_path_grids(run, context, model.config, model.folds[0].scaling.motion)
 
 
 @contextmanager

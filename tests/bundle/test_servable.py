@@ -64,7 +64,7 @@ def make_net(step, tiny, folds):
 def make_embed(tiny, folds):
     config = EmbedConfig(svd_components=2, inference_batch=BATCH, target="motion", by_speed=True)
     backbone = backbones.build(config.backbone).freeze()
-    cells = EmbedModel(config, backbone, ()).cells(tiny.train, "cpu")
+    cells = EmbedModel(config, backbone, ()).cells(0, tiny.train, "cpu")
     fitted = [
         embedding.fit(cells, tiny.train, tiny.targets_m, np.flatnonzero(folds != k), config) for k in range(FOLDS)
     ]
@@ -93,7 +93,7 @@ def pipeline(tiny, folds, tmp_path_factory):
         )
 
     embed, train_cells = make_embed(tiny, folds)
-    test_cells = embed.cells(tiny.test, "cpu")
+    test_cells = embed.cells(0, tiny.test, "cpu")
     features = tuple(
         StoredInputs({}, {"embed": tuple(fold.features(cells) for fold in embed.folds)})
         for cells in (train_cells, test_cells)
@@ -216,7 +216,7 @@ def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny
 def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     models = pipeline.models
     embed = models["embed"].folds[fold]
-    features = embed.features(models["embed"].cells(tiny.test, "cpu"))
+    features = embed.features(models["embed"].cells(0, tiny.test, "cpu"))
     nn1_m, nn2_m = (models[name].folds[fold].predict(tiny.test, NET, "cpu") for name in ("nn1", "nn2"))
     own = StoredInputs({}, {"embed": {fold: features}})
     embed_m = models["embed"].predict(fold, tiny.test, own, "cpu")

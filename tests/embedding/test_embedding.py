@@ -358,7 +358,7 @@ def features(k, n):
 
 def tables(n=5, folds=3):
     ids = np.array([f"a_{i}" for i in range(n)])
-    return EmbeddingTables(ids, np.stack([features(k, n).svd for k in range(folds)]), features(0, n).similarity)
+    return EmbeddingTables(ids, np.stack([features(k, n).svd for k in range(folds)]), features(0, n).similarity, 2)
 
 
 def test_tables_come_back_as_they_were_written(tmp_path):
@@ -437,7 +437,7 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean += 0.01  # statistics are part of what is saved
     model = EmbedModel(config, backbone, ())
-    cells, varied = model.cells(samples, "cpu"), random_cells(n=8, cells=8, channels=backbone.channels)
+    cells, varied = model.cells(0, samples, "cpu"), random_cells(n=8, cells=8, channels=backbone.channels)
     folds = tuple(
         embedding.fit_fold(varied, tiny.targets_m[:8], np.arange(k, 8), samples.scenes, config) for k in range(2)
     )
@@ -446,7 +446,7 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
     read = EmbedModel.load(config, model.spec, {path.name: path for path in tmp_path.iterdir()}, "cpu")
 
     assert cells.shape == (8, 3, 8, backbone.channels) and np.abs(cells).max() > 0
-    np.testing.assert_array_equal(read.cells(samples, "cpu"), cells)
+    np.testing.assert_array_equal(read.cells(0, samples, "cpu"), cells)
     assert len(read.folds) == 2
     for found, expected in zip(read.folds, folds, strict=True):
         np.testing.assert_array_equal(found.features(varied).svd, expected.features(varied).svd)

@@ -55,7 +55,7 @@ def bundles(tiny, small_backbone, tmp_path_factory):
     rows = [np.flatnonzero(folds != k) for k in range(FOLDS)]
     config = EmbedConfig(backbone="small", svd_components=2, inference_batch=8, target="motion", random_features=3)
     backbone = backbones.build("small").freeze()
-    cells = EmbedModel(config, backbone, ()).cells(train, "cpu")
+    cells = EmbedModel(config, backbone, ()).cells(0, train, "cpu")
     probes = tuple(embedding.fit(cells, train, tiny.targets_m, chosen, config) for chosen in rows)
     nets = tuple(
         FoldNet(NETS["nn1"](NET, train.signals.shape[1]), Scaling.fit(NET, train, tiny.targets_m, chosen))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from atma18.config import NetConfig
-from atma18.nets.images import bent_images
+from atma18.geometry.images import bent_images
 from atma18.nets.model import FoldNet
 from atma18.nets.training.stage_state import stages
 from atma18.schema import TARGETS, FloatArray, FrameRows, IntArray, Samples

@@ -1,6 +1,7 @@
-"""The images that a net reads: frames, or grids of the road along the path of the fold's motion model."""
+"""The images that models read: frames, or grids of the road along the path of the fold's motion model."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,19 @@ it aside by 0.03 times its length each; that is how far true waypoints lie besid
 _SHORTEST_M = 5.0
 
 
-def images_of(config: NetConfig, samples: Samples, motion: FloatArray, camera: FrameCamera) -> FrameRows:
+class Imaged(Protocol):
+    """A configuration that names a view."""
+
+    @property
+    def view(self) -> str:
+        """`frame` or `path`."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The number of frames in an image, its height and its width."""
+
+
+def images_of(config: Imaged, samples: Samples, motion: FloatArray, camera: FrameCamera) -> FrameRows:
     """Return the N images of samples, which must not be mirrored.
 
     Args:
@@ -48,7 +61,7 @@ def bent_images(
         yield FrameRows.of(_grids(config, samples, bent, camera)), bent.moved(waypoints_m) - waypoints_m
 
 
-def _grids(config: NetConfig, samples: Samples, paths: Paths, camera: FrameCamera) -> UInt8Array:
+def _grids(config: Imaged, samples: Samples, paths: Paths, camera: FrameCamera) -> UInt8Array:
     """Return (N, 1, rows, columns, 3) grids of the frames at t."""
     shape = config.image_shape
     grids = np.empty((len(samples), *shape, 3), np.uint8)
