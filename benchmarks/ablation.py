@@ -1,15 +1,18 @@
 """What each option and each member of `best` is worth, on simulated drives of several seeds.
 
-In each row one thing is switched: off, or on where `best` does without it. A row that says `nets` switches nn1 and nn2
-together, for nn2 has the encoder of nn1. Rows of `blend` fit the weights again to the same predictions. The gain is
-paired over the test scenes of all seeds, which no step has seen, and no step reads their targets.
+In each row one thing is switched: off, or on where `best` does without it. The step runs again, on the same inputs, and
+is scored itself. Rows of `blend` fit the weights again to the same predictions. The gain is paired over the test scenes
+of all seeds, which no step has seen, and no step reads their targets.
 
     python -m benchmarks.ablation --quick
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +27,19 @@ from benchmarks.mains import Drives, Outcome
 
 SEEDS = (31, 32, 33)
 PRESET = "best"
-
-
-def of_nets(*options: str) -> tuple[str, ...]:
-    """Give options to both nets."""
-    return tuple(f"--{net}_{option}" for option in options for net in ("nn1", "nn2"))
+STEPS = ("embed", "nn1", "nn2", "gbdt", "blend")
 
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "nets: frames, not the road along the path": of_nets("view=frame", "bent_paths=0"),
-    "nets: without bent paths": of_nets("bent_paths=0"),
-    "nets: without a mirror": of_nets("mirror=false"),
-    "nets: not held within the training rows": of_nets("bounded=false"),
-    "gbdt: not held within the training rows": ("--gbdt_bounded=false",),
-    "gbdt: metres less the motion model, not less the nets": ("--gbdt_target=motion",),
-    "gbdt: XGBoost alone": ("--gbdt_engine=xgboost",),
-    "gbdt: without embed's probe": ("--gbdt_probe=false",),
+    "nn1: frames, not the road along the path": ("--view=frame", "--bent_paths=0"),
+    "nn1: without bent paths": ("--bent_paths=0",),
+    "nn1: without a mirror": ("--mirror=false",),
+    "nn1: not held within the training rows": ("--bounded=false",),
+    "embed: frames, not the road along the path": ("--view=frame",),
+    "gbdt: not held within the training rows": ("--bounded=false",),
+    "gbdt: without embed's probe": ("--probe=false",),
 }
-"""`step: what` is switched, and the options of `main` that switch it."""
+"""`step: what` is switched, and the options of the step that switch it."""
 BLENDS: Mapping[str, BlendConfig] = {
     "blend: weights per axis": replace(PRESETS[PRESET].blend, per_axis=True),
     "blend: the plain optimum": replace(PRESETS[PRESET].blend, method="exact"),
@@ -58,42 +56,46 @@ def main(scenes: int, quick: bool, file: Path | None) -> None:
     """Print by how much `best` is better than with one thing switched."""
     scenes, seeds = (30, SEEDS[:1]) if quick else (scenes, SEEDS)
     switches = {} if quick else SWITCHES
-    rows: dict[str, list[_Row]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for seed in seeds:
-            drives = Drives.simulate(Path(scratch) / f"drives{seed}", scenes, seed)
-            for name, row in _of_seed(Path(scratch) / f"store{seed}", drives, switches):
-                rows.setdefault(name, []).append(row)
-                found = {name: _gains(of_name) for name, of_name in rows.items()}
-                results.write(file, {"scenes": scenes, "seeds": seeds, "switched": found})
-    for name, gains in found.items():
-        for what, gain in gains.items():
-            click.echo(
-                f"{name}: {what} without it {1000 * gain['test_gain_m']:+.2f} mm "
-                f"({1000 * gain['low_m']:+.2f} to {1000 * gain['high_m']:+.2f}) on test, "
-                f"{1000 * gain['oof_gain_m']:+.2f} mm out of fold"
-            )
+    rows: dict[str, list[Gain]] = {}
+    of_seeds = partial(_of_seed, scenes, switches)
+    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for of_seed in pool.map(of_seeds, seeds):
+            for name, gain in of_seed.items():
+                rows.setdefault(name, []).append(gain)
+            found = {name: _together(gains) for name, gains in rows.items()}
+            results.write(file, {"scenes": scenes, "seeds": seeds, "switched": found})
+    for name, worse in found.items():
+        click.echo(
+            f"{name}: worse by {1000 * worse['test_gain_m']:+.2f} mm ({1000 * worse['test_gain_low_m']:+.2f} to "
+            f"{1000 * worse['test_gain_high_m']:+.2f}) on test, {1000 * worse['oof_gain_m']:+.2f} mm out of fold"
+        )
     results.keep(file, {"scenes": scenes, "seeds": seeds, "switched": found})
 
 
-_Row = Mapping[str, tuple[FloatArray, FloatArray, StrArray]]
-"""What is scored → by sample, how much lower its error is in `best`: out of fold, on test, and the test scenes."""
+Gain = tuple[FloatArray, FloatArray, StrArray]
+"""By sample, how much lower the error is in `best`: out of fold, on test, and the test scenes."""
 
 
-def _of_seed(store: Path, drives: Drives, switches: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, _Row]]:
-    """Yield each switch's name, and what it changes in the step and in the blend."""
-    best = Outcome.of(store, drives, f"--preset={PRESET}")
-    for name, options in switches.items():
-        other = Outcome.of(store, drives, f"--preset={PRESET}", *options)
-        step = name.split(":")[0].replace("nets", "nn1")
-        yield name, {scored: _less(drives, best, other, scored) for scored in (step, "blend")}
+def _of_seed(scenes: int, switches: Mapping[str, tuple[str, ...]], seed: int) -> dict[str, Gain]:
+    """Simulate drives, run `best`, switch one thing after the other; return what each switch changes, by its name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        drives, store = Drives.simulate(Path(scratch) / "drives", scenes, seed), Path(scratch) / "store"
+        given = f"--preset={PRESET}"
+        best = Outcome.of(store, drives, given, threads=1)
+        found = {}
+        # The last version of a step is what the next one reads, so the steps run from the last to the first.
+        for name, options in sorted(switches.items(), key=lambda item: -STEPS.index(item[0].split(":")[0])):
+            step = name.split(":")[0]
+            other = best.with_step(store, drives, step, given, *options, threads=1)
+            found[name] = _less(drives, best, other, step)
     inputs = PRESETS[PRESET].inputs
     for name, config in BLENDS.items():
-        yield name, {"blend": _less(drives, best, _blended(drives, best, inputs, config), "blend")}
+        found[name] = _less(drives, best, _blended(drives, best, inputs, config), "blend")
     for left_out in inputs:
         names = [name for name in inputs if name != left_out]
         other = _blended(drives, best, names, PRESETS[PRESET].blend)
-        yield WITHOUT.format(left_out), {"blend": _less(drives, best, other, "blend")}
+        found[WITHOUT.format(left_out)] = _less(drives, best, other, "blend")
+    return found
 
 
 def _blended(drives: Drives, best: Outcome, inputs: Sequence[str], config: BlendConfig) -> Outcome:
@@ -107,7 +109,7 @@ def _blended(drives: Drives, best: Outcome, inputs: Sequence[str], config: Blend
     return replace(best, oof_m={"blend": oof_m}, test_m={"blend": test_m})
 
 
-def _less(drives: Drives, best: Outcome, other: Outcome, step: str) -> tuple[FloatArray, FloatArray, StrArray]:
+def _less(drives: Drives, best: Outcome, other: Outcome, step: str) -> Gain:
     def less_m(ours_m: FloatArray, other_m: FloatArray, truth_m: FloatArray) -> FloatArray:
         errors_m = [metrics.absolute_errors_m(said_m, truth_m).mean(axis=1) for said_m in (ours_m, other_m)]
         return np.asarray(errors_m[1] - errors_m[0])
@@ -120,20 +122,17 @@ def _less(drives: Drives, best: Outcome, other: Outcome, step: str) -> tuple[Flo
     )
 
 
-def _gains(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
-    """Return what is scored → the mean gain over all seeds, its 95 % interval over test scenes, and each seed's."""
-    found = {}
-    for scored in rows[0]:
-        oof_m, test_m, scenes = zip(*(row[scored] for row in rows), strict=True)
-        [gain] = metrics.scene_bootstrap(np.concatenate(test_m)[None], np.concatenate(scenes), seed=0)
-        found[scored] = {
-            "test_gain_m": gain.mean,
-            "low_m": gain.low,
-            "high_m": gain.high,
-            "oof_gain_m": float(np.concatenate(oof_m).mean()),
-            "of_seeds_m": [float(of_seed_m.mean()) for of_seed_m in test_m],
-        }
-    return found
+def _together(of_seeds: Sequence[Gain]) -> dict[str, Any]:
+    """Return the mean gain over all seeds, its 95 % interval over test scenes, and each seed's."""
+    oof_m, test_m, scenes = zip(*of_seeds, strict=True)
+    [gain] = metrics.scene_bootstrap(np.concatenate(test_m)[None], np.concatenate(scenes), seed=0)
+    return {
+        "test_gain_m": gain.mean,
+        "test_gain_low_m": gain.low,
+        "test_gain_high_m": gain.high,
+        "oof_gain_m": float(np.concatenate(oof_m).mean()),
+        "of_seeds_m": [float(of_seed_m.mean()) for of_seed_m in test_m],
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whole `main` commands, of this build and of an earlier one, each with a store and a cache of its own."""
+"""Whole `main` commands, of this build and of an earlier one, and single steps, as a person runs them."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -37,14 +37,17 @@ class Main:
         return {step: figures["oof/mae_m"] for step, figures in self.figures.items()}
 
 
-def run_main(build: Path, store: Path, drives: Path, *options: str, threads: int | None = None) -> Main:
-    """Run `main` of a build as a person does, and read what its runs record.
+def run_command(
+    build: Path, store: Path, drives: Path, command: str, *options: str, threads: int | None = None
+) -> float:
+    """Run a command of a build as a person does, and enter its store; return the seconds that it took.
 
     Args:
         build: the folder of the build.
         store: the folder of the store and the cache; made if there is none.
         drives: the dataset folder.
-        options: further options of `main`.
+        command: `main` or a step.
+        options: further options of the command.
         threads: the number of threads; None leaves it to the build.
     """
     store.mkdir(exist_ok=True)
@@ -54,13 +57,19 @@ def run_main(build: Path, store: Path, drives: Path, *options: str, threads: int
         "ATMA18_CACHE": f"{store}/cache",
         "PYTHONPATH": str(build),
     }
-    words = [sys.executable, "-m", "steps.main", f"--data={drives}", *options]
+    words = [sys.executable, "-m", f"steps.{command}", f"--data={drives}", *options]
     counted = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     started_s = time.perf_counter()
     with (store / "log.txt").open("a") as log:
         subprocess.run(words, cwd=store, env=environment | counted, check=True, stdout=log, stderr=log)
     seconds = time.perf_counter() - started_s
     os.environ.update(environment)
+    return seconds
+
+
+def run_main(build: Path, store: Path, drives: Path, *options: str, threads: int | None = None) -> Main:
+    """Run `main` of a build, and read what its runs record; see `run_command`."""
+    seconds = run_command(build, store, drives, "main", *options, threads=threads)
     from atma18 import tracking  # here, for MLflow reads the environment
 
     run_ids = tracking.delivered()
@@ -125,11 +134,7 @@ class Outcome:
         """Run `main` of a build, and read the predictions that its runs keep."""
         dataset = drives.dataset
         done = run_main(build, store, dataset.folder, *options, threads=threads)
-        from atma18 import tracking  # here, for MLflow reads the environment
-
-        cache = Cache.open()
-        folders = {step: tracking.named_run(run_id, cache).artifacts for step, run_id in done.run_ids.items()}
-        found = {step: Predictions.read(folder / "predictions") for step, folder in folders.items()}
+        found = {step: _predictions(run_id) for step, run_id in done.run_ids.items()}
         one = found["nn1"]
         return cls(
             done,
@@ -137,3 +142,19 @@ class Outcome:
             {step: evaluation.aligned(dataset.test.ids, p.test_ids, p.test_m) for step, p in found.items()},
             one.folds[rows_of(dataset.train.ids, one.train_ids, "predictions")],
         )
+
+    def with_step(self, store: Path, drives: Drives, step: str, *options: str, threads: int | None = None) -> Self:
+        """Run a step once more with other options, in the store of `main`; return the outcome with its predictions."""
+        dataset = drives.dataset
+        run_command(PROJECT_FOLDER, store, dataset.folder, step, *options, threads=threads)
+        found = _predictions(f"models:/atma18-{step}@candidate")
+        oof_m = evaluation.aligned(dataset.train.ids, found.train_ids, found.oof_m)
+        test_m = evaluation.aligned(dataset.test.ids, found.test_ids, found.test_m)
+        return replace(self, oof_m={**self.oof_m, step: oof_m}, test_m={**self.test_m, step: test_m})
+
+
+def _predictions(run: str) -> Predictions:
+    """Read the predictions of a run of the store that was entered last."""
+    from atma18 import tracking  # here, for MLflow reads the environment
+
+    return Predictions.read(tracking.named_run(run, Cache.open()).artifacts / "predictions")

@@ -1,5 +1,7 @@
 """Cost of sharing the machine: nn1 alone, beside a busy process, and twice at once, with two ways of waiting.
 
+And whether the precision of a backbone is chosen alike, whatever else the machine does.
+
 The reference is libgomp's default, 300,000 spins of an idle thread (GNU libgomp manual, GOMP_SPINCOUNT), so that two
 processes take the cores from each other. The steps let idle threads sleep: they set OMP_WAIT_POLICY=PASSIVE.
 
@@ -25,6 +27,10 @@ REFERENCE, OURS = "libgomp's default", "asleep"
 WAYS: dict[str, dict[str, str]] = {REFERENCE: {"GOMP_SPINCOUNT": "300000"}, OURS: {}}
 
 
+_ASK = (
+    "from atma18.backbones import precision; from atma18.compute import Compute; from atma18.config import EmbedConfig;"
+    "print(precision.of_embed(EmbedConfig(), Compute.choose()))"
+)
 SITUATIONS = {"alone": (1, False), "beside a busy process": (1, True), "two at once": (2, False)}
 """The number of trainings, and whether one thread of another process is busy all the time."""
 
@@ -61,8 +67,18 @@ def seconds(folder: Path, processes: int, epochs: int, variables: dict[str, str]
         return time.perf_counter() - started_s
 
 
+def precisions(folder: Path, times: int) -> list[str]:
+    """Return what embed is told of its precision in so many new processes, each with a fresh cache."""
+    found = []
+    for number in range(times):
+        environment = dict(os.environ) | {"ATMA18_CACHE": str(folder / str(number)), "PYTHONPATH": str(PROJECT_FOLDER)}
+        words = [sys.executable, "-c", _ASK]
+        found.append(subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
 @click.command()
-@click.option("--epochs", default=6, show_default=True, help="Of each training.")
+@click.option("--epochs", default=60, show_default=True, help="Of each training.")
 @click.option("--quick", is_flag=True, help="One epoch.")
 @results.json_option
 def main(epochs: int, quick: bool, file: Path | None) -> None:
@@ -77,11 +93,16 @@ def main(epochs: int, quick: bool, file: Path | None) -> None:
             for name, variables in WAYS.items():
                 with busy(beside):
                     found[name][situation] = seconds(folder, processes, epochs, variables)
+        asked = 1 if quick else 5
+        told = precisions(folder / "alone", asked)
+        with busy(True):
+            told += precisions(folder / "beside", asked)
+    click.echo(f"{len(told)} fresh caches: {set(told)}")
     alone_s = found[REFERENCE]["alone"]
     for name, times_s in found.items():
         for situation, value in times_s.items():
             click.echo(f"{name:18} {situation:22} {value:8.1f} s {value / alone_s:8.2f} times")
-    results.keep(file, {"epochs": epochs, "seconds": found})
+    results.keep(file, {"epochs": epochs, "seconds": found, "precisions": len(set(told))})
 
 
 if __name__ == "__main__":

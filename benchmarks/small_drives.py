@@ -64,7 +64,7 @@ def measured(case: Case) -> dict[str, Any]:
     return {
         "oof_mae_m": found.main.mae_m,
         **{f"{name}_ratio": ratio for name, ratio in _ratios(drives.dataset, found, case.preset).items()},
-        "used": {step: _used(drives.dataset, said_m) for step, said_m in found.test_m.items()},
+        "used": {step: share_used(drives.dataset, said_m) for step, said_m in found.test_m.items()},
     }
 
 
@@ -96,7 +96,7 @@ def _ratios(dataset: Dataset, found: Outcome, preset: str) -> dict[str, float]:
     return {name: metrics.mae_m(oof_m, dataset.targets_m) / best_m for name, oof_m in blends.items()}
 
 
-def _used(dataset: Dataset, said_m: FloatArray) -> dict[str, float]:
+def share_used(dataset: Dataset, said_m: FloatArray) -> dict[str, float]:
     """Return the largest share of the reachable place and slope that any waypoint of the test drives uses."""
     points_m = said_m.reshape(len(said_m), -1, len(AXES))
     speed_mps = dataset.test.signals["vEgo"].to_numpy(np.float64)
