@@ -16,6 +16,8 @@ SMALL = "--backbone=small"
 """Known to processes of `Forked`, and to a test that asks for `small_backbone`; to no other process."""
 FAST = "--backbone=torchvision:shufflenet_v2_x0_5"
 """With drawn weights; known everywhere."""
+OF_METRES = ["--view=frame", "--target=absolute", "--by_speed=false"]
+"""Options of embed: its probe learns metres from frames, as published, and errs by metres."""
 
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

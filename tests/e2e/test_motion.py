@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from atma18.schema import TARGETS
-from steps import blend, motion, predict
-from tests.store import artifacts, call, newest, ran, version_of
+from steps import blend, embed, motion, predict
+from tests.store import FAST, OF_METRES, artifacts, call, newest, ran, version_of
 
 PARTS = ("", "_testmix")
 
@@ -61,6 +61,7 @@ def test_a_blend_that_does_not_read_it_is_compared_with_it_too(there, run):
 
 def test_what_is_no_input_is_not_the_best_input(there, run):
     """embed errs by metres, the motion model by less."""
+    ran(call(embed, there.data, FAST, *OF_METRES))
     ran(call(blend, there.data, "--inputs=embed"))
 
     tags, metrics = newest("blend").data.tags, newest("blend").data.metrics

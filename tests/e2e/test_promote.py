@@ -13,7 +13,7 @@ from atma18.tracking import runs
 from steps import blend, embed, motion, promote
 from tests.fixtures import COMMIT, enter
 from tests.promoting import BLEND, holder, records, verdicts, version
-from tests.store import FAST, all_runs, artifacts, call, newest, ran, refused, version_of
+from tests.store import FAST, OF_METRES, all_runs, artifacts, call, newest, ran, refused, version_of
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def beaten(blends, tiny_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "git_state", lambda: COMMIT)
         ran(call(motion, data))
-        ran(call(embed, data, FAST))
+        ran(call(embed, data, FAST, *OF_METRES))
         ran(call(blend, data, "--inputs=embed"))
         worse = newest("blend")
         ran(call(blend, data, "--inputs=motion"))

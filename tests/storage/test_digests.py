@@ -65,9 +65,9 @@ def test_a_file_has_the_published_sha256_of_its_bytes(tmp_path, content, sha256)
 
 
 PRESET = PRESETS["quick"]
-QUICK = replace(  # where by_speed and view can change
+QUICK = replace(  # where by_speed, target and view can change
     PRESET,
-    embed=replace(PRESET.embed, target="motion"),
+    embed=replace(PRESET.embed, view="frame"),
     nn1=replace(PRESET.nn1, bent_paths=0),
     nn2=replace(PRESET.nn2, bent_paths=0),
 )
@@ -87,7 +87,14 @@ def changed(value):
     if isinstance(value, str):
         pairs = {"both": "first", "absolute": "residual", "residual": "absolute", "squared": "huber"}
         words = pairs | {"xgboost": "catboost", "exact": "equal", "motion": "residual", "all": "frames"}
-        words |= {"lstm": "attention", "normalised": "unit", "path": "frame", "whole": "first", "stacked": "motion"}
+        words |= {
+            "lstm": "attention",
+            "normalised": "unit",
+            "path": "frame",
+            "frame": "path",
+            "whole": "first",
+            "stacked": "motion",
+        }
         words |= {"auto": "float32", "shrunk": "exact"}
         return words.get(value, "x")
     if isinstance(value, tuple):
