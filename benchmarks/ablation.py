@@ -23,7 +23,7 @@ from atma18 import blending, metrics
 from atma18.config import PRESETS, BlendConfig
 from atma18.schema import FloatArray, StrArray
 from benchmarks import results
-from benchmarks.mains import Drives, Outcome
+from benchmarks.mains import Drives, Outcome, less_m
 
 SEEDS = (31, 32, 33)
 PRESET = "best"
@@ -110,10 +110,7 @@ def _blended(drives: Drives, best: Outcome, inputs: Sequence[str], config: Blend
 
 
 def _less(drives: Drives, best: Outcome, other: Outcome, step: str) -> Gain:
-    def less_m(ours_m: FloatArray, other_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-        errors_m = [metrics.absolute_errors_m(said_m, truth_m).mean(axis=1) for said_m in (ours_m, other_m)]
-        return np.asarray(errors_m[1] - errors_m[0])
-
+    """Return by how much a step's errors are lower in `best`."""
     scenes = np.char.add(f"{drives.plan.seed}/", drives.scenes)
     return (
         less_m(best.oof_m[step], other.oof_m[step], drives.dataset.targets_m),

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import pandas as pd
 
 from atma18 import metrics
@@ -23,7 +22,7 @@ from atma18.metrics import evaluation, scores
 from atma18.schema import FloatArray
 from benchmarks import results
 from benchmarks.frames_gap import frames_gap
-from benchmarks.mains import Drives, Outcome, build_of
+from benchmarks.mains import Drives, Outcome, build_of, less_m
 from benchmarks.simulator.drives import Drives as Drawn
 
 OURS, RECIPE, BEFORE = "best", "seed-small", "before"
@@ -39,13 +38,13 @@ def test_error(drives: Drives, predicted_m: FloatArray) -> dict[str, float]:
 
 def test_gain(drives: Drives, ours_m: FloatArray, other_m: FloatArray) -> dict[str, float]:
     """Return the paired gain of ours over another, with its 95 % interval over scenes, metres, and as a share."""
-    errors_m = [metrics.absolute_errors_m(said_m, drives.truth_m).mean(axis=1) for said_m in (ours_m, other_m)]
-    [gain] = metrics.scene_bootstrap((errors_m[1] - errors_m[0])[None], drives.scenes, seed=0)
+    less = less_m(ours_m, other_m, drives.truth_m)
+    [gain] = metrics.scene_bootstrap(less[None], drives.scenes, seed=0)
     return {
         "test_gain_m": gain.mean,
         "test_gain_low_m": gain.low,
         "test_gain_high_m": gain.high,
-        "test_gain_relative": gain.mean / float(errors_m[1].mean()),
+        "test_gain_relative": gain.mean / metrics.mae_m(other_m, drives.truth_m),
     }
 
 
@@ -124,7 +123,7 @@ def main(scenes: int, before: str, recipe: bool, quick: bool, file: Path | None)
 def gap(drives: Drives, ours: Outcome) -> dict[str, float]:
     """Measure on the same drives and folds what the frames could tell, and the share that the blend has found."""
     dataset = drives.dataset
-    best_m = float(np.abs(ours.test_m["blend"] - drives.truth_m).mean())
+    best_m = metrics.mae_m(ours.test_m["blend"], drives.truth_m)
     drawn = Drawn.draw(drives.plan, workers=2)
     hidden = {
         split: drawn.hidden[split].set_axis(drawn.tables[split]["ID"]).loc[samples.ids.tolist()].reset_index(drop=True)

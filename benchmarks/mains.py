@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from atma18 import simulate
+from atma18 import metrics, simulate
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import Predictions
@@ -93,7 +93,7 @@ class Drives:
     plan: simulate.Plan
     dataset: Dataset
     truth_m: FloatArray
-    """(M, 18)."""
+    """(M, 18) metres, vehicle frame at t."""
 
     @classmethod
     def simulate(cls, folder: Path, scenes: int, seed: int = 0) -> Self:
@@ -116,9 +116,9 @@ class Outcome:
 
     main: Main
     oof_m: Mapping[str, FloatArray]
-    """Per step (N, 18)."""
+    """Per step (N, 18) metres, vehicle frame at t."""
     test_m: Mapping[str, FloatArray]
-    """Per step (M, 18)."""
+    """Per step (M, 18) metres, vehicle frame at t."""
     folds: IntArray
     """(N,) the fold of each training sample."""
 
@@ -151,6 +151,12 @@ class Outcome:
         oof_m = evaluation.aligned(dataset.train.ids, found.train_ids, found.oof_m)
         test_m = evaluation.aligned(dataset.test.ids, found.test_ids, found.test_m)
         return replace(self, oof_m={**self.oof_m, step: oof_m}, test_m={**self.test_m, step: test_m})
+
+
+def less_m(ours_m: FloatArray, other_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """Return the (N,) metres by which each sample's error is lower in ours, of (N, 18) predictions and targets."""
+    ours, other = (metrics.absolute_errors_m(said_m, truth_m).mean(axis=1) for said_m in (ours_m, other_m))
+    return np.asarray(other - ours)
 
 
 def _predictions(run: str) -> Predictions:
