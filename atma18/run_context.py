@@ -84,7 +84,7 @@ class RunContext:
         straight_m = constant_velocity_waypoints(train.signals["vEgo"].to_numpy(np.float64))
         return {
             "constant_velocity": straight_m.reshape(targets_m.shape),
-            "motion_model": MotionModel.predict_oof(train.signals, targets_m, folds),
+            "motion_model": MotionModel.predict_oof(train.signals, targets_m, train.scenes, folds),
             "median": in_fold_median(targets_m, folds),
         }
 

@@ -55,7 +55,7 @@ def _of_folds(dataset: Dataset, folds: IntArray, hidden: Mapping[str, pd.DataFra
     train, test = dataset.train, dataset.test
     for fold in np.unique(folds):
         rows = folds != fold
-        motion = MotionModel.fit(train.signals[rows], dataset.targets_m[rows])
+        motion = MotionModel.fit(train.signals[rows], dataset.targets_m[rows], train.scenes[rows])
         tables = {"train": _table(train, motion), "test": _table(test, motion)}
         if hidden is not None:
             tables = {split: pd.concat([table, hidden[split]], axis=1) for split, table in tables.items()}

@@ -22,8 +22,6 @@ from atma18.schema import FloatArray, IntArray
 _OPEN_SIGNS, _OPEN_SIGNS_PER_INPUT = 1000, 125
 """The number of signs that the linear programme finds at first, those of the residuals nearest to 0: a minimum, and a
 number per input, because more inputs leave more signs open."""
-_NEAR = 4
-"""Divides these numbers where a start near the optimum is given."""
 _MOST_OPEN_SIGNS = 16_000
 """What the linear programme solves in a second or two."""
 _ROUNDS = 5
@@ -86,9 +84,7 @@ class _Problem:
         return float(self.slopes(signs, pulls).min() / self.size)
 
 
-def exact(
-    stack_m: FloatArray, targets_m: FloatArray, pull: Pull | None = None, near: FloatArray | None = None
-) -> Weights:
+def exact(stack_m: FloatArray, targets_m: FloatArray, pull: Pull | None = None) -> Weights:
     """Find the convex weights with the smallest MAE over all numbers plus pull, with a proof.
 
     If several weights are optimal, every call with the same arguments returns the same ones.
@@ -97,27 +93,43 @@ def exact(
         stack_m: (M, N, 18) metres, finite, N at least 1; a part of the 18 targets is allowed.
         targets_m: (N, 18) metres, finite.
         pull: the penalty; none by default.
-        near: (M,) convex weights to start from; a start near the optimum saves time.
     """
     pull = Pull.none(len(stack_m)) if pull is None else pull
     problem = _Problem.of(stack_m, targets_m, pull)
-    start, width_m = _equal(len(stack_m)) if near is None else near, 0.0
+    start, width_m = _equal(len(stack_m)), 0.0
     if problem.size > problem.open_signs:
-        if near is None:
-            stride = max(1, len(targets_m) // _SAMPLE_ROWS)
-            sample = _Problem.of(stack_m[:, ::stride], targets_m[::stride], pull)
-            start, _ = _approach(sample, start, _width_m(sample, start, share=0.05), steps=10)
+        stride = max(1, len(targets_m) // _SAMPLE_ROWS)
+        sample = _Problem.of(stack_m[:, ::stride], targets_m[::stride], pull)
+        start, _ = _approach(sample, start, _width_m(sample, start, share=0.05), steps=10)
         width_m = _width_m(problem.thinned(_EVERY if problem.size > _MANY else 1), start, share=0.01)
         start, _ = _approach(problem, start, width_m, steps=3)
-    open_signs = problem.open_signs // (1 if near is None else _NEAR)
+    open_signs = problem.open_signs
     found = _settle(problem, start, open_signs)
     # If many residuals are 0 at once, a small programme cannot find their signs: approach further, and open more signs.
     while not found.proven and width_m > NOTHING_M:
         width_m, open_signs = width_m / 4, min(2 * open_signs, _MOST_OPEN_SIGNS)
         start, bound_m = _approach(problem, start, width_m, steps=20)
-        approached = problem.weighed(start, np.abs(problem.residuals_m(start)), bound_m)
-        found = found.improved(approached).improved(_settle(problem, start, open_signs))
+        closer = problem.weighed(start, np.abs(problem.residuals_m(start)), bound_m)
+        found = found.improved(closer).improved(_settle(problem, start, open_signs))
     return found
+
+
+def approached(stack_m: FloatArray, targets_m: FloatArray, pull: Pull, near: FloatArray) -> FloatArray:
+    """Return (M,) convex weights with an objective within 0.1 % of the least: without proof, in a quarter of the time.
+
+    Args:
+        stack_m: (M, N, 18) metres, finite, N at least 1; a part of the 18 targets is allowed.
+        targets_m: (N, 18) metres, finite.
+        pull: the penalty.
+        near: (M,) convex weights near the optimum.
+    """
+    problem = _Problem.of(stack_m, targets_m, pull)
+    if problem.size <= problem.open_signs:
+        return exact(stack_m, targets_m, pull).values
+    weights, width_m = near, _width_m(problem, near, share=0.002)
+    for narrower in (1, 4, 16):
+        weights, _ = _approach(problem, weights, width_m / narrower, steps=20)
+    return weights
 
 
 def convex(raw: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from atma18.blending.convex_weights import exact
+from atma18.blending.convex_weights import approached, exact
 from atma18.blending.weights import Pull, Weights
 from atma18.schema import FloatArray, IntArray, StrArray
 
@@ -102,11 +102,11 @@ def _strength(stack_m: FloatArray, targets_m: FloatArray, scenes: StrArray) -> f
 
 
 def _path(stack_m: FloatArray, targets_m: FloatArray) -> list[FloatArray]:
-    """Return (M,) weights for each strength; each solution is the start of the next."""
+    """Return (M,) weights for each strength, close to the best ones; each is the start of the next."""
     pull = pull_of(stack_m, targets_m)
     found = [exact(stack_m, targets_m).values]
     for strength in STRENGTHS[1:]:
-        found.append(exact(stack_m, targets_m, replace(pull, strength=strength), found[-1]).values)
+        found.append(approached(stack_m, targets_m, replace(pull, strength=strength), found[-1]))
     return found
 
 

@@ -82,7 +82,7 @@ def fit(
 
 def fit_baseline(samples: Samples, targets_m: FloatArray, rows: IntArray, config: EmbedConfig) -> Baseline:
     """Fit what one fold's probe predicts the difference to on these rows alone; its motion model lays the grids."""
-    return Baseline.fit(config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows])
+    return Baseline.fit(config.target, config.by_speed, samples.take(rows), targets_m[rows])
 
 
 def fit_fold(

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from atma18.compute.side_by_side import Lane, side_by_side
 from atma18.config import EMBEDDING, GbdtConfig
 from atma18.data.folds import held_out_scenes
 from atma18.features import feature_table, stacking_noise
@@ -170,7 +171,7 @@ def fit(
     threads: int,
     on_booster: Callable[[int], object] = lambda booster: None,
 ) -> GbdtModel:
-    """Fit the boosters of every fold on the samples outside it.
+    """Fit the boosters of every fold on the samples outside it, several folds at once.
 
     Args:
         config: the engine and its parameters.
@@ -181,7 +182,7 @@ def fit(
         stack: the upstreams whose predictions are features; on training rows each gets its own noise.
         cells: the number of cells of a frame's embedding.
         threads: the number of CPU threads.
-        on_booster: called after every booster.
+        on_booster: called after every booster; one call at a time.
 
     Raises:
         ValueError: If `config.target` is "stacked" and `stack` is empty, or if there are too few scenes for so many
@@ -190,18 +191,17 @@ def fit(
     if config.target == "stacked" and not stack:
         raise ValueError("expected a net to start from with target=stacked, found none: choose another target")
     model = GbdtModel(config, tuple(stack), cells, ())
-    fitted, motions, ranges = [], [], []
-    for k in range(int(folds.max()) + 1):
+
+    def fit_fold(k: int, lane: Lane) -> _FittedFold:
         rows = np.flatnonzero(folds != k)
         part, upstreams = samples.take(rows), inputs.take(rows)
-        motion_m, bounds_m = None, None
+        motion, motion_m, bounds_m = None, None, None
         if config.motion or config.bounded or config.target == "motion":
-            motions.append(MotionModel.fit(part.signals, targets_m[rows]))
-            motion_m = motions[-1].waypoints(part.signals)
+            motion = MotionModel.fit(part.signals, targets_m[rows], part.scenes)
+            motion_m = motion.waypoints(part.signals)
             if config.bounded:
                 difference_m = targets_m[rows] - motion_m.reshape(len(rows), -1)
                 bounds_m = np.stack([difference_m.min(axis=0), difference_m.max(axis=0)])
-                ranges.append(bounds_m)
         stacked = {name: _within(upstreams.stacked(name, k), motion_m, bounds_m) for name in stack}
         noisy = {
             name: predicted_m + stacking_noise(part.ids, name, config.seed, config.noise_scale)
@@ -209,8 +209,25 @@ def fit(
         }
         table = model.table(k, part, upstreams, noisy, motion_m)
         values = targets_m[rows] - _origin_m(config, part, stacked, motion_m)
-        fitted.append(_fit_bags(config, part.scenes, table, values, threads, on_booster))
-    return replace(model, folds=tuple(fitted), motions=tuple(motions), ranges=tuple(ranges))
+        boosters = _fit_bags(config, part.scenes, table, values, lane.threads, lane.in_turn(on_booster))
+        return _FittedFold(boosters, motion, bounds_m)
+
+    fitted = side_by_side(fit_fold, range(int(folds.max()) + 1), threads)
+    return replace(
+        model,
+        folds=tuple(fold.boosters for fold in fitted),
+        motions=tuple(fold.motion for fold in fitted if fold.motion is not None),
+        ranges=tuple(fold.bounds_m for fold in fitted if fold.bounds_m is not None),
+    )
+
+
+@dataclass(frozen=True)
+class _FittedFold:
+    """What `fit` finds for one fold."""
+
+    boosters: tuple[Booster, ...]
+    motion: MotionModel | None
+    bounds_m: FloatArray | None
 
 
 def _fit_bags(

@@ -9,7 +9,7 @@ import pandas as pd
 from atma18.config import Target
 from atma18.geometry import kinematics
 from atma18.geometry.kinematics import MotionModel
-from atma18.schema import TARGETS, FloatArray
+from atma18.schema import TARGETS, FloatArray, Samples
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,20 @@ class Baseline:
 
     @classmethod
     def fit(
-        cls, target: Target, by_speed: bool, signals: pd.DataFrame, targets_m: FloatArray, *, motion: bool = False
+        cls, target: Target, by_speed: bool, samples: Samples, targets_m: FloatArray, *, motion: bool = False
     ) -> Self:
-        """Fit the baseline to N rows.
+        """Fit the baseline to N samples.
 
         Args:
             target: the baseline that predictions are the difference to.
             by_speed: whether differences are multiples of the pace.
-            signals: N rows.
+            samples: N samples, of which signals and scenes are read.
             targets_m: (N, 18) metres, vehicle frame at t.
             motion: whether to fit the motion model also where `target` does not name it.
         """
-        needed = motion or target == "motion"
-        return cls(target, by_speed, MotionModel.fit(signals, targets_m).numbers if needed else np.empty(0))
+        if not motion and target != "motion":
+            return cls(target, by_speed)
+        return cls(target, by_speed, MotionModel.fit(samples.signals, targets_m, samples.scenes).numbers)
 
     def ahead_m(self, signals: pd.DataFrame) -> FloatArray:
         """Return the (N, 18) baseline waypoints in metres, which a difference of 0 stands for."""

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray
+from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray, StrArray
 from atma18.storage import strict_json
 
 WHEELBASE_M = 2.7
@@ -23,6 +23,10 @@ _BOUNDS: FloatArray = np.array(
     [[0.0, 0.2], [0.0, 2.0], [0.2, 30.0], [-0.1, 0.1], [5.0, 40.0], [0.0, 0.02], [0.2, 30.0], [-0.1, 0.1]]
 )
 """Physically possible range of each of a `MotionModel`'s parameters."""
+_SPREAD: FloatArray = np.array([0.03, 0.2, 1.5, 0.01, 6.0, 0.002, 3.0, 0.015])
+"""How far a car's parameters are expected from those of `MotionModel`, before any of its drives are seen."""
+_SCENES_OF_PRIOR = 1.0
+"""How many scenes this expectation weighs; chosen on 2 to 100 simulated scenes (docs/decisions.md)."""
 
 
 def pace(signals: pd.DataFrame) -> FloatArray:
@@ -90,39 +94,50 @@ class MotionModel:
     """z in metres at a horizon is `pitch_s` times aEgo times the horizon."""
 
     @classmethod
-    def fit(cls, signals: pd.DataFrame, targets_m: FloatArray) -> Self:
-        """Fit the parameters to waypoints by robust least squares.
+    def fit(cls, signals: pd.DataFrame, targets_m: FloatArray, scenes: StrArray) -> Self:
+        """Fit the parameters to waypoints by robust least squares, and to what is expected of any car.
 
         The loss is quadratic for small errors and linear for large ones, so drivers who brake or turn later have little
-        influence. Of many rows, some thousand at even distances are used.
+        influence. The parameters of this class are expected, with a weight of a scene: without it, a few scenes alone,
+        all straight or all at one speed, would leave some parameters to chance. Of many rows, some thousand at even
+        distances are used.
 
         Args:
             signals: N rows; without steering the car goes straight, without aEgo it keeps its speed.
             targets_m: (N, 18) metres, vehicle frame at t.
+            scenes: (N,) the scene of each row.
         """
         from scipy.optimize import least_squares  # predictions do without it
 
         rows = np.unique(np.linspace(0, len(signals) - 1, _MOST_ROWS).astype(np.int64))
         chosen, truth_m = signals.iloc[rows], targets_m[rows].reshape(len(rows), -1, len(AXES))
 
-        given = _read(chosen)
+        given, expected = _read(chosen), cls().numbers
+        of_prior = _SMALL_M / _SPREAD  # a parameter that is off by its spread counts as much as an error of this size
+        of_scene = _SCENES_OF_PRIOR * truth_m.size / len(np.unique(scenes))
+        weights = np.concatenate([np.ones(truth_m.size), np.full(len(expected), of_scene)])
 
         def errors(numbers: FloatArray) -> FloatArray:
-            return np.asarray((_drive(numbers, *given) - truth_m).ravel())
+            return np.concatenate([(_drive(numbers, *given) - truth_m).ravel(), of_prior * (numbers - expected)])
 
         def slopes(numbers: FloatArray) -> FloatArray:
             step = _SMALL_STEP * (_BOUNDS[:, 1] - _BOUNDS[:, 0])
             step = np.where(numbers + step > _BOUNDS[:, 1], -step, step)
             here, *moved = _drive(numbers + np.vstack([np.zeros(len(step)), np.diag(step)]), *given)
-            return np.stack([((there - here) / size).ravel() for there, size in zip(moved, step, strict=True)], axis=1)
+            columns = [((there - here) / size).ravel() for there, size in zip(moved, step, strict=True)]
+            return np.vstack([np.stack(columns, axis=1), np.diag(of_prior)])
+
+        def loss(squares: FloatArray) -> FloatArray:
+            root = np.sqrt(1 + squares)
+            return np.asarray(weights * np.stack([2 * (root - 1), 1 / root, -0.5 / root**3]))
 
         solution = least_squares(
             errors,
-            cls().numbers,
+            expected,
             slopes,
             bounds=_BOUNDS.T,
             x_scale=np.abs(_BOUNDS).max(axis=1),
-            loss="soft_l1",
+            loss=loss,
             f_scale=_SMALL_M,
         )
         return cls.of(solution.x)
@@ -133,12 +148,13 @@ class MotionModel:
         return cls(*numbers.tolist())
 
     @classmethod
-    def predict_oof(cls, signals: pd.DataFrame, targets_m: FloatArray, folds: IntArray) -> FloatArray:
+    def predict_oof(cls, signals: pd.DataFrame, targets_m: FloatArray, scenes: StrArray, folds: IntArray) -> FloatArray:
         """Predict each fold's rows by a model fitted to the other folds.
 
         Args:
             signals: N rows, as in `fit`.
             targets_m: (N, 18) metres, vehicle frame at t.
+            scenes: (N,) the scene of each row.
             folds: (N,) the fold of each row.
 
         Returns:
@@ -147,7 +163,7 @@ class MotionModel:
         found_m = np.empty(targets_m.shape)
         for k in np.unique(folds):
             inside = folds == k
-            model = cls.fit(signals[~inside], targets_m[~inside])
+            model = cls.fit(signals[~inside], targets_m[~inside], scenes[~inside])
             found_m[inside] = model.waypoints(signals[inside]).reshape(inside.sum(), -1)
         return found_m
 

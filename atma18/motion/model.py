@@ -40,7 +40,8 @@ class FittedMotion:
             folds: (N,) the fold of each sample.
         """
         outside = [folds != k for k in range(int(folds.max()) + 1)]
-        return cls(tuple(MotionModel.fit(samples.signals[rows], targets_m[rows]) for rows in outside))
+        parts = [(samples.signals[rows], targets_m[rows], samples.scenes[rows]) for rows in outside]
+        return cls(tuple(MotionModel.fit(*part) for part in parts))
 
     def predict(self, fold: int, samples: Samples, inputs: object, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, from the signals at t."""

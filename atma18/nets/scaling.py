@@ -59,7 +59,7 @@ class Scaling:
     def fit(cls, config: NetConfig, samples: Samples, targets_m: FloatArray, rows: IntArray) -> Self:
         """Compute means and standard deviations over these rows; absolute targets stay unscaled, in metres."""
         baseline = Baseline.fit(
-            config.target, config.by_speed, samples.signals.iloc[rows], targets_m[rows], motion=config.view == "path"
+            config.target, config.by_speed, samples.take(rows), targets_m[rows], motion=config.view == "path"
         )
         unscaled = cls(
             signals=tuple(samples.signals.columns),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from atma18 import plots, tracking
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
+from atma18.compute.side_by_side import at_once
 from atma18.compute.stopwatch import Phase
 from atma18.config import EMBEDDING, GbdtConfig
 from atma18.embedding import EmbeddingTables
@@ -61,7 +62,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
                 machine.threads,
                 on_booster=lambda _: bar.update(),
             )
-        _log.info(f"gbdt: {_memory(config, len(dataset.train), model, phase)}")
+        _log.info(f"gbdt: {_memory(config, len(dataset.train), model, phase, machine.threads)}")
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)
@@ -75,11 +76,11 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
     return Step(Identity.of("gbdt", context, config, run_ids(upstreams)), context, config, upstreams, work)
 
 
-def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase) -> str:
+def _memory(config: GbdtConfig, samples: int, model: GbdtModel, phase: Phase, threads: int) -> str:
     """Return a sentence on the memory of the training and the maximum that the boosters may take of it."""
-    features = len(model.folds[0][0].feature_names)
-    most_gb = boosting.most_bytes(config, samples, features) / 1e9
+    features, folds = len(model.folds[0][0].feature_names), at_once(threads, model.count)
+    most_gb = folds * boosting.most_bytes(config, samples, features) / 1e9
     return (
         f"{features} features of {samples} samples took {phase.figures['train/peak_memory_gb']:.1f} GB in all, "
-        f"of which {config.engine} may take {most_gb:.1f} GB"
+        f"of which {config.engine} may take {most_gb:.1f} GB for {folds} folds at once"
     )

@@ -25,6 +25,9 @@ from atma18.tracking import Identity, StepRun, Upstream
 
 _log = logging.getLogger(__name__)
 
+_SHOWN_AFTER = tuple(4**power for power in range(10))
+"""The numbers of epochs after which a picture shows how far a net is, besides the last one."""
+
 
 def net(step: str, context: RunContext, config: NetConfig, init: str | None = None) -> Step:
     """Train nn1 or nn2.
@@ -122,7 +125,7 @@ def _more_splits(context: RunContext, config: NetConfig) -> list[IntArray]:
 def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Epoch, FoldNet], None]:
     """Return a function that draws how the first fold's net predicts scenes outside its training.
 
-    It draws after 1, 2, 4, 8, … epochs, and after the last one.
+    It draws after 1, 4, 16, … epochs, and after the last one.
     """
     dataset, epochs = context.dataset, sum(stage.num_epochs for stage, _ in training.stages(config))
     shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
@@ -132,7 +135,7 @@ def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Ep
 
     def watch(epoch: Epoch, model: FoldNet) -> None:
         done = epoch.index + 1
-        if epoch.fold == 0 and (done.bit_count() == 1 or done == epochs):  # a picture takes as long as a short epoch
+        if epoch.fold == 0 and (done in _SHOWN_AFTER or done == epochs):  # a picture takes as long as a short epoch
             predicted_m = model.predict(samples, config, context.machine.device)[places]
             run.show("while_training", plots.of_samples(dataset, rows, predicted_m, list(shown)), epoch.index)
 
@@ -163,7 +166,9 @@ def _checkpoints(run: StepRun, context: RunContext) -> Iterator[Checkpoints | No
 
 def _say_how_far(run: StepRun, epochs: Sequence[Epoch], checkpoints: Checkpoints | None) -> None:
     """Record on an interrupted run how far it got and what is kept of it."""
-    reached = f"after epoch {epochs[-1].index} of fold {epochs[-1].fold}" if epochs else "in the first epoch"
+    latest = {epoch.fold: epoch.index for epoch in epochs}
+    words = ", ".join(f"{index} of fold {fold}" for fold, index in sorted(latest.items()))
+    reached = f"after epoch {words}" if epochs else "in the first epoch"
     ahead = "nothing is kept" if checkpoints is None or not epochs else "the same command goes on from there"
     _log.info(f"{run.identity.step}: interrupted {reached}: {ahead}")
     run.note(interrupted=f"{reached}: {ahead}")

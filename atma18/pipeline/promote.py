@@ -119,7 +119,7 @@ def _beside_champion(
 def _over_motion(blend: BlendVersion, dataset: Dataset) -> Gain:
     """Compare with the motion model that is fitted in the same folds, weighted as the test split."""
     stored = _stored(blend, dataset)
-    motion_m = MotionModel.predict_oof(dataset.train.signals, dataset.targets_m, stored.folds)
+    motion_m = MotionModel.predict_oof(dataset.train.signals, dataset.targets_m, dataset.train.scenes, stored.folds)
     return _gain(stored.oof_m, motion_m, dataset)
 
 

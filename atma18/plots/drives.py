@@ -100,8 +100,7 @@ def path_grids(
         ValueError: If the lengths differ or are 0.
     """
     check_lengths("grids, cells, distances and titles", frames, grids, cells_px, distances_m, titles)
-    figure = Figure(figsize=(9, 2.6 * len(titles) + 0.4), layout="constrained")
-    panels = figure.subplots(len(titles), 2, squeeze=False, width_ratios=(2, 1))
+    figure, panels = _panels(9, len(titles), 2, (2, 1))
     for (left, right), frame, grid, cells, row_m, title in zip(
         panels, frames, grids, cells_px, distances_m, titles, strict=True
     ):
@@ -118,12 +117,15 @@ def path_grids(
     return figure
 
 
-def _panels(width_in: float, rows: int, columns: int) -> tuple[Figure, NDArray[Any]]:
+def _panels(
+    width_in: float, rows: int, columns: int, widths: Sequence[float] | None = None
+) -> tuple[Figure, NDArray[Any]]:
     """Return a figure and its (rows, columns) axes at fixed places: a layout takes longer to compute than to draw."""
     height_in = 2.9 * rows + 0.4
     figure = Figure(figsize=(width_in, height_in))
     sides = {"left": 0.02, "right": 1 - 0.1 / width_in, "bottom": 0.5 / height_in, "top": 1 - 0.6 / height_in}
-    panels = figure.subplots(rows, columns, squeeze=False, gridspec_kw=sides | {"wspace": 0.14, "hspace": 0.42})
+    places = sides | {"wspace": 0.14, "hspace": 0.42}
+    panels = figure.subplots(rows, columns, squeeze=False, width_ratios=widths, gridspec_kw=places)
     return figure, panels
 
 

@@ -57,7 +57,7 @@ def model(samples, targets_m, cache):
 
 def test_cells_are_those_of_the_grids_that_the_motion_model_of_the_fold_lays(model, samples, targets_m, cache):
     for fold, rows in enumerate(ROWS):
-        motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows]).numbers
+        motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows], samples.scenes[rows]).numbers
         grids = images_of(CONFIG, samples, motion, COMPETITION_CAMERA)
         expected = np.empty((30, 1, 8, model.backbone.channels), np.float16)
         embedding.embed_cells(grids, model.backbone, model.config, "cpu", expected)

@@ -375,7 +375,8 @@ def test_each_folds_motion_model_is_fitted_outside_it_and_kept(drives, tmp_path,
 
     read = GbdtModel.load(config, model.stack, CELLS, {path.name: path for path in tmp_path.iterdir()})
 
-    outside = [MotionModel.fit(samples.signals[folds != k], targets_m[folds != k]) for k in range(FOLDS)]
+    rows = [folds != k for k in range(FOLDS)]
+    outside = [MotionModel.fit(samples.signals[r], targets_m[r], samples.scenes[r]) for r in rows]
     assert list(read.motions) == list(model.motions) == outside
     for k in range(FOLDS):
         np.testing.assert_array_equal(read.predict(k, samples, inputs, "cpu"), model.predict(k, samples, inputs, "cpu"))
@@ -385,7 +386,7 @@ def test_each_folds_motion_model_is_fitted_outside_it_and_kept(drives, tmp_path,
 
 def test_boosting_goes_on_from_where_the_motion_model_goes(drives):
     samples, _, folds = drives
-    truth = MotionModel(delay_s=0.1, gain=0.8, pitch_s=0.03)
+    truth = MotionModel(delay_s=0.06, gain=0.95, steering_ratio=16.0)
     ahead_m = truth.waypoints(samples.signals).reshape(len(samples), -1)
     config = replace(CONFIG, target="motion", rounds=1)
 

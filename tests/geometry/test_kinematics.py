@@ -107,6 +107,27 @@ def test_understeer_makes_fast_cars_turn_less_and_fading_makes_all_turn_less():
     assert (straightness[2] < 0.8 * straightness[0]).all()
 
 
+def each_alone(count):
+    """A scene for each row."""
+    return np.array([f"{row:04}" for row in range(count)])
+
+
+@pytest.mark.parametrize("scenes", [1, 2, 8])
+def test_what_is_expected_of_a_car_weighs_as_much_as_a_scene(scenes):
+    """Errors of z are far below 0.1 m, where the loss is quadratic: the pitch is the weighted mean of two values."""
+    usual, driven = MotionModel(), MotionModel(pitch_s=0.018)
+    signals = signals_of(vEgo=np.full(24, 20.0), aEgo=np.full(24, 3.0))
+    of_drives = (3.0 * np.array([0.5, 1.0, 1.5, 2.0, 2.5, 3.0])) ** 2  # z is pitch_s * aEgo * horizon
+    of_expected = 18 * (0.1 / 0.015) ** 2 / scenes  # 0.015 s off count as 0.1 m in each of a scene's numbers
+    share = of_drives.sum() / (of_drives.sum() + of_expected)
+    of_scene = np.repeat([f"s{i}" for i in range(scenes)], 24 // scenes)
+
+    found = MotionModel.fit(signals, driven.waypoints(signals).reshape(24, 18), of_scene)
+
+    assert found.pitch_s == pytest.approx(usual.pitch_s + share * 0.003, rel=0.002)
+    assert found.steering_ratio == usual.steering_ratio
+
+
 def test_what_was_driven_is_fitted():
     rng = np.random.default_rng(0)
     truth = MotionModel(0.08, 0.9, 2.0, 0.01, 12.0, 0.004, 1.5, 0.02)
@@ -114,7 +135,7 @@ def test_what_was_driven_is_fitted():
         vEgo=rng.uniform(0, 25, 400), aEgo=rng.normal(0, 1, 400), steeringAngleDeg=rng.normal(0, 40, 400)
     )
 
-    found = MotionModel.fit(signals, truth.waypoints(signals).reshape(400, 18))
+    found = MotionModel.fit(signals, truth.waypoints(signals).reshape(400, 18), each_alone(400))
 
     np.testing.assert_allclose(found.numbers, truth.numbers, rtol=0.02, atol=1e-4)
     assert MotionModel.of(found.numbers) == found
@@ -133,7 +154,7 @@ def test_nobody_is_predicted_by_a_model_that_was_fitted_to_him():
     )
     of_first = (folds == 0)[:, None]
 
-    found_m = MotionModel.predict_oof(signals, np.where(of_first, first_m, second_m), folds)
+    found_m = MotionModel.predict_oof(signals, np.where(of_first, first_m, second_m), each_alone(800), folds)
 
     np.testing.assert_allclose(found_m, np.where(of_first, second_m, first_m), rtol=0, atol=0.05)
     assert np.abs(first_m - second_m).max() > 1.0
@@ -145,7 +166,7 @@ def test_a_few_wild_drivers_decide_little():
     targets_m = STILL.waypoints(signals).reshape(400, 18)
     targets_m[::20] += 15.0
 
-    found = MotionModel.fit(signals, targets_m)
+    found = MotionModel.fit(signals, targets_m, each_alone(400))
 
     error_m = np.abs(found.waypoints(signals).reshape(400, 18) - STILL.waypoints(signals).reshape(400, 18))
     assert np.median(error_m) < 0.05

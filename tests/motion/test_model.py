@@ -28,7 +28,7 @@ def model(tiny, folds):
 def test_out_of_fold_it_predicts_what_the_reference_of_every_run_does(tiny, folds, model):
     found = predict_all(model, tiny.train, folds, tiny.test, NO_INPUTS, "cpu")
 
-    expected_m = MotionModel.predict_oof(tiny.train.signals, tiny.targets_m, folds)
+    expected_m = MotionModel.predict_oof(tiny.train.signals, tiny.targets_m, tiny.train.scenes, folds)
     np.testing.assert_array_equal(found.oof_m, expected_m)
     assert found.test_by_fold_m.shape == (FOLDS, len(tiny.test), len(TARGETS))
 

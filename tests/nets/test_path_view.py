@@ -55,7 +55,7 @@ def seen_by(samples, camera):
 def assert_each_fold_is_its_motion_model(model, drives):
     samples, targets_m, folds = drives
     for k, fold in enumerate(model.folds):
-        motion = MotionModel.fit(samples.signals[folds != k], targets_m[folds != k])
+        motion = MotionModel.fit(samples.signals[folds != k], targets_m[folds != k], samples.scenes[folds != k])
         expected_m = motion.waypoints(samples.signals).reshape(len(samples), -1)
         np.testing.assert_allclose(fold.predict(samples, model.config, "cpu"), expected_m, atol=1e-5)
 

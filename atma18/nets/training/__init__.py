@@ -4,14 +4,16 @@
 frames, and `trainer` trains one fold.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from atma18.compute import Compute
 from atma18.compute.progress import progress
-from atma18.config import NetConfig
+from atma18.compute.side_by_side import Lane, side_by_side
+from atma18.config import CNN, NetConfig
 from atma18.data.folds import held_out_scenes
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.nets import NETS
@@ -24,6 +26,9 @@ from atma18.schema import FloatArray, IntArray, Samples
 
 __all__ = ["Epoch", "early_stopping", "first_model", "fold_seed", "stages", "train"]
 
+OnEpoch = Callable[[Epoch], None]
+Watch = Callable[[Epoch, FoldNet], None]
+
 
 def train(
     step: str,
@@ -34,12 +39,14 @@ def train(
     machine: Compute,
     *,
     start: NetModel | None = None,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: OnEpoch = lambda epoch: None,
     checkpoints: Checkpoints | None = None,
-    watch: Callable[[Epoch, FoldNet], None] = lambda epoch, model: None,
+    watch: Watch = lambda epoch, model: None,
     more_splits: Sequence[IntArray] = (),
 ) -> NetModel:
     """Train one net per fold of each split, on the samples outside its fold.
+
+    Nets of `cnn` are trained side by side on a CPU, one core each; larger ones one after the other, on all cores.
 
     Args:
         step: `nn1` or `nn2`.
@@ -49,7 +56,7 @@ def train(
         folds: (N,) the fold of each sample.
         machine: the device to train on.
         start: the nets from which training goes on, with the same folds; of nn1, nn2 takes the encoder.
-        on_epoch: called after every epoch, and at the start for each epoch before an interruption.
+        on_epoch: called after every epoch, and at the start for each epoch before an interruption; one call at a time.
         checkpoints: the state after each epoch; an interrupted training continues from it with bit-identical results.
         watch: called after every newly trained epoch with the current net, which it may use to predict.
         more_splits: (N,) the fold of each sample in each of the `config.fold_repeats` splits after the first. Fold
@@ -63,7 +70,6 @@ def train(
         raise ValueError(f"expected the folds of {config.fold_repeats} splits, found those of {1 + len(more_splits)}")
     parts = [np.flatnonzero(split != k) for split in (folds, *more_splits) for k in range(int(split.max()) + 1)]
     epochs = len(parts) * sum(stage.num_epochs for stage, _ in stages(config))
-    trained = []
     with progress(total=epochs, desc=f"train {step}", unit="epoch") as bar:
 
         def report(epoch: Epoch) -> None:
@@ -71,15 +77,45 @@ def train(
             bar.update()
             on_epoch(epoch)
 
-        for k, rows in enumerate(parts):
-            with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
-                torch.manual_seed(fold_seed(config.seed, k))
-                model = first_model(step, config, samples, targets_m, rows, start.folds[k] if start else None)
-                trainer = Trainer(
-                    config, model, samples, targets_m, rows, machine.device, k, report, checkpoints, watch
-                )
-                trained.append(trainer.run())
-    return NetModel(step, config, tuple(trained))
+        def first(k: int) -> FoldNet:
+            return first_model(step, config, samples, targets_m, parts[k], start.folds[k] if start else None)
+
+        def trained(k: int, model: FoldNet, lane: Lane) -> FoldNet:
+            calls = (lane.in_turn(report), checkpoints, lane.in_turn(watch))
+            return Trainer(config, model, samples, targets_m, parts[k], machine.device, k, *calls).run()
+
+        nets = _all_folds(first, trained, len(parts), config, machine)
+    return NetModel(step, config, tuple(nets))
+
+
+def _all_folds(
+    first: Callable[[int], FoldNet],
+    trained: Callable[[int, FoldNet, Lane], FoldNet],
+    count: int,
+    config: NetConfig,
+    machine: Compute,
+) -> list[FoldNet]:
+    """Return the trained net of each fold: small nets side by side on a CPU, others one after the other."""
+    if config.backbone == CNN and machine.device == "cpu":  # its training leaves torch's global generator alone
+        models = []
+        for k in range(count):
+            with _seeded(config, k, machine):
+                models.append(first(k))
+        with torch.random.fork_rng(devices=[]):
+            return side_by_side(lambda k, lane: trained(k, models[k], lane), range(count), machine.threads, each=1)
+    nets = []
+    for k in range(count):
+        with _seeded(config, k, machine):
+            nets.append(trained(k, first(k), Lane(machine.threads)))
+    return nets
+
+
+@contextmanager
+def _seeded(config: NetConfig, fold: int, machine: Compute) -> Iterator[None]:
+    """Draw from torch's global generators as the fold's seed says, and leave them as they were."""
+    with torch.random.fork_rng(devices=[0] if machine.device == "cuda" else []):
+        torch.manual_seed(fold_seed(config.seed, fold))
+        yield
 
 
 def early_stopping(config: NetConfig, samples: Samples, folds: IntArray) -> str:
