@@ -12,7 +12,7 @@ from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.side_by_side import Lane, side_by_side
 from atma18.config import EMBEDDING, EmbedConfig
-from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
+from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel
 from atma18.embedding.cells import Float16Array
 from atma18.gbdt.inputs import StoredInputs
 from atma18.pipeline.path_view import keep_path_grids, tell_camera
@@ -44,7 +44,10 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
         with run.phase("embed", len(dataset.train) + len(dataset.test)):
             cells = _cells(context, backbone, config, outside)
         with run.phase("fit", len(dataset.train)):
-            fitted = _fit(context, config, cells, outside)
+            fitted = [
+                embedding.fit(of_fold["train"], dataset.train, dataset.targets_m, rows, config)
+                for of_fold, rows in progress(list(zip(cells, outside, strict=True)), desc="fit probe", unit="fold")
+            ]
         model = EmbedModel(config, backbone, tuple(fitted), camera=dataset.camera)
         features = {
             split: tuple(fold.features(of_fold[split]) for fold, of_fold in zip(fitted, cells, strict=True))
@@ -82,21 +85,6 @@ def _cells(
     if config.view == "frame":
         return [of_motion(np.empty(0), machine.threads)] * len(outside)
     return side_by_side(of_fold, outside, machine.threads if machine.device == "cpu" else 1)
-
-
-def _fit(
-    context: RunContext, config: EmbedConfig, cells: Sequence[Mapping[str, Float16Array]], outside: Sequence[IntArray]
-) -> list[FoldEmbedding]:
-    """Fit each fold's components and probe on the samples outside it."""
-    dataset = context.dataset
-    with progress(total=len(outside), desc="fit probe", unit="fold") as bar:
-
-        def of_fold(k: int, lane: Lane) -> FoldEmbedding:
-            found = embedding.fit(cells[k]["train"], dataset.train, dataset.targets_m, outside[k], config)
-            lane.in_turn(bar.update)(1)
-            return found
-
-        return side_by_side(of_fold, range(len(outside)), context.machine.threads)
 
 
 def _draw(

@@ -17,6 +17,7 @@ from atma18.plots.style import (
     TARGET_RANGES_M,
     alpha,
     logarithmic,
+    row_of_panels,
     short,
     waypoints,
     wide_enough,
@@ -35,8 +36,7 @@ def mae_by_horizon(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
     """
     mae_m = metrics.mae_m(predicted_m, truth_m)
     by_target_m = np.abs(waypoints(predicted_m) - waypoints(truth_m)).mean(axis=0)  # (6, 3)
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, [axes] = row_of_panels(6.4, 4.2, 1)
     for a, (label, colour, marker) in enumerate(zip(AXIS_LABELS, COLOURS, MARKERS, strict=False)):
         name = f"{label}: mean {by_target_m[:, a].mean():.3f} m"
         axes.plot(WAYPOINT_TIMES_S, by_target_m[:, a], color=colour, marker=marker, label=name)
@@ -56,8 +56,8 @@ def oof_against_target(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
     """
     predicted_xyz_m, truth_xyz_m = waypoints(predicted_m)[:, -1], waypoints(truth_m)[:, -1]  # (N, 3)
     maes_m = np.abs(predicted_xyz_m - truth_xyz_m).mean(axis=0)
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    for a, axes in enumerate(figure.subplots(1, len(AXES))):
+    figure, panels = row_of_panels(12, 4.4, len(AXES))
+    for a, axes in enumerate(panels):
         predicted, truth = predicted_xyz_m[:, a], truth_xyz_m[:, a]
         limits_m = wide_enough(TARGET_RANGES_M[a], np.concatenate([predicted, truth]))
         axes.plot(limits_m, limits_m, color="0.4", linewidth=0.8, linestyle="--")
@@ -74,9 +74,9 @@ def mae_by_part(scores: Sequence[Score]) -> Figure:
     Args:
         scores: scores; those of parts by size or speed are drawn.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
     kinds = {"size": "scene size (samples)", "speed": "speed (m/s)"}
-    for axes, (kind, label), colour in zip(figure.subplots(1, 2), kinds.items(), COLOURS, strict=False):
+    figure, panels = row_of_panels(11, 4.2, len(kinds))
+    for axes, (kind, label), colour in zip(panels, kinds.items(), COLOURS, strict=False):
         of_kind = [score for score in scores if score.part.by == kind]
         mae_m, low_m, high_m = (np.array([getattr(s, name) for s in of_kind]) for name in ("mae_m", "low_m", "high_m"))
         places = np.arange(len(of_kind))
@@ -100,8 +100,8 @@ def residuals(predicted_m: FloatArray, truth_m: FloatArray) -> Figure:
         truth_m: (N, 18) metres, vehicle frame at t.
     """
     found_m = waypoints(predicted_m) - waypoints(truth_m)  # (N, 6, 3)
-    figure = Figure(figsize=(12, 4.0), layout="constrained")
-    for a, axes in enumerate(figure.subplots(1, len(AXES))):
+    figure, panels = row_of_panels(12, 4.0, len(AXES))
+    for a, axes in enumerate(panels):
         lowest, low, middle, high, highest = np.quantile(found_m[:, :, a], _QUANTILES, axis=0)
         axes.fill_between(WAYPOINT_TIMES_S, lowest, highest, color=COLOURS[a], alpha=0.2, label="90 % of samples")
         axes.fill_between(WAYPOINT_TIMES_S, low, high, color=COLOURS[a], alpha=0.45, label="half of them")

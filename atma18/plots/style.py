@@ -4,6 +4,7 @@ from collections.abc import Sized
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray
@@ -36,6 +37,21 @@ def waypoints(targets_m: FloatArray) -> FloatArray:
 def wide_enough(fixed: tuple[float, float], values: FloatArray) -> tuple[float, float]:
     """Return the fixed range, extended only where values lie outside."""
     return min(fixed[0], float(values.min())), max(fixed[1], float(values.max()))
+
+
+def row_of_panels(width_in: float, height_in: float, count: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, side by side at fixed places: a layout takes longer to compute than to draw."""
+    left_in, right_in, bottom_in, top_in = 0.75, 0.15, 0.75, 0.4
+    panel_in = (width_in - right_in) / count - left_in
+    figure = Figure(figsize=(width_in, height_in))
+    places = {
+        "left": left_in / width_in,
+        "right": 1 - right_in / width_in,
+        "bottom": bottom_in / height_in,
+        "top": 1 - top_in / height_in,
+        "wspace": left_in / panel_in,
+    }
+    return figure, list(figure.subplots(1, count, squeeze=False, gridspec_kw=places)[0])
 
 
 def logarithmic(axes: Axes, fixed_m: tuple[float, float], values_m: FloatArray) -> None:
