@@ -54,7 +54,7 @@ def at_once(threads: int, parts: int) -> int:
     With several cores it is one more, so that no core is idle while the last part is done, or while a part waits for
     Python's lock.
     """
-    return min(parts, threads + 1 if threads > 1 else 1)
+    return max(1, min(parts, threads + 1 if threads > 1 else 1))
 
 
 def side_by_side(work: Callable[[P, Lane], R], parts: Sequence[P], threads: int, each: int | None = None) -> list[R]:
