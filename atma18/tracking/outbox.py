@@ -60,7 +60,8 @@ class Outbox:
     def _say(self, words: Mapping[str, Any]) -> None:
         if not self.away:
             try:
-                self._send(words)
+                with store.undisturbed():
+                    self._send(words)
                 return
             except store.FAILURES as error:
                 _log.warning(

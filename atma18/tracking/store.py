@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -40,6 +42,40 @@ def client() -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs each error that it raises
     return MlflowClient()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until a write to a database is over; the second one ends the process at once.
+
+    In the middle of a write, MLflow may take the end of the process for a failure of the database, so that the process
+    goes on, or leave the database locked. A server is not waited for: its answer may take minutes.
+    """
+    of_server = urlparse(mlflow.get_tracking_uri()).scheme in ("http", "https")
+    if of_server or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    handlers = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def wait(number: int, frame: object) -> None:
+        if waiting:
+            restore()
+            signal.raise_signal(number)
+        waiting.append(number)
+
+    for number in handlers:
+        signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        restore()
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 def told(error: Exception) -> str:

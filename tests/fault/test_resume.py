@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("small_backbone")
 EPOCHS, FOLDS = 2, 3
 EPOCH_S = 0.3
 WORDS = [SMALL, "--stage=both", f"--num_epochs={EPOCHS}", f"--folds={FOLDS}"]
+SIDE_BY_SIDE = ["--backbone=cnn", "--view=path", "--stage=whole", f"--num_epochs={2 * EPOCHS}", f"--folds={FOLDS}"]
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
-def start(step, data, store, **faults):
-    return Forked(step, [f"--data={data}", *WORDS], store, **faults)
+def start(step, data, store, words=WORDS, **faults):
+    return Forked(step, [f"--data={data}", *words], store, **faults)
 
 
 def saved_epochs(store):
@@ -66,12 +67,19 @@ def assert_same_result(run, other):
         pd.testing.assert_frame_equal(table, right, check_exact=True)
 
 
-@pytest.mark.parametrize("step", ["nn1", "nn2"])
-def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bits(store, tiny_folder, step):
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        pytest.param("nn1", WORDS, id="nn1"),
+        pytest.param("nn2", WORDS, id="nn2"),
+        pytest.param("nn1", SIDE_BY_SIDE, id="nn1 with its folds side by side"),
+    ],
+)
+def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bits(store, tiny_folder, step, words):
     draw = drawn()
     fold, epochs = draw.randrange(FOLDS), draw.randint(1, 2 * EPOCHS)  # two stages
     print(f"killed in fold {fold} after {epochs} epochs")
-    process = start(step, tiny_folder, store, epoch_s=EPOCH_S)
+    process = start(step, tiny_folder, store, words, epoch_s=EPOCH_S)
     wait_until(store, process, fold, epochs)
     time.sleep(draw.uniform(0, EPOCH_S))
     process.send(signal.SIGKILL)
@@ -79,7 +87,7 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
     dead = all_runs()[-1]
     assert dead.info.status == "RUNNING"
 
-    said = start(step, tiny_folder, store).finish()
+    said = start(step, tiny_folder, store, words).finish()
 
     resumed = newest(step)
     assert f"{step}: goes on from run {dead.info.run_id}, which was interrupted" in said
@@ -87,7 +95,7 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
     after = MlflowClient().get_run(dead.info.run_id)
     assert (after.info.status, after.data.tags["atma18.continued_by"]) == ("KILLED", resumed.info.run_id)
     assert list((store / "cache" / "checkpoints").iterdir()) == []
-    start(step, tiny_folder, store).finish()
+    start(step, tiny_folder, store, words).finish()
     straight = newest(step)
     assert "atma18.resumed_from" not in straight.data.tags
     assert_same_result(resumed, straight)
@@ -96,20 +104,27 @@ def test_a_step_killed_at_a_random_epoch_of_a_random_fold_goes_on_to_the_same_bi
         assert [(m.step, m.value) for m in curves[0]] == [(m.step, m.value) for m in curves[1]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_step_that_is_told_to_stop_says_how_far_it_came(store, tiny_folder, number):
-    process = start("nn1", tiny_folder, store, epoch_s=EPOCH_S)
+@pytest.mark.parametrize(
+    ("number", "words", "reached"),
+    [
+        pytest.param(signal.SIGTERM, WORDS, r"\d of fold 0", id="SIGTERM"),
+        pytest.param(signal.SIGINT, WORDS, r"\d of fold 0", id="Ctrl-C"),
+        pytest.param(signal.SIGINT, SIDE_BY_SIDE, r"\d of fold 0(, \d of fold \d){0,2}", id="Ctrl-C, side by side"),
+    ],
+)
+def test_a_step_that_is_told_to_stop_says_how_far_it_came(store, tiny_folder, number, words, reached):
+    process = start("nn1", tiny_folder, store, words, epoch_s=EPOCH_S)
     wait_until(store, process, 0, 1)
     process.send(number)
 
     assert process.wait() != 0
     said = process.said
-    told = re.search(r"nn1: interrupted (after epoch \d of fold 0): the same command goes on from there", said)
+    told = re.search(rf"nn1: interrupted (after epoch {reached}): the same command goes on from there", said)
     assert told, said
     [run] = all_runs()
     assert run.info.status == "KILLED"
     assert run.data.tags["atma18.interrupted"] == f"{told[1]}: the same command goes on from there"
-    start("nn1", tiny_folder, store).finish()
+    start("nn1", tiny_folder, store, words).finish()
     assert newest("nn1").data.tags["atma18.resumed_from"] == run.info.run_id
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import signal
 from contextlib import contextmanager
 
 import mlflow
@@ -129,3 +130,37 @@ def test_an_impatient_question_leaves_the_patience_as_it_was(monkeypatch):
 
     assert store.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "6"
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in store.os.environ
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_the_end_of_the_process_waits_for_a_write_to_the_database(outbox, run_id, monkeypatch, number):
+    seen = []
+
+    def end(number, frame):
+        seen.append(values(run_id, "a"))
+        raise SystemExit
+
+    before = signal.signal(number, end)
+    log_batch = MlflowClient.log_batch
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", lambda *a, **k: signal.raise_signal(number) or log_batch(*a, **k))
+        try:
+            with pytest.raises(SystemExit):
+                outbox.metrics({"a": 1.0})
+        finally:
+            restored = signal.signal(number, before)
+
+    assert seen == [[(0, 1.0)]]
+    assert restored == end
+    assert not outbox.away
+
+
+def test_who_asks_twice_does_not_wait_for_the_database(outbox, monkeypatch):
+    def slow(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("expected the write to end here")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", slow)
+    with pytest.raises(KeyboardInterrupt):
+        outbox.metrics({"a": 1.0})
