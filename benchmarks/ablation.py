@@ -37,7 +37,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "nn1: not held within the training rows": ("--bounded=false",),
     "embed: frames, not the road along the path": ("--view=frame",),
     "gbdt: not held within the training rows": ("--bounded=false",),
-    "gbdt: without embed's probe": ("--probe=false",),
+    "gbdt: with embed's probe": ("--probe=true",),
 }
 """`step: what` is switched, and the options of the step that switch it."""
 BLENDS: Mapping[str, BlendConfig] = {

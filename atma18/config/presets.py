@@ -125,7 +125,6 @@ def _best() -> Preset:
             objective="huber",
             motion=True,
             bounded=True,
-            probe=True,
             light_geometry=True,
         ),
         embed=_path_embed(random_features=1000),
