@@ -100,7 +100,9 @@ def test_runs_open_side_by_side_with_their_metrics(ui):
 
 
 def as_shown(value):
-    """A number as the UI writes it: three decimals, or four digits and an exponent where it is small."""
+    """A pattern of a number as the UI writes it: three decimals, or four digits and an exponent where it is small."""
+    if value == 0:
+        return r"0(\.000)?(e\+0)?"
     if abs(value) >= 1e-3:
         return f"{value:.3f}"
     digits, exponent = f"{value:.3e}".split("e")

@@ -123,9 +123,12 @@ def test_an_interruption_of_the_process_ends_all_parts():
             ended.append(part)
             raise
 
-    before = torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt):
-        side_by_side(work, range(3), 2)
+    before, handler = torch.get_num_threads(), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side(work, range(3), 2)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
     assert sorted(ended) == [0, 1, 2]
     assert torch.get_num_threads() == before

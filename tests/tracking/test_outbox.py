@@ -162,5 +162,9 @@ def test_who_asks_twice_does_not_wait_for_the_database(outbox, monkeypatch):
         raise AssertionError("expected the write to end here")
 
     monkeypatch.setattr(MlflowClient, "log_batch", slow)
-    with pytest.raises(KeyboardInterrupt):
-        outbox.metrics({"a": 1.0})
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            outbox.metrics({"a": 1.0})
+    finally:
+        signal.signal(signal.SIGINT, handler)
