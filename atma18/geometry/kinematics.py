@@ -24,7 +24,8 @@ _BOUNDS: FloatArray = np.array(
 )
 """Physically possible range of each of a `MotionModel`'s parameters."""
 _SPREAD: FloatArray = np.array([0.03, 0.2, 1.5, 0.01, 6.0, 0.002, 3.0, 0.015])
-"""How far a car's parameters are expected from those of `MotionModel`, before any of its drives are seen."""
+"""How far a car's parameters are expected from those of `MotionModel`, before any of its drives are seen; in the order
+and the units of its fields."""
 _SCENES_OF_PRIOR = 1.0
 """How many scenes this expectation weighs; chosen on 2 to 100 simulated scenes (docs/decisions.md)."""
 

@@ -84,7 +84,9 @@ def _cells(
 
     if config.view == "frame":
         return [of_motion(np.empty(0), machine.threads)] * len(outside)
-    return side_by_side(of_fold, outside, machine.threads if machine.device == "cpu" else 1)
+    if machine.device == "cpu":
+        return side_by_side(of_fold, outside, machine.threads)
+    return [of_fold(rows, Lane(machine.threads)) for rows in outside]
 
 
 def _draw(
