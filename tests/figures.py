@@ -38,7 +38,15 @@ def drawn(savefig=Figure.savefig):
 
 def _one_pixel(figure, file, **_):
     checksum = 0
-    for artist in figure.findobj(lambda artist: isinstance(artist, tuple(_SHOWN))):
-        shown = next(shown for kind, shown in _SHOWN.items() if isinstance(artist, kind))
-        checksum = zlib.crc32(np.ascontiguousarray(shown(artist)).tobytes(), checksum)
+    for artist in _artists(figure):
+        for kind, shown in _SHOWN.items():
+            if isinstance(artist, kind):
+                checksum = zlib.crc32(np.ascontiguousarray(shown(artist)).tobytes(), checksum)
     Image.new("RGB", (1, 1), f"#{checksum >> 8:06x}").save(file, "PNG")
+
+
+def _artists(figure):
+    """All that a figure shows, but for ticks: they follow from the rest, and making them takes most of the time."""
+    yield from figure.texts
+    for axes in figure.axes:
+        yield from (*axes.get_children(), axes.xaxis.label, axes.yaxis.label)
