@@ -34,13 +34,17 @@ FAILURES = (MlflowException, OSError)
 """The errors of a store that is unreachable, full or locked; a network error of requests is an OSError."""
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _LONGEST_TOLD = 300
+_LOGGED = {"mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+"""By logger, what is logged: the second logs each error that it raises."""
 _RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # the names of tempfile.mkdtemp
 
 
 def client() -> MlflowClient:
     """Return a client of the store that MLflow's environment variables name."""
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs each error that it raises
+    for name, level in _LOGGED.items():
+        logger = logging.getLogger(name)
+        if logger.level != level:  # to set a level makes every logger of the process look its own up again
+            logger.setLevel(level)
     return MlflowClient()
 
 
