@@ -1,8 +1,8 @@
 """What each option and each member of `best` is worth, on simulated drives of several seeds.
 
 In each row one thing is switched: off, or on where `best` does without it. The step runs again, on the same inputs, and
-is scored itself. Rows of `blend` fit the weights again to the same predictions. The gain is paired over the test scenes
-of all seeds, which no step has seen, and no step reads their targets.
+is scored itself. Rows of `blend` fit the weights again to the same predictions, of one input less or one more. The gain
+is paired over the test scenes of all seeds, which no step has seen, and no step reads their targets.
 
     python -m benchmarks.ablation --quick
 """
@@ -45,7 +45,8 @@ BLENDS: Mapping[str, BlendConfig] = {
     "blend: the plain optimum": replace(PRESETS[PRESET].blend, method="exact"),
 }
 """Blends of the same inputs."""
-WITHOUT = "blend: without {}"
+MEMBERS = ("motion", "nn1", "nn2", "gbdt")
+"""What blend may read."""
 
 
 @click.command()
@@ -91,10 +92,10 @@ def _of_seed(scenes: int, switches: Mapping[str, tuple[str, ...]], seed: int) ->
     inputs = PRESETS[PRESET].inputs
     for name, config in BLENDS.items():
         found[name] = _less(drives, best, _blended(drives, best, inputs, config), "blend")
-    for left_out in inputs:
-        names = [name for name in inputs if name != left_out]
+    for member in MEMBERS:
+        names = [name for name in MEMBERS if (name in inputs) != (name == member)]
         other = _blended(drives, best, names, PRESETS[PRESET].blend)
-        found[WITHOUT.format(left_out)] = _less(drives, best, other, "blend")
+        found[f"blend: {'without' if member in inputs else 'with'} {member}"] = _less(drives, best, other, "blend")
     return found
 
 
