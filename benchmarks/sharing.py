@@ -78,16 +78,17 @@ def precisions(folder: Path, times: int) -> list[str]:
 
 
 @click.command()
-@click.option("--epochs", default=60, show_default=True, help="Of each training.")
-@click.option("--quick", is_flag=True, help="One epoch.")
+@click.option("--scenes", default=150, show_default=True, help="Simulated training scenes.")
+@click.option("--epochs", default=30, show_default=True, help="Of each training.")
+@click.option("--quick", is_flag=True, help="12 scenes, one epoch.")
 @results.json_option
-def main(epochs: int, quick: bool, file: Path | None) -> None:
+def main(scenes: int, epochs: int, quick: bool, file: Path | None) -> None:
     """Print the seconds in each situation, both ways, and their ratios to those alone with libgomp's default."""
-    epochs = 1 if quick else epochs
+    scenes, epochs = (12, 1) if quick else (scenes, epochs)
     found: dict[str, dict[str, float]] = {name: {} for name in WAYS}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        simulate.write_drives(folder / "drives", simulate.Plan(12, 5, seed=1))
+        simulate.write_drives(folder / "drives", simulate.Plan(scenes, 5, seed=1))
         seconds(folder, 1, 1, {})  # fills the cache
         for situation, (processes, beside) in SITUATIONS.items():
             for name, variables in WAYS.items():
@@ -102,7 +103,7 @@ def main(epochs: int, quick: bool, file: Path | None) -> None:
     for name, times_s in found.items():
         for situation, value in times_s.items():
             click.echo(f"{name:18} {situation:22} {value:8.1f} s {value / alone_s:8.2f} times")
-    results.keep(file, {"epochs": epochs, "seconds": found, "precisions": len(set(told))})
+    results.keep(file, {"scenes": scenes, "epochs": epochs, "seconds": found, "precisions": len(set(told))})
 
 
 if __name__ == "__main__":
