@@ -59,7 +59,7 @@ def main(scenes: int, quick: bool, file: Path | None) -> None:
     switches = {} if quick else SWITCHES
     rows: dict[str, list[Gain]] = {}
     of_seeds = partial(_of_seed, scenes, switches)
-    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(len(seeds), get_context("spawn"), max_tasks_per_child=1) as pool:
         for of_seed in pool.map(of_seeds, seeds):
             for name, gain in of_seed.items():
                 rows.setdefault(name, []).append(gain)
