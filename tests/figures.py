@@ -22,7 +22,7 @@ _SHOWN = {
 
 @contextmanager
 def undrawn():
-    """Let every figure be saved as one pixel, whose colour is a checksum of what the figure shows."""
+    """Let every figure be saved as one pixel, whose colour is a checksum of what `_artists` finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", _one_pixel)
         yield
@@ -46,7 +46,9 @@ def _one_pixel(figure, file, **_):
 
 
 def _artists(figure):
-    """All that a figure shows, but for ticks: they follow from the rest, and making them takes most of the time."""
+    """All that a figure shows, legends included, but for the labels of ticks: making ticks takes most of the time."""
     yield from figure.texts
     for axes in figure.axes:
         yield from (*axes.get_children(), axes.xaxis.label, axes.yaxis.label)
+    for legend in (*figure.legends, *(axes.get_legend() for axes in figure.axes)):
+        yield from legend.findobj() if legend else ()
