@@ -130,10 +130,10 @@ class Cache:
 
         Its files stay when the process ends, until `forget` is called.
         """
-        place, alone = self.place(kind, key), FileLock(lock_of(self.place(kind, key)))
+        place, lock = self.place(kind, key), FileLock(lock_of(self.place(kind, key)))
         _make_private(place.parent)
         try:
-            alone.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout:
             yield None
             return
@@ -142,7 +142,7 @@ class Cache:
             place.mkdir(exist_ok=True)
             yield place
         finally:
-            alone.release()
+            lock.release()
 
     def forget(self, kind: str, key: str) -> None:
         """Remove an entry that may be wrong, even if it is in use."""

@@ -34,14 +34,14 @@ def checked(kind: type[C]) -> type[C]:
         try:
             check(self, **named, **values)
         except ValidationError as error:
-            raise ValueError(told(made, error)) from None
+            raise ValueError(explained(made, error)) from None
 
     made.__init__ = __init__
     checked_kind: type[C] = made
     return checked_kind
 
 
-def told(kind: type, error: ValidationError) -> str:
+def explained(kind: type, error: ValidationError) -> str:
     """Say of the first thing that is wrong what was expected and what was found."""
     first = error.errors(include_url=False)[0]
     found, place = shown(first["input"]), [part for part in first["loc"] if isinstance(part, str)]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from atma18.config.checking import told
+from atma18.config.checking import explained
 from atma18.config.embed import EmbedConfig
 from atma18.config.gbdt import GbdtConfig
 from atma18.config.nets import NetConfig
@@ -44,7 +44,7 @@ def from_json(kind: type[C], values: Any) -> C:  # noqa: ANN401 - any JSON value
     try:
         return TypeAdapter(kind).validate_json(json.dumps(values))
     except ValidationError as error:
-        raise ValueError(told(kind, error)) from None
+        raise ValueError(explained(kind, error)) from None
 
 
 def _without_removed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

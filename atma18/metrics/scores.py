@@ -99,7 +99,7 @@ def scores(
     return [Score(part, e.mean, e.low, e.high) for part, e in zip(parts, estimates, strict=True)]
 
 
-def beside(
+def compare(
     ours_m: FloatArray,
     others_m: Mapping[str, FloatArray],
     truth_m: FloatArray,

@@ -112,7 +112,7 @@ class Gain:
     @classmethod
     def of(cls, ours_m: FloatArray, other_m: FloatArray, truth_m: FloatArray, mix: Part, scenes: StrArray) -> Self:
         """Compare (N, 18) out-of-fold predictions of the same samples by the scene bootstrap."""
-        board: pd.DataFrame = scores.beside(ours_m, {"other": other_m}, truth_m, [mix], scenes, ours="candidate")
+        board: pd.DataFrame = scores.compare(ours_m, {"other": other_m}, truth_m, [mix], scenes, ours="candidate")
         row = board[board["model"] == "other"].iloc[0]
         return cls(float(row["gain_m"]), float(row["gain_low_m"]), float(row["gain_high_m"]))
 

@@ -136,7 +136,7 @@ def _compare(
     """
     dataset, others_m = context.dataset, {_MOTION: context.references_m["motion_model"], **inputs_m}
     parts = scores.training_parts(dataset.train, dataset.test)
-    board = scores.beside(blended_m, others_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
+    board = scores.compare(blended_m, others_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
     run.keep_table("leaderboard", board.assign(run_id=board["model"].map(run_ids(upstreams) | {_OURS: run.run_id})))
     run.keep_figure("leaderboard", plots.leaderboard(board))
     whole = board[(board["by"] == "") & (board["model"] != _OURS)].to_dict("records")
@@ -169,7 +169,7 @@ def _draw_weights(
         for row, label in enumerate(model.row_labels)
         if (group == row // step).any()
     ]
-    board = scores.beside(blended_m, best_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
+    board = scores.compare(blended_m, best_m, dataset.targets_m, parts, dataset.train.scenes, ours=_OURS)
     gains = board[board["model"] == best].set_index("part").reindex(model.row_labels)
     gains_m = gains[["gain_low_m", "gain_m", "gain_high_m"]].to_numpy(np.float64)
     weights = model.weights.reshape(len(model.row_labels), len(model.inputs))

@@ -74,7 +74,7 @@ def compare(context: RunContext, given: Sequence[str], folder: Path) -> Comparis
     oof_m = {name: upstream.predictions(context).oof_m for name, upstream in runs.items()}
     (ours, ours_m), *others = oof_m.items()
     parts = scores.training_parts(dataset.train, dataset.test)
-    table = scores.beside(ours_m, dict(others), dataset.targets_m, parts, scenes, ours=ours)
+    table = scores.compare(ours_m, dict(others), dataset.targets_m, parts, scenes, ours=ours)
     folder.mkdir(parents=True, exist_ok=True)
     plots.leaderboard(table).savefig(folder / BOARD, dpi=120)
     errors_m = {name: metrics.absolute_errors_m(m, dataset.targets_m).mean(axis=1) for name, m in oof_m.items()}

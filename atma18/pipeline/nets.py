@@ -128,7 +128,7 @@ def _watch(run: StepRun, context: RunContext, config: NetConfig) -> Callable[[Ep
     It draws after 1, 4, 16, … epochs, and after the last one.
     """
     dataset, epochs = context.dataset, sum(stage.num_epochs for stage, _ in training.stages(config))
-    shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
+    shown = plots.example_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.array(list(shown.values()))
     around = np.flatnonzero(np.isin(dataset.train.scenes, dataset.train.scenes[rows]))  # nn2 needs whole scenes
     samples, places = dataset.train.take(around), np.searchsorted(around, rows)

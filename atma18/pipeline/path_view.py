@@ -31,7 +31,7 @@ def keep_path_grids(run: StepRun, context: RunContext, config: Imaged, motion: F
         motion: the numbers of the first fold's motion model.
     """
     dataset = context.dataset
-    shown = plots.telling_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
+    shown = plots.example_rows(dataset, np.flatnonzero(context.folds.of(dataset.train.ids) == 0))
     rows = np.unique(list(shown.values()))
     names = [", ".join(name for name, row in shown.items() if row == chosen) for chosen in rows]
     images = images_of(config, dataset.train.take(rows), motion, dataset.camera)

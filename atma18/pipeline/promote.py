@@ -29,10 +29,10 @@ def promote(
         ValueError: If there is no such blend, or the dataset cannot be read.
     """
     tracking.check_may_register("blend")
-    with tracking.alone():
-        settled = tracking.settle()
+    with tracking.exclusive():
+        finished = tracking.finish_interrupted()
     version = tracking.blend_version(candidate)
-    if int(version.version) in settled:
+    if int(version.version) in finished:
         return Verdict((Check("champion", True, "a promotion of it that was cut off is finished now"),), force)
     lineage = tracking.trace(version, cache)
     if lineage.broken:
@@ -51,7 +51,7 @@ def promote(
         checks.append(_servable(ours, dataset, cache))
         gains["gain_over_motion"] = _over_motion(ours, dataset)
         checks.append(gains["gain_over_motion"].over_motion())
-    with tracking.alone():
+    with tracking.exclusive():
         found, gain = _beside_champion(ours, dataset, min_gain_m, cache)
         verdict = Verdict((*checks, *found), force)
         tracking.promote(run_id, ours, verdict, gains if gain is None else gains | {"gain": gain}, note)
@@ -65,9 +65,9 @@ def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
         ValueError: If there is no previous champion, or it is not intact.
     """
     tracking.check_may_register("blend")
-    with tracking.alone():
-        tracking.settle()
-        previous = tracking.holder(tracking.PREVIOUS)
+    with tracking.exclusive():
+        tracking.finish_interrupted()
+        previous = tracking.version_with(tracking.PREVIOUS)
         if previous is None:
             raise ValueError("expected a version with the alias previous, found none: nothing was promoted twice")
         to = tracking.open_blend(previous, cache)
@@ -97,7 +97,7 @@ def _beside_champion(
     ours: BlendVersion, dataset: Dataset, min_gain_m: float, cache: Cache
 ) -> tuple[list[Check], Gain | None]:
     """Compare with the current champion: cross-fitted, paired by sample, weighted as the test split."""
-    version = tracking.holder(tracking.CHAMPION)
+    version = tracking.version_with(tracking.CHAMPION)
     if version is None:
         return [Check("champion", True, "there was none to beat")], None
     if int(version.version) == ours.number:

@@ -44,6 +44,7 @@ __all__ = [
     "blend_weights",
     "contact_sheet",
     "error_correlation",
+    "example_rows",
     "explained_variance",
     "feature_importance",
     "leaderboard",
@@ -58,7 +59,6 @@ __all__ = [
     "residuals",
     "scene_by_scene",
     "similarity_by_speed",
-    "telling_rows",
     "trajectories",
 ]
 
@@ -76,7 +76,7 @@ def of_predictions(dataset: Dataset, oof_m: FloatArray, scores: Sequence[Score])
     """
     error_m = np.abs(oof_m - dataset.targets_m).mean(axis=1)
     by_error = np.argsort(error_m)
-    chosen = {"typical": int(by_error[len(by_error) // 2]), **telling_rows(dataset), "worst": int(by_error[-1])}
+    chosen = {"typical": int(by_error[len(by_error) // 2]), **example_rows(dataset), "worst": int(by_error[-1])}
     rows = np.array(list(chosen.values()))
     return {
         "mae_by_horizon": mae_by_horizon(oof_m, dataset.targets_m),
@@ -123,7 +123,7 @@ def of_paths(
     )
 
 
-def telling_rows(dataset: Dataset, among: IntArray | None = None) -> dict[str, int]:
+def example_rows(dataset: Dataset, among: IntArray | None = None) -> dict[str, int]:
     """Choose one training sample of each interesting kind; the choice does not depend on predictions.
 
     Args:

@@ -103,7 +103,7 @@ def ahead(dataset: Dataset, oof_m: Mapping[str, FloatArray], straight_m: FloatAr
     }
     best, *others = sorted(oof_m, key=lambda name: errors_m[name])
     second_m = {others[0]: oof_m[others[0]]}
-    board = scores.beside(oof_m[best], second_m, dataset.targets_m, [horizon], train.scenes, ours=best)
+    board = scores.compare(oof_m[best], second_m, dataset.targets_m, [horizon], train.scenes, ours=best)
     second = board.to_dict("records")[1]
     lead = interval(second["gain_low_m"], second["gain_high_m"])
     known = "beyond chance" if second["gain_low_m"] > 0 else "which may be chance"

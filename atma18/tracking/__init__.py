@@ -23,15 +23,15 @@ from atma18.tracking.promotion import (
     PREVIOUS,
     BlendVersion,
     blend_version,
+    finish_interrupted,
     history,
-    holder,
     open_blend,
     promote,
     refuse,
     roll_back,
-    settle,
     standing,
     version_link,
+    version_with,
 )
 from atma18.tracking.records import (
     delivered,
@@ -46,7 +46,7 @@ from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
 from atma18.tracking.serving_check import TOLERANCE_M, check_serving
 from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
-from atma18.tracking.store_setup import alone, reading
+from atma18.tracking.store_setup import exclusive, reading
 from atma18.tracking.tree import as_tree
 from atma18.tracking.upstream import Upstream
 
@@ -63,7 +63,6 @@ __all__ = [
     "Lineage",
     "StepRun",
     "Upstream",
-    "alone",
     "as_tree",
     "blend_version",
     "check_may_register",
@@ -74,11 +73,12 @@ __all__ = [
     "describe_parent",
     "empty_run_folders",
     "examine",
+    "exclusive",
     "figures_of",
+    "finish_interrupted",
     "finish_parent",
     "folds_of",
     "history",
-    "holder",
     "named_run",
     "note_of",
     "open_blend",
@@ -92,11 +92,11 @@ __all__ = [
     "resolve",
     "reusable",
     "roll_back",
-    "settle",
     "standing",
     "step_run",
     "trace",
     "ui_command",
     "upload_kept",
     "version_link",
+    "version_with",
 ]

@@ -78,8 +78,8 @@ def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: C
     registered = {version.run_id for of_model in versions.values() for version in of_model}
     for kept in waiting:
         _examine_kept(examination, kept, cache)
-    cut_off = promotion.cut_off()
-    closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in cut_off}
+    interrupted = promotion.interrupted()
+    closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in interrupted}
     for run in progress(_runs(), desc="examine runs", unit="run"):
         if run.info.run_id not in closed_otherwise:
             _examine_run(examination, run, registered)
@@ -91,7 +91,7 @@ def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: C
             _examine_alias(examination, model.name, CANDIDATE, None, versions[model.name], broken)
         for alias, number in sorted(model.aliases.items()):
             _examine_alias(examination, model.name, alias, int(number), versions[model.name], broken)
-    _examine_record(examination, cut_off)
+    _examine_record(examination, interrupted)
     return examination
 
 
@@ -210,19 +210,19 @@ def _usable(versions: Sequence[ModelVersion], broken: set[int]) -> list[int]:
     return [int(v.version) for v in versions if int(v.version) not in broken and v.tags.get(STAGE_TAG) != FIRST]
 
 
-def _examine_record(examination: Examination, cut_off: Sequence[Run]) -> None:
+def _examine_record(examination: Examination, interrupted: Sequence[Run]) -> None:
     """Compare the champion with the record of promotions; a move by other means has no record."""
 
-    def settle() -> None:
-        with store_setup.alone():
-            promotion.settle()
+    def finish() -> None:
+        with store_setup.exclusive():
+            promotion.finish_interrupted()
 
-    for run in cut_off:
+    for run in interrupted:
         problem = "a promotion that was recorded and cut off before the aliases had moved"
-        examination.findings.append(Finding(f"run {run.info.run_id}", problem, settle, "carry it out, as promote does"))
-    if cut_off:
+        examination.findings.append(Finding(f"run {run.info.run_id}", problem, finish, "carry it out, as promote does"))
+    if interrupted:
         return
-    champion = promotion.holder(CHAMPION)
+    champion = promotion.version_with(CHAMPION)
     moves = [
         run.data.tags[f"{PREFIX}to"]
         for run in promotion.verdict_runs()

@@ -84,8 +84,8 @@ def command_run(name: str) -> Iterator[str]:
     Raises:
         ValueError: If the store cannot be used.
     """
-    with store.asked():
-        store_setup.enter()
+    with store.errors_explained():
+        store_setup.prepare()
         _check_inherited_run()
         with _run(name) as run_id:
             _describe_experiment(run_id)
@@ -176,7 +176,7 @@ def _is_active(run_id: str) -> bool:
 def _give_up(run_id: str, status: str, error: BaseException) -> None:
     """End a run that failed or was stopped, with the reason; a failure of the store must not hide that reason."""
     failed_by_store = isinstance(error, store.FAILURES) or isinstance(error.__cause__, store.FAILURES)
-    with store.impatient() if failed_by_store else nullcontext():
+    with store.one_retry() if failed_by_store else nullcontext():
         try:
             if status == "FAILED":
                 _explain(run_id, error)
@@ -210,7 +210,7 @@ def process_is_gone(run: Run) -> bool:
 
 def _explain(run_id: str, error: BaseException) -> None:
     """Log the message and the traceback of a failed run."""
-    why = store.told(error) if isinstance(error, MlflowException) else str(error)
+    why = store.message_of(error) if isinstance(error, MlflowException) else str(error)
     store.client().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK)
     store.client().set_tag(run_id, ERROR_TAG, why[:LONGEST_TAG])
     store.client().set_tag(run_id, DESCRIPTION, f"**Failed:** {why}"[:LONGEST_TAG])

@@ -65,7 +65,8 @@ class Outbox:
                 return
             except store.FAILURES as error:
                 _log.warning(
-                    f"the store does not take what run {self.run_id} says ({store.told(error)}): kept, sent at the end"
+                    f"the store does not take what run {self.run_id} says ({store.message_of(error)}): kept, sent at "
+                    "the end"
                 )
                 self.away = True
         with (self.folder / _UNSENT).open("a") as file:

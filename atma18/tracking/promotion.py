@@ -81,7 +81,7 @@ def version_link(given: str) -> str:
 
 def standing(run_id: str) -> str:
     """Return the standing of a registered blend, found by the ID of its run, for the description of `main`."""
-    champion = holder(CHAMPION)
+    champion = version_with(CHAMPION)
     state = "**the champion**" if champion is not None and champion.run_id == run_id else "a candidate, not promoted"
     return f"{STANDING} {state}"
 
@@ -90,7 +90,7 @@ def _link(number: int) -> str:
     return f"[{_BLEND} {number}](#/models/{_BLEND}/versions/{number})"
 
 
-def holder(alias: str) -> ModelVersion | None:
+def version_with(alias: str) -> ModelVersion | None:
     """Return the version of the blend that has an alias, or None."""
     try:
         return store.client().get_model_version_by_alias(_BLEND, alias)
@@ -115,7 +115,7 @@ def promote(run_id: str, to: BlendVersion, verdict: Verdict, gains: Mapping[str,
         gains: its gains by the first part of their metrics' names.
         note: the user's text for the record.
     """
-    before = holder(CHAMPION)
+    before = version_with(CHAMPION)
     outcome = REFUSED if not verdict.accepted else FORCED if verdict.overruled else PROMOTED
     _record(run_id, outcome, before, to.number, verdict, note, gains)
     if verdict.accepted:
@@ -126,39 +126,39 @@ def promote(run_id: str, to: BlendVersion, verdict: Verdict, gains: Mapping[str,
 
 def refuse(run_id: str, version: ModelVersion, verdict: Verdict, note: str | None) -> None:
     """Record the refusal of a candidate that is not intact."""
-    _record(run_id, REFUSED, holder(CHAMPION), int(version.version), verdict, note, {})
+    _record(run_id, REFUSED, version_with(CHAMPION), int(version.version), verdict, note, {})
 
 
 def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
     """Move `champion` back to the previous version, and `previous` to the current one; the caller holds the lock."""
-    before = holder(CHAMPION)
+    before = version_with(CHAMPION)
     _record(run_id, ROLLED_BACK, before, to.number, None, note, {})
     _carry_out(run_id, before, to.number)
 
 
-def cut_off() -> list[Run]:
+def interrupted() -> list[Run]:
     """Return the runs that recorded a move of the aliases and ended before it was complete, the oldest first."""
     runs = store.search(f"tags.`{_MOVING_TAG}` LIKE '%'")
     return [run for run in runs if run.info.status != "RUNNING" or lifecycle.process_is_gone(run)]
 
 
-def settle() -> list[int]:
+def finish_interrupted() -> list[int]:
     """Complete the recorded moves that were interrupted, under the lock of the store; return their versions.
 
     An alias that was moved since then stays where it is.
     """
-    settled = []
-    for run in cut_off():
-        champion, to = holder(CHAMPION), int(run.data.tags[_TO_TAG])
+    finished = []
+    for run in interrupted():
+        champion, to = version_with(CHAMPION), int(run.data.tags[_TO_TAG])
         number = _NOBODY if champion is None else int(champion.version)
         if str(number) in (run.data.tags[_FROM_TAG], str(to)):
             _carry_out(run.info.run_id, None if number == to else champion, to)
-            settled.append(to)
+            finished.append(to)
         else:
             store.client().delete_tag(run.info.run_id, _MOVING_TAG)
         if run.info.status == "RUNNING":
             store.client().set_terminated(run.info.run_id, "FINISHED")
-    return settled
+    return finished
 
 
 def history() -> pd.DataFrame:
@@ -197,7 +197,7 @@ def _move(before: ModelVersion | None, number: int) -> None:
     if before is not None:
         client.set_registered_model_alias(_BLEND, PREVIOUS, str(before.version))
     client.set_registered_model_alias(_BLEND, CHAMPION, str(number))
-    now = holder(CHAMPION)
+    now = version_with(CHAMPION)
     if now is None or int(now.version) != number:
         raise ValueError(f"expected version {number} to be {CHAMPION} now, found another: somebody moved it just now")
     today = time.strftime("%Y-%m-%d")

@@ -190,7 +190,7 @@ def register(upstream: Upstream) -> ModelVersion:
     The description is written last: a version without one is incomplete, and the missing parts are added.
     """
     name = registered_name(upstream.step)
-    with store_setup.alone():
+    with store_setup.exclusive():
         versions = versions_of(name)
         known = [v for v in versions if v.run_id == upstream.run_id]
         if known and known[0].description:

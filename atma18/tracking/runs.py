@@ -179,8 +179,8 @@ class StepRun:
         except store.FAILURES as error:
             raise ValueError(
                 f"{self.identity.step}: expected the store to take the result of run {self.run_id}, found: "
-                f"{store.told(error)}. It is kept in {self.staged.keep(cache)}. When the store answers again, this "
-                f"uploads it:\n  {self.upload_command}"
+                f"{store.message_of(error)}. It is kept in {self.staged.keep(cache)}. When the store answers again, "
+                f"this uploads it:\n  {self.upload_command}"
             ) from error
 
 
@@ -222,7 +222,7 @@ def _there(upstreams: Mapping[str, Upstream]) -> Iterator[None]:
             if any(str(folder) in str(error) for folder in (upstream.artifacts, upstream.model)):
                 raise ValueError(
                     f"{name} (run {upstream.run_id}): expected its files as they were when this step began, found one "
-                    f"gone ({store.told(error)}): name another run, or run {upstream.step} again"
+                    f"gone ({store.message_of(error)}): name another run, or run {upstream.step} again"
                 ) from error
         raise
 
@@ -275,6 +275,6 @@ def log_samples(dataset: Dataset, data: str, role: str, samples: Samples) -> Non
     try:
         mlflow.log_input(logged, role)
     except MlflowException as error:
-        if "unique" not in store.told(error).lower():
+        if "unique" not in store.message_of(error).lower():
             raise
         mlflow.log_input(logged, role)  # another process has just logged the same drives

@@ -32,8 +32,8 @@ _LAUNCHERS = {
 }
 FAILURES = (MlflowException, OSError)
 """The errors of a store that is unreachable, full or locked; a network error of requests is an OSError."""
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-_LONGEST_TOLD = 300
+_ONE_RETRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_LONGEST_MESSAGE = 300
 _LOGGED = {"mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 """By logger, what is logged: the second logs each error that it raises."""
 _RUN_FOLDER = re.compile(r"tmp[a-z0-9_]{8}")  # the names of tempfile.mkdtemp
@@ -82,14 +82,14 @@ def undisturbed() -> Iterator[None]:
             signal.raise_signal(waiting[0])
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Return the message of a store's error as one line."""
     message = str(error.message if isinstance(error, MlflowException) else error)
-    return " ".join(message.split("\n[SQL")[0].split())[:_LONGEST_TOLD]
+    return " ".join(message.split("\n[SQL")[0].split())[:_LONGEST_MESSAGE]
 
 
 @contextmanager
-def asked() -> Iterator[None]:
+def errors_explained() -> Iterator[None]:
     """Turn an error of the store into one message with the cause and the remedy.
 
     Raises:
@@ -115,16 +115,16 @@ def _why(error: Exception) -> str:
             return "expected that you may do this, found no permission: ask the administrator of the server for EDIT"
         case _:
             return (
-                f"expected the tracking store to answer, found: {told(error)}: what had finished is as it was; give "
-                "the same command again once it does"
+                f"expected the tracking store to answer, found: {message_of(error)}: what had finished is as it was; "
+                "give the same command again once it does"
             )
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
+def one_retry() -> Iterator[None]:
     """Limit MLflow to one retry, for a store that is known to be unreachable."""
-    before = {name: os.environ.get(name) for name in _IMPATIENT}
-    os.environ.update(_IMPATIENT)
+    before = {name: os.environ.get(name) for name in _ONE_RETRY}
+    os.environ.update(_ONE_RETRY)
     try:
         yield
     finally:
@@ -141,7 +141,7 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE":
         return True
     try:
-        with impatient():
+        with one_retry():
             client().search_experiments(max_results=1)
     except MlflowException:
         return True

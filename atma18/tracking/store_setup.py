@@ -28,7 +28,7 @@ _MIGRATION_S = 2
 _ASK_VERSION = "from importlib.metadata import version; print(version('mlflow'))"
 
 
-def enter() -> None:
+def prepare() -> None:
     """Prepare the store for runs; other processes that do so at the same time wait.
 
     Raises:
@@ -37,9 +37,9 @@ def enter() -> None:
     """
     _check_named()
     _check_same_outside()
-    with alone():
+    with exclusive():
         _check_schema()
-        with store.asked():
+        with store.errors_explained():
             store.client().search_experiments(max_results=1)  # makes the tables
             if not any(os.environ.get(name) for name in _EXPERIMENT_NAMED_BY):
                 mlflow.set_experiment(DEFAULT_EXPERIMENT)
@@ -50,7 +50,7 @@ def reading() -> Iterator[None]:
     """Open a store that must exist; it is never created.
 
     Raises:
-        ValueError: If it does not exist or does not answer, and in the cases of `enter`.
+        ValueError: If it does not exist or does not answer, and in the cases of `prepare`.
     """
     _check_named()
     _check_same_outside()
@@ -58,12 +58,12 @@ def reading() -> Iterator[None]:
     if database is not None and not database.is_file():
         raise ValueError(f"{database}: expected a tracking store, found none: check MLFLOW_TRACKING_URI")
     _check_schema()
-    with store.asked():
+    with store.errors_explained():
         yield
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def exclusive() -> Iterator[None]:
     """Hold the lock of the store, for work that only one process may do: creating it, and moving an alias.
 
     For a store behind a server, the lock excludes only processes of this machine and user.

@@ -86,7 +86,7 @@ def test_a_linear_programme_finds_no_lower_objective_and_the_same_bound(n, scale
 def test_many_pulled_numbers_are_settled_and_approached(count, strength):
     targets_m = targets(3000)
     stack_m = noisy_stack(targets_m, np.linspace(0.3, 0.6, count))
-    pull = replace(shrinkage.pull_of(stack_m, targets_m), strength=strength)
+    pull = replace(shrinkage.pull_of(stack_m, targets_m, scenes_of(3000)), strength=strength)
 
     found = convex_weights.exact(stack_m, targets_m, pull)
     weaker = replace(pull, strength=strength / 3)
@@ -117,7 +117,7 @@ def test_no_weights_fall_below_the_bound_of_the_pulled_problem(n, count, seed, d
 def test_a_pull_of_strength_one_leaves_the_anchor(n):
     targets_m = targets(n)
     stack_m = noisy_stack(targets_m, (0.5, 0.6, 0.7))
-    pull = shrinkage.pull_of(stack_m, targets_m, strength=1.0)
+    pull = shrinkage.pull_of(stack_m, targets_m, scenes_of(n), strength=1.0)
 
     found = convex_weights.exact(stack_m, targets_m, pull)
 
@@ -136,8 +136,32 @@ def test_a_pull_of_strength_one_leaves_the_anchor(n):
         pytest.param([0.7], [1.0], id="one input"),
     ],
 )
-def test_the_anchor_prefers_small_errors(errors_m, expected):
-    np.testing.assert_allclose(shrinkage.anchor_of(np.array(errors_m)), expected)
+def test_the_anchor_of_a_single_scene_prefers_small_errors(errors_m, expected):
+    rows_m = np.array(errors_m)[:, None] * [0.5, 1.5]
+
+    np.testing.assert_allclose(shrinkage.anchor_of(rows_m, np.array(["a", "a"])), expected)
+
+
+@pytest.mark.parametrize(
+    ("worse_m", "stays"),
+    [
+        pytest.param([2.7, -0.3, 2.7, -0.3], True, id="1.2 worse, 1.39 standard errors"),
+        pytest.param([4.2, 1.2, 4.2, 1.2], True, id="2.7 worse, 3.12 standard errors"),
+        pytest.param([4.3, 1.3, 4.3, 1.3], False, id="2.8 worse, 3.23 standard errors"),
+        pytest.param([0.01, 0.01, 0.01, 0.01], False, id="hardly but always worse"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 4], ids=["one row per scene", "four alike rows per scene"])
+def test_an_input_that_is_worse_beyond_chance_has_no_share_in_the_anchor(worse_m, stays, rows):
+    """Student's t of 3 degrees of freedom is 3.182 at 97.5 %; the standard error is sqrt(3)/2, as in the next test."""
+    best_m = np.array([10.0, 12.0, 8.0, 10.0])
+    errors_m = np.repeat(np.stack([best_m + worse_m, best_m]), rows, axis=1)
+    worse, scenes = 10.0 / (10.0 + np.mean(worse_m)), np.repeat(["a", "b", "c", "d"], rows)
+
+    anchor = shrinkage.anchor_of(errors_m, scenes)
+
+    expected = worse**10 / (1 + worse**10) if stays else 0.0
+    np.testing.assert_allclose(anchor, [expected, 1 - expected])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +211,7 @@ def test_the_strength_is_that_of_an_independent_cross_validation():
     errors_m = np.empty((len(shrinkage.STRENGTHS), 24))
     for scene in np.unique(scenes):  # 8 scenes: a part each
         inside, others = scenes == scene, scenes != scene
-        pull = shrinkage.pull_of(stack_m[:, others], targets_m[others])
+        pull = shrinkage.pull_of(stack_m[:, others], targets_m[others], scenes[others])
         for row, strength in enumerate(shrinkage.STRENGTHS):
             found = convex_weights.exact(stack_m[:, others], targets_m[others], replace(pull, strength=strength))
             blended_m = np.tensordot(found.values, stack_m[:, inside], axes=1)
@@ -197,7 +221,7 @@ def test_the_strength_is_that_of_an_independent_cross_validation():
     found = shrinkage.shrunk(stack_m, targets_m, scenes)
 
     assert found.strength == expected > 0
-    pull = replace(shrinkage.pull_of(stack_m, targets_m), strength=expected)
+    pull = replace(shrinkage.pull_of(stack_m, targets_m, scenes), strength=expected)
     assert found.objective_m == pytest.approx(linear_programme(stack_m, targets_m, pull), rel=1e-7)
     assert found.proven
 
@@ -210,7 +234,9 @@ def test_a_single_scene_decides_nothing_and_a_single_input_has_all_weight():
     one_input = methods.fit_weights(stack_m[:1], targets_m, scenes_of(6), SHRUNK)
 
     assert one_scene.strength == 1.0
-    np.testing.assert_allclose(one_scene.values, shrinkage.pull_of(stack_m, targets_m).anchor, atol=1e-6)
+    np.testing.assert_allclose(
+        one_scene.values, shrinkage.pull_of(stack_m, targets_m, np.full(6, "a")).anchor, atol=1e-6
+    )
     np.testing.assert_array_equal(one_input.values, [1.0])
 
 

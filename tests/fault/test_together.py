@@ -47,7 +47,7 @@ def test_two_mains_at_once_on_an_empty_store_and_empty_caches_both_finish(tiny_f
 
 
 def test_many_that_enter_a_store_that_is_not_there_yet_find_one_whole_store(tmp_path):
-    script = "from atma18.tracking import store_setup; store_setup.enter(); print('in')"
+    script = "from atma18.tracking import store_setup; store_setup.prepare(); print('in')"
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": store_uri(tmp_path / "new"),
         "ATMA18_CACHE": f"{tmp_path}/cache",
@@ -88,7 +88,7 @@ def test_a_version_is_made_and_named_candidate_alone(there, monkeypatch):
 def test_the_store_of_another_mlflow_is_refused_and_left_as_it_is(tiny_folder, tmp_path, monkeypatch, revision):
     enter(tmp_path, monkeypatch)
     monkeypatch.setattr(store_setup, "_MIGRATION_S", 0.01)
-    store_setup.enter()
+    store_setup.prepare()
     database = tmp_path / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -110,7 +110,7 @@ def test_a_store_that_is_just_being_made_is_waited_for(tmp_path, monkeypatch):
     seen = iter(["451aebb31d03", "90e64c465722", latest])
     monkeypatch.setattr(store_setup, "_schema", lambda: next(seen))
 
-    store_setup.enter()
+    store_setup.prepare()
 
     assert list(seen) == []
 

@@ -66,7 +66,7 @@ def test_the_test_mix_weighs_scene_sizes_as_the_test_split_does():
 def test_gains_are_those_of_the_same_samples_part_by_part():
     ours_m, other_m = zero() + np.array([[1.0], [4.0], [6.0]]), zero() + np.array([[-2.0], [4.0], [3.0]])
 
-    board = scores.beside(ours_m, {"nn1": other_m}, zero(), scores.parts(SIZES), SCENES, ours="blend")
+    board = scores.compare(ours_m, {"nn1": other_m}, zero(), scores.parts(SIZES), SCENES, ours="blend")
     row = board.set_index(["model", "by", "part"])
 
     assert row.loc[("blend", "", "all"), "mae_m"] == pytest.approx(11 / 3)
@@ -84,7 +84,7 @@ def test_the_interval_of_a_gain_is_that_of_paired_draws():
     scenes = np.repeat(np.arange(10), 3).astype(np.str_)
     parts = scores.parts(np.full(30, 3))[:1]
 
-    board = scores.beside(zero(30) + errors_m, {"worse": zero(30) + errors_m + 0.25}, zero(30), parts, scenes, "ours")
+    board = scores.compare(zero(30) + errors_m, {"worse": zero(30) + errors_m + 0.25}, zero(30), parts, scenes, "ours")
     worse = board.iloc[1]
 
     np.testing.assert_allclose([worse["gain_low_m"], worse["gain_m"], worse["gain_high_m"]], 0.25)
@@ -95,6 +95,6 @@ def test_a_tie_has_no_gain():
     errors_m = np.random.default_rng(0).normal(size=(30, 18))
     scenes = np.repeat(np.arange(10), 3).astype(np.str_)
 
-    board = scores.beside(errors_m, {"same": errors_m.copy()}, zero(30), scores.parts(np.full(30, 3)), scenes, "ours")
+    board = scores.compare(errors_m, {"same": errors_m.copy()}, zero(30), scores.parts(np.full(30, 3)), scenes, "ours")
 
     assert (board[["gain_m", "gain_low_m", "gain_high_m"]] == 0).all(axis=None)

@@ -260,7 +260,7 @@ def test_averaged_weights_are_those_worked_out_on_paper():
 
     assert net.weight.item() == pytest.approx(7.0)
     assert stage.net.weight.item() == pytest.approx(4.5)
-    stage.settle()
+    stage.load_final_weights()
     assert net.weight.item() == pytest.approx(4.5)
 
 

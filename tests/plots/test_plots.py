@@ -370,7 +370,7 @@ def test_similarity_is_drawn_in_the_band_of_its_speed():
 def test_the_samples_that_are_shown_are_those_that_people_look_for(tiny):
     rows = np.arange(3, len(tiny.train))
 
-    chosen = plots.telling_rows(tiny, rows)
+    chosen = plots.example_rows(tiny, rows)
 
     targets_m, speed_mps = tiny.targets_m[rows], tiny.train.signals["vEgo"].to_numpy()[rows]
     lateral_m = abs(targets_m[:, TARGETS.index("y_5")])

@@ -116,16 +116,16 @@ def test_a_parcel_is_read_as_it_was_kept_and_waits_for_its_own_store_alone(tmp_p
 
 
 def test_a_failure_is_told_in_one_line_without_the_statement():
-    assert store.told(MlflowException("database is\n locked\n[SQL: SELECT a]")) == "database is locked"
-    assert store.told(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
-    assert len(store.told(MlflowException("x" * 10_000))) == 300
+    assert store.message_of(MlflowException("database is\n locked\n[SQL: SELECT a]")) == "database is locked"
+    assert store.message_of(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert len(store.message_of(MlflowException("x" * 10_000))) == 300
 
 
 def test_an_impatient_question_leaves_the_patience_as_it_was(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
 
-    with store.impatient():
+    with store.one_retry():
         assert store.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
     assert store.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "6"

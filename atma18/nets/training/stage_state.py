@@ -79,7 +79,7 @@ class StageState(Generic[N]):
         if held_out_mae_m is not None:
             self.best.note(held_out_mae_m, self.net)
 
-    def settle(self) -> None:
+    def load_final_weights(self) -> None:
         """Load the final weights of the stage into the net."""
         if self.averaged is not None:
             self.trained.load_state_dict(self.net.state_dict())

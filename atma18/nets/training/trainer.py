@@ -114,7 +114,7 @@ class Trainer:
             self.on_epoch(self.epochs[-1])
             self.watch(self.epochs[-1], model)
             self._save({"done": False, "stage": number, **state.state(), **self._draws()})
-        state.settle()
+        state.load_final_weights()
 
     def _draws(self) -> dict[str, Any]:
         """Return the state of all random generators."""
