@@ -128,7 +128,7 @@ def _best() -> Preset:
             light_geometry=True,
         ),
         embed=_path_embed(random_features=1000),
-        inputs=("motion", "nn1", "gbdt"),
+        inputs=("motion", "gbdt"),
         folds=3,
     )
 

@@ -92,7 +92,7 @@ def test_seed_small_differs_from_seed_in_what_it_says_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("preset", "inputs"), [("quick", ("motion", "nn1", "nn2", "gbdt")), ("best", ("motion", "nn1", "gbdt"))]
+    ("preset", "inputs"), [("quick", ("motion", "nn1", "nn2", "gbdt")), ("best", ("motion", "gbdt"))]
 )
 def test_the_presets_of_our_own_blend_the_motion_model_too(preset, inputs):
     assert PRESETS[preset].inputs == inputs

@@ -32,7 +32,7 @@ def called(monkeypatch):
     ("preset", "blended"),
     [
         pytest.param("quick", ["motion", "nn1", "nn2", "gbdt"], id="quick"),
-        pytest.param("best", ["motion", "nn1", "gbdt"], id="best"),
+        pytest.param("best", ["motion", "gbdt"], id="best"),
         pytest.param("seed", ["nn1", "nn2", "gbdt"], id="seed"),
         pytest.param("seed-small", ["nn1", "nn2", "gbdt"], id="seed-small"),
     ],

@@ -23,7 +23,7 @@ def test_the_page_says_what_presets_decide_of_an_option_that_is_no_field_of_a_st
 
     assert [row.split(" | ")[2] for row in rows] == [
         "`3` (`quick`, `seed-small`, `best`); `5` (`seed`)",
-        "`motion,nn1,nn2,gbdt` (`quick`); `nn1,nn2,gbdt` (`seed`, `seed-small`); `motion,nn1,gbdt` (`best`)",
+        "`motion,nn1,nn2,gbdt` (`quick`); `nn1,nn2,gbdt` (`seed`, `seed-small`); `motion,gbdt` (`best`)",
     ]
 
 
