@@ -35,7 +35,7 @@ def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None
         varied = typed.given(**given)
         context = setting.open(varied)
         configs = Configs.of(context.preset, varied)
-        tracking.describe_parent(parent, context)
+        tracking.describe_parent(parent, context, typed.as_typed(varied))
         done = run_all(context, configs, reuse=reuse)
         deliver(done["blend"], out)
         board = report.keep(parent, context, done, typed.as_typed(varied))

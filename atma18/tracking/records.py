@@ -17,8 +17,22 @@ from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
 
 
-def describe_parent(run_id: str, context: RunContext) -> None:
-    """Tag the run of `main` with what its steps have in common."""
+def describe_parent(run_id: str, context: RunContext, given: Mapping[str, str]) -> None:
+    """Tag the run of `main` with what its steps have in common, and log the parameters that tell it from another.
+
+    Args:
+        run_id: the run of `main`.
+        context: what its steps have in common.
+        given: the options that were given beside it, as they are typed.
+    """
+    common = {
+        "data": context.data,
+        "preset": context.preset_name,
+        "folds": context.folds.count,
+        "fold_seed": context.fold_seed,
+        "seed": context.seed,
+    }
+    _log_parameters(run_id, common | given)
     tags = {"data_sha256": context.dataset.sha256, "folds_sha256": context.folds.sha256}
     for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(context)).items():
         store.client().set_tag(run_id, name, value)
@@ -107,7 +121,7 @@ def record_predictions(
         files: the folder of the files to log.
     """
     _log_figures(run_id, figures)
-    store.client().log_batch(run_id, params=[Param(f"cfg.{name}", value) for name, value in given.items()])
+    _log_parameters(run_id, given)
     tags = {
         f"input.{of.step}": of.run_id,
         "data_sha256": dataset.sha256,
@@ -119,6 +133,10 @@ def record_predictions(
     log_samples(dataset, given["data"], "testing", dataset.test)
     store.client().log_inputs(run_id, models=[LoggedModelInput(of.manifest.model_id)])
     store.client().log_artifacts(run_id, str(files))
+
+
+def _log_parameters(run_id: str, values: Mapping[str, object]) -> None:
+    store.client().log_batch(run_id, params=[Param(f"cfg.{name}", str(value)) for name, value in values.items()])
 
 
 def _log_figures(run_id: str, figures: Mapping[str, float]) -> None:

@@ -29,7 +29,8 @@ def test_one_command_goes_from_a_dataset_folder_to_a_submission(tiny_folder, tmp
     assert {run.info.status for run in found} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in found[1:]} == {found[0].info.run_id}
     declared = {"preset": "quick", "fold_seed": "0", "seed": "0"}
-    assert found[0].data.params == declared | named  # logged by MLflow, and nothing that was not given
+    ours = {f"cfg.{name}": value for name, value in (declared | named).items() if name != "out"}
+    assert found[0].data.params == declared | named | ours  # logged by MLflow and by us, and nothing that was not given
     assert found[1 + STEPS.index("nn1")].data.params["cfg.first.num_epochs"] == "1"
     assert (tmp_path / "submission.csv").is_file()
     assert "constant velocity" in done.stdout
