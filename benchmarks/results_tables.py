@@ -103,7 +103,7 @@ def _sharing(seconds: Figures) -> str:
         + [f"{times_s / seconds[reference]['alone']:.2f} x" for times_s in (alone_s, seconds[ours][situation])]
         for situation, alone_s in seconds[reference].items()
     ]
-    return _table(["", reference, ours, "of alone", "of alone"], rows)
+    return _table(["", reference, ours, f"{reference}, of alone", f"{ours}, of alone"], rows)
 
 
 def _metres(error_m: float) -> str:

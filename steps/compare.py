@@ -28,7 +28,7 @@ def main(setting: options.Setting, runs: str) -> None:
         with context.cache.scratch("runs") as figures:
             found = compare(context, runs.split(","), figures)
             tracking.record_comparison(run, found.table, found.runs, found.verdicts, figures)
-    click.echo("\n".join([found.text, "", *found.verdicts, "", f"figures: run {run}, folder figures"]))
+    click.echo("\n".join([found.which, "", found.text, "", *found.verdicts, "", f"figures: run {run}, folder figures"]))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def main(
         click.echo(verdict.text)
         if not verdict.accepted:
             raise ValueError(f"not promoted: {verdict.why}")
-    click.echo(f"{candidate} is champion now. Servers take it up when they start again")
+        number = tracking.blend_version(candidate).version
+    click.echo(f"version {number} ({candidate}) is champion now. Servers take it up when they start again")
 
 
 if __name__ == "__main__":

@@ -162,6 +162,10 @@ def _read_tables(folder: Path, root: Path, *, test_alone: bool) -> dict[str, pd.
 
 def _read_table(path: Path, root: Path) -> pd.DataFrame:
     reading.check_link(path, root)
+    if not path.parent.exists():
+        raise ValueError(
+            f"{path.parent}: expected a dataset folder, found none: name a folder that is there, or {DEMO}"
+        )
     if not path.exists():
         raise ValueError(
             f"{path}: expected this file in the dataset folder, found none: name a folder in the competition's layout, "

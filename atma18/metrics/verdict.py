@@ -116,15 +116,18 @@ class Gain:
         row = board[board["model"] == "other"].iloc[0]
         return cls(float(row["gain_m"]), float(row["gain_low_m"]), float(row["gain_high_m"]))
 
-    def __str__(self) -> str:
-        return f"{self.mean_m:.5f} m, 95 % interval {self.low_m:.5f} to {self.high_m:.5f} m"
+    def _lower(self, other: str) -> str:
+        """Say how the candidate's error stands to another one's, and the interval of the gain."""
+        stands = "lower" if self.mean_m >= 0 else "higher"
+        interval = f"95 % interval of the gain {self.low_m:.5f} to {self.high_m:.5f} m"
+        return f"test-mix MAE {abs(self.mean_m):.5f} m {stands} than that of {other}, {interval}"
 
     def over_champion(self, min_gain_m: float) -> Check:
         """Check that the gain over the champion is large enough and its interval is above 0."""
-        found = f"test-mix MAE lower by {self}; asked for {min_gain_m:g} m, and an interval above 0"
+        found = f"{self._lower('the champion')}; asked for {min_gain_m:g} m lower, and an interval above 0"
         return Check("gain", self.mean_m >= min_gain_m and self.low_m > 0, found, overrulable=True)
 
     def over_motion(self) -> Check:
         """Check that the interval of the gain over the motion model is above 0."""
-        found = f"test-mix MAE lower than the motion model's by {self}; asked for an interval above 0"
+        found = f"{self._lower('the motion model')}; asked for an interval above 0"
         return Check("motion", self.low_m > 0, found, overrulable=True)

@@ -76,9 +76,12 @@ def blend(context: RunContext, config: BlendConfig, inputs: Sequence[str]) -> St
 
 
 def deliver(result: Result, out: Path) -> None:
-    """Copy a blend's submission from its run to `out`, atomically."""
-    submission.deliver({out: result.upstream.artifacts / SUBMISSION})
-    _log.info(f"blend: the submission is {out.absolute()}")
+    """Copy a blend's submission from its run to `out`, atomically, and say if another one lay there."""
+    ours = result.upstream.artifacts / SUBMISSION
+    replaced = out.is_file() and out.read_bytes() != ours.read_bytes()
+    submission.deliver({out: ours})
+    in_place = " in place of another file; each blend's run keeps its own" if replaced else ""
+    _log.info(f"blend: the submission of run {result.upstream.run_id} is {out.absolute()}{in_place}")
 
 
 def named_apart(given: Sequence[str], upstreams: Sequence[Upstream], what: str = "inputs") -> dict[str, Upstream]:
@@ -151,6 +154,11 @@ def _compare(
         if row["model"] == best:
             gains |= {f"gain/{name}": value for name, value in gain.items()}
     run.measure(gains)
+    over_motion = [f"{gains[f'gain_over_{_MOTION}/{name}']:+.4f}" for name in ("mean_m", "low_m", "high_m")]
+    _log.info(
+        f"blend: {metrics.mae_m(blended_m, dataset.targets_m):.4f} m out of fold, gain over the motion model "
+        f"{over_motion[0]} m ({over_motion[1]} to {over_motion[2]}); best input: {best}"
+    )
     return best
 
 

@@ -23,12 +23,17 @@ class Comparison:
     runs: dict[str, Upstream]
     """By their names in the table, the first run first."""
     table: pd.DataFrame
-    """The result of `scores.beside`."""
+    """The result of `scores.compare`."""
 
     @property
     def ours(self) -> str:
         """The name of the first run."""
         return next(iter(self.runs))
+
+    @property
+    def which(self) -> str:
+        """One line: the run that each name stands for."""
+        return ", ".join(f"{name} is run {upstream.run_id}" for name, upstream in self.runs.items())
 
     @property
     def text(self) -> str:

@@ -1,7 +1,7 @@
 """The registry: register versions of verified runs, and find a verified run by the name that a user typed."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import mlflow
 from mlflow.entities import Run
@@ -12,7 +12,7 @@ from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext
-from atma18.schema import one_line, shown
+from atma18.schema import first_few, one_line, shown
 from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
@@ -108,10 +108,21 @@ def named_version(given: str, other_forms: str = "") -> ModelVersion:
             return store.client().get_model_version_by_alias(match["name"], match["alias"])
         return store.client().get_model_version(match["name"], match["version"])
     except MlflowException as error:
-        advice = f": promote one, or name models:/{match['name']}@{CANDIDATE}" if match["alias"] == CHAMPION else ""
         raise ValueError(
-            f"{given}: expected a registered version, found none ({one_line(error.message)}){advice}"
+            f"{given}: expected a registered version, found none ({one_line(error.message)})"
+            f"{_advice(**match.groupdict())}"
         ) from error
+
+
+def _advice(name: str, version: str | None, alias: str | None) -> str:
+    """Say what there is in the place of a version that is not there."""
+    models = [model.name for model in store.client().search_registered_models(max_results=1000)]
+    if name not in models:
+        return f": no model has this name; there are {first_few(models, 12) or 'none yet'}"
+    if alias == CHAMPION:
+        return f": promote one, or name models:/{name}@{CANDIDATE}"
+    numbers = sorted(int(found.version) for found in versions_of(name))
+    return f": its versions are {first_few(numbers, 12)}"
 
 
 def open_version(version: ModelVersion, cache: Cache) -> Upstream:
@@ -153,10 +164,22 @@ def _newest(step: str, context: RunContext, stage: str | None) -> ModelVersion:
         staged = {} if stage is None else {"stage": stage}
         raise ValueError(
             f"expected a version of {registered_name(step)} with these data and folds, "
-            f"found {len(versions)} versions, none of them fitting. This makes it:\n"
+            f"found {len(versions)} versions, none of them fitting{_same_data(versions, context)}. This makes it:\n"
             f"  {store.command(step, context.parameters | staged)}"
         )
     return max(fitting, key=lambda v: int(v.version))
+
+
+def _same_data(versions: Sequence[ModelVersion], context: RunContext) -> str:
+    """Say how to take the folds of the newest version with the same data; nothing if there is none."""
+    same = [v for v in versions if v.tags.get(f"{PREFIX}data_sha256") == context.dataset.sha256]
+    if not same:
+        return ""
+    newest = max(same, key=lambda v: int(v.version))
+    return (
+        f": version {newest.version} has these data and other folds than these {context.folds.count}; to take its "
+        f"folds, add folds=models:/{newest.name}/{newest.version}"
+    )
 
 
 def versions_of(name: str) -> list[ModelVersion]:

@@ -188,6 +188,12 @@ def empty_test_file(folder):
 
 def no_folder(folder):
     shutil.rmtree(folder.path)
+    return [f"{folder.path}: expected a dataset folder, found none", "or demo"]
+
+
+def empty_folder(folder):
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
     return ["test_features.csv: expected this file in the dataset folder", "found none", "or demo"]
 
 
@@ -267,6 +273,7 @@ DAMAGES = [
     scene_in_both_files,
     empty_test_file,
     no_folder,
+    empty_folder,
     repeated_column,
     table_without_a_byte,
     table_in_another_encoding,

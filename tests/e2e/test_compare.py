@@ -63,6 +63,7 @@ def test_pictures_are_kept_with_the_run(compared):
 def test_the_page_of_the_run_says_what_was_compared_and_who_is_better(compared):
     output, run = compared("blend,gbdt")
 
+    assert f"blend is run {first('blend').info.run_id}, gbdt is run {first('gbdt').info.run_id}\n" in output
     said = run.data.tags["mlflow.note.content"]
     assert all(f"{step} [{first(step).info.run_id[:8]}](#/experiments/" in said for step in ("blend", "gbdt"))
     [verdict] = [line for line in output.splitlines() if line.startswith("blend") and "95 % over scenes" in line]

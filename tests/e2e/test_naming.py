@@ -173,6 +173,34 @@ def test_a_name_that_leads_nowhere_ends_the_step_before_any_work(there):
     assert "atma18.data_sha256" not in run.data.tags  # it had not even said what it would do
 
 
+def test_a_step_of_other_folds_than_its_inputs_is_told_how_to_take_theirs(there):
+    message = refused(call(blend, there.data, "--fold_seed=7", "--inputs=nn1"))
+
+    version = version_of("nn1", newest("nn1"))
+    assert f"version {version} has these data and other folds than these" in message
+    assert f"add folds=models:/atma18-nn1/{version}" in message
+    ran(call(blend, there.data, f"--folds=models:/atma18-nn1/{version}", "--inputs=nn1"))
+
+
+def test_a_blend_says_its_error_and_its_gain_over_the_motion_model(there):
+    said = ran(call(blend, there.data, "--inputs=motion,nn1"))
+
+    figures = newest("blend").data.metrics
+    gain = f"{figures['gain_over_motion/mean_m']:+.4f} m"
+    assert f"blend: {figures['oof/mae_m']:.4f} m out of fold, gain over the motion model {gain}" in said
+
+
+def test_a_submission_that_replaces_another_one_says_so(there, tmp_path):
+    out = tmp_path / "submission.csv"
+    first_said = ran(call(blend, there.data, "--inputs=nn1", f"--out={out}"))
+    again_said = ran(call(blend, there.data, "--inputs=nn1", f"--out={out}"))
+    other_said = ran(call(blend, there.data, "--inputs=nn2", f"--out={out}"))
+
+    place = f"the submission of run {newest('blend').info.run_id} is {out} in place of another file"
+    assert place in other_said
+    assert "in place of" not in first_said + again_said
+
+
 def test_models_and_versions_say_what_they_are_in_the_ui(there):
     for step in STEPS:
         model, run = MlflowClient().get_registered_model(f"atma18-{step}"), first(step)

@@ -213,6 +213,14 @@ def test_another_alias_that_is_not_there_brings_no_advice_on_champions(there, tm
     message = refused(call(predict, "--model=models:/atma18-nn1@best", there.data, f"--out={tmp_path / 'out'}"))
 
     assert "promote" not in message
+    assert "its versions are 1" in message
+
+
+def test_a_model_that_is_not_there_brings_the_names_of_those_that_are(there, tmp_path):
+    message = refused(call(predict, "--model=models:/atma18-blnd@champion", there.data, f"--out={tmp_path / 'out'}"))
+
+    names = "atma18-blend, atma18-embed, atma18-gbdt, atma18-motion, atma18-nn1, atma18-nn2"
+    assert f"no model has this name; there are {names}" in message
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,12 @@ def test_a_candidate_must_beat_the_motion_model_beyond_doubt(candidate_m, passed
     assert (check.name, check.passed, check.overrulable) == ("motion", passed, True)
 
 
-def test_the_check_against_the_motion_model_says_its_figures():
-    found = Gain(0.25, -0.5, 1.0).over_motion().found
+@pytest.mark.parametrize(("gain_m", "stands"), [(0.25, "0.25000 m lower"), (-0.25, "0.25000 m higher")])
+def test_the_check_against_the_motion_model_says_its_figures(gain_m, stands):
+    found = Gain(gain_m, -0.5, 1.0).over_motion().found
 
     assert found == (
-        "test-mix MAE lower than the motion model's by 0.25000 m, 95 % interval -0.50000 to 1.00000 m; "
+        f"test-mix MAE {stands} than that of the motion model, 95 % interval of the gain -0.50000 to 1.00000 m; "
         "asked for an interval above 0"
     )
 
