@@ -25,14 +25,14 @@ def describe_parent(run_id: str, context: RunContext, given: Mapping[str, str]) 
         context: what its steps have in common.
         given: the options that were given beside it, as they are typed.
     """
-    common = {
+    common: dict[str, object] = {
         "data": context.data,
         "preset": context.preset_name,
         "folds": context.folds.count,
         "fold_seed": context.fold_seed,
         "seed": context.seed,
     }
-    _log_parameters(run_id, common | given)
+    _log_parameters(run_id, {**common, **given})
     tags = {"data_sha256": context.dataset.sha256, "folds_sha256": context.folds.sha256}
     for name, value in ({PREFIX + name: value for name, value in tags.items()} | setting_tags(context)).items():
         store.client().set_tag(run_id, name, value)
