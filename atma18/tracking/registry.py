@@ -110,11 +110,11 @@ def named_version(given: str, other_forms: str = "") -> ModelVersion:
     except MlflowException as error:
         raise ValueError(
             f"{given}: expected a registered version, found none ({one_line(error.message)})"
-            f"{_advice(**match.groupdict())}"
+            f"{_advice(match['name'], match['alias'])}"
         ) from error
 
 
-def _advice(name: str, version: str | None, alias: str | None) -> str:
+def _advice(name: str, alias: str | None) -> str:
     """Say what there is in the place of a version that is not there."""
     models = [model.name for model in store.client().search_registered_models(max_results=1000)]
     if name not in models:
@@ -157,21 +157,23 @@ def _newest(step: str, context: RunContext, stage: str | None) -> ModelVersion:
     """Return the newest version of a step with the same data and folds."""
     wanted = {f"{PREFIX}data_sha256": context.dataset.sha256, f"{PREFIX}folds_sha256": context.folds.sha256}
     versions = versions_of(registered_name(step))
-    fitting = [
-        v for v in versions if wanted.items() <= v.tags.items() and (v.tags.get(STAGE_TAG) == FIRST) == (stage == FIRST)
-    ]
+    staged_alike = [v for v in versions if (v.tags.get(STAGE_TAG) == FIRST) == (stage == FIRST)]
+    fitting = [v for v in staged_alike if wanted.items() <= v.tags.items()]
     if not fitting:
         staged = {} if stage is None else {"stage": stage}
         raise ValueError(
             f"expected a version of {registered_name(step)} with these data and folds, "
-            f"found {len(versions)} versions, none of them fitting{_same_data(versions, context)}. This makes it:\n"
+            f"found {len(versions)} versions, none of them fitting{_same_data(staged_alike, context)}. This makes it:\n"
             f"  {store.command(step, context.parameters | staged)}"
         )
     return max(fitting, key=lambda v: int(v.version))
 
 
 def _same_data(versions: Sequence[ModelVersion], context: RunContext) -> str:
-    """Say how to take the folds of the newest version with the same data; nothing if there is none."""
+    """Say how to take the folds of the newest version with the same data; nothing if there is none.
+
+    None of the versions has the same data and the same folds.
+    """
     same = [v for v in versions if v.tags.get(f"{PREFIX}data_sha256") == context.dataset.sha256]
     if not same:
         return ""
