@@ -182,6 +182,13 @@ def test_a_step_of_other_folds_than_its_inputs_is_told_how_to_take_theirs(there)
     ran(call(blend, there.data, f"--folds=models:/atma18-nn1/{version}", "--inputs=nn1"))
 
 
+def test_versions_of_another_stage_are_not_taken_for_those_of_other_folds(there):
+    message = refused(call(nn2, there.data, "--stage=second", "--init=nn2"))  # there are whole ones of the same folds
+
+    assert "expected a version of atma18-nn2 with these data and folds" in message
+    assert "other folds" not in message
+
+
 def test_a_blend_says_its_error_and_its_gain_over_the_motion_model(there):
     said = ran(call(blend, there.data, "--inputs=motion,nn1"))
 
