@@ -32,7 +32,8 @@ FLAG_SIGNALS = ("brakePressed", "gasPressed", "leftBlinker", "rightBlinker")
 CAN_SIGNALS = (*NUMERIC_SIGNALS, *FLAG_SIGNALS)
 """In m/s, m/s², degrees of the steering wheel and N·m (raw units; positive to the left), 0–1, 0–1, then flags 0/1."""
 GEAR = "gearShifter"
-GEARS = ("drive", "park", "neutral", "reverse")
+GEARS = ("drive", "park", "neutral", "reverse", "unknown")
+"""`unknown` is what a car sends while it shifts; it is a value, unlike an empty cell."""
 ALWAYS_PRESENT = "vEgo"
 
 FRAME_FILES = ("image_t.png", "image_t-0.5.png", "image_t-1.0.png")  # at t, t-0.5 s, t-1.0 s

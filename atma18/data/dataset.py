@@ -1,7 +1,6 @@
 """Read a dataset folder: checked samples, targets, and one digest of everything that can change a prediction."""
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,13 @@ import pandas as pd
 
 from atma18 import simulate
 from atma18.cache import Cache
-from atma18.data import frames
+from atma18.data import frames, values
 from atma18.data.lights import light_table, read_lights
 from atma18.geometry.camera import COMPETITION_CAMERA, Camera
 from atma18.schema import (
     ALWAYS_PRESENT,
     CAN_SIGNALS,
-    FLAG_SIGNALS,
     GEAR,
-    GEARS,
-    LARGEST_SIGNAL,
     SPLITS,
     TARGETS,
     FloatArray,
@@ -42,9 +38,6 @@ from atma18.storage.digests import data_sha256
 DEMO = "demo"
 CAMERA = "camera.json"
 LIGHTS = "traffic_lights"
-_FLAGS = {"True": 1.0, "true": 1.0, "1": 1.0, "1.0": 1.0, "False": 0.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_EMPTY = frozenset({"", "nan", "NaN", "NA", "null", "None"})
 
 
 @dataclass(frozen=True)
@@ -217,7 +210,7 @@ class _Signals:
         present = [
             name
             for name in (*CAN_SIGNALS, GEAR)
-            if any(name in table and not table[name].isin(_EMPTY).all() for table in tables.values())
+            if any(name in table and not values.are_empty(table[name]).all() for table in tables.values())
         ]
         if ALWAYS_PRESENT not in present:
             raise ValueError(f"{folder}: expected values of {ALWAYS_PRESENT}, found an empty column")
@@ -242,7 +235,7 @@ def _check_no_hole(path: Path, table: pd.DataFrame, name: str) -> None:
             f"{path}: expected the column {name}, which the other split has, found none: add it, or take it from both "
             "(an absent sensor)"
         )
-    holes = table["ID"][table[name].isin(_EMPTY)]
+    holes = table["ID"][values.are_empty(table[name])]
     if len(holes):
         raise ValueError(
             f"{path}: expected a value of {name} in every row, found holes at {first_few(holes)}: fill them, drop "
@@ -251,29 +244,17 @@ def _check_no_hole(path: Path, table: pd.DataFrame, name: str) -> None:
 
 
 def _parse_column(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
-    parse = _FLAGS.get if name in FLAG_SIGNALS else _number
-    values: FloatArray = np.asarray([parse(text) for text in table[name]], dtype=np.float64)
-    bad = ~np.isfinite(values)
-    if bad.any():
-        bad_values = [f"{sample_id} = {shown(text)}" for sample_id, text in table.loc[bad, ["ID", name]].to_numpy()]
-        expected = "True or False" if name in FLAG_SIGNALS else f"a finite number within ±{LARGEST_SIGNAL:.0e}"
-        raise ValueError(
-            f"{path}: expected {expected} in {name}, found {first_few(bad_values)}: mend or drop these rows"
-        )
-    return values
-
-
-def _number(text: str) -> float:
-    value = float(text) if _NUMBER.fullmatch(text.strip()) else np.nan
-    return value if abs(value) <= LARGEST_SIGNAL else np.nan
+    try:
+        return values.parse(name, table["ID"].tolist(), table[name].tolist())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: mend or drop these rows") from error
 
 
 def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
-    unknown = sorted(set(table[GEAR].tolist()) - set(GEARS))
-    if unknown:
-        path = folder / f"{split}_features.csv"
-        raise ValueError(f"{path}: expected a {GEAR} of {', '.join(GEARS)}, found {first_few(unknown)}: rename them")
-    return table[GEAR].to_numpy(dtype=np.str_)
+    try:
+        return values.parse_gears(table["ID"].tolist(), table[GEAR].tolist())
+    except ValueError as error:
+        raise ValueError(f"{folder / f'{split}_features.csv'}: {error}: rename them") from error
 
 
 def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:

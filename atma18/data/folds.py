@@ -40,12 +40,18 @@ def make_folds(ids: StrArray, scenes: StrArray, signals: pd.DataFrame, count: in
     if count < 2 or len(names) < count:
         raise ValueError(
             f"expected at least 2 folds and a scene for each, found {count} folds and {len(names)} scenes: "
-            f"ask for 2 to {len(names)} folds or add drives"
+            f"{_possible_counts(len(names))}"
         )
     order = np.lexsort((ids, scenes))  # sums in floating point, and k-means, depend on the order of rows
     features = _scene_features(inverse[order], signals.to_numpy(np.float64)[order])
     clusters = _clusters(features, min(MAX_CLUSTERS, len(names) // count), seed)
     return _deal(clusters, sizes, count, seed)[inverse]
+
+
+def _possible_counts(scenes: int) -> str:
+    if scenes < 2:
+        return "add drives: two training scenes are the least"
+    return f"ask for {'2' if scenes == 2 else f'2 to {scenes}'} folds or add drives"
 
 
 def _scene_features(scene: IntArray, signals: FloatArray) -> FloatArray:

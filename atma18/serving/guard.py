@@ -90,9 +90,16 @@ class Guard:
         if size_bytes > largest_bytes:
             found = f"found {size_bytes / 1e6:.1f} MB: ask for fewer scenes at a time"
             raise RefusedError(413, f"expected a body of at most {self.largest_body_mb:g} MB, {found}")
-        if scope["method"] == "POST" and not any(name == b"content-type" for name, _ in scope["headers"]):
-            raise RefusedError(415, "expected a content type, such as application/json, found none")
+        if scope["method"] == "POST":
+            _check_content_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
         return bytes(body)
+
+
+def _check_content_type(found: str) -> None:
+    """Refuse a body without a type, and CSV, because MLflow needs typed columns to read it, and ours have none."""
+    if not found or found.split(";")[0].strip().lower() == "text/csv":
+        expected = "expected the content type application/json or application/vnd.apache.parquet"
+        raise RefusedError(415, f"{expected}, found {one_line(found) or 'none'}")
 
 
 def _first(body: bytes, receive: Receive) -> Receive:

@@ -1,5 +1,6 @@
 """Requests: parse rows of raw inputs into samples, and return predictions as rows."""
 
+import binascii
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from atma18.bundle.servable import Sensors
+from atma18.data import values
 from atma18.data.dataset import LIGHTS
 from atma18.data.frames import decode
 from atma18.data.lights import light_table, parse_lights
@@ -14,13 +16,10 @@ from atma18.schema import (
     FLAG_SIGNALS,
     FRAME_FILES,
     GEAR,
-    GEARS,
-    LARGEST_SIGNAL,
     TARGETS,
     FloatArray,
     FrameRows,
     Samples,
-    StrArray,
     UInt8Array,
     canonical_order,
     first_few,
@@ -68,16 +67,16 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
     return Samples(
         ids=table["ID"].to_numpy(dtype=np.str_),
         signals=_signals(table, sensors.signals),
-        gear=_gear(table) if sensors.gear else None,
+        gear=values.parse_gears(table["ID"].tolist(), table[GEAR].tolist()) if sensors.gear else None,
         traffic_lights=_lights(table) if sensors.lights else None,
         frames=FrameRows.of(np.stack([[_frame(row, name) for name in FRAMES] for _, row in table.iterrows()])),
     )
 
 
 def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> pd.DataFrame:
-    """Return the (N, 18) predictions with their IDs, in the order of the request."""
+    """Return the (N, 18) predictions with their IDs, in the order and with the index of the request."""
     rows = rows_of(request["ID"].to_numpy(dtype=np.str_), samples.ids, "predictions")
-    table = pd.DataFrame(predicted_m[rows], columns=list(TARGETS))
+    table = pd.DataFrame(predicted_m[rows], columns=list(TARGETS), index=request.index)
     table.insert(0, "ID", request["ID"].to_numpy())
     return table
 
@@ -95,47 +94,24 @@ def _ids(request: pd.DataFrame) -> list[str]:
 
 
 def _signals(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    signals = pd.DataFrame({name: [_number(value) for value in table[name].tolist()] for name in names}, dtype=float)
-    finite = signals.map(np.isfinite)
-    if not finite.all(axis=None):
-        raise ValueError(f"expected finite signals, found others at {_where(table, ~finite)}")
-    possible = signals.abs() <= LARGEST_SIGNAL
-    flags = [name for name in names if name in FLAG_SIGNALS]
-    possible[flags] = signals[flags].isin((0, 1))
-    if not possible.all(axis=None):
-        raise ValueError(
-            f"expected signals within ±{LARGEST_SIGNAL:.0e}, and of {', '.join(FLAG_SIGNALS)} true or false, "
-            f"found others at {_where(table, ~possible)}"
-        )
-    return signals
-
-
-def _where(table: pd.DataFrame, wrong: pd.DataFrame) -> str:
-    """Name the first samples with wrong values, and the values."""
-    rows = zip(table["ID"], wrong.to_numpy(), strict=True)
-    return first_few(f"{sample_id} ({', '.join(wrong.columns[row])})" for sample_id, row in rows if row.any())
-
-
-def _number(value: object) -> float:
-    """Return a number or a flag as a float, and NaN for anything else."""
-    try:
-        return float(value) if isinstance(value, int | float | np.integer | np.floating | np.bool_) else np.nan
-    except OverflowError:  # an integer too large for a float
-        return np.nan
+    ids = table["ID"].tolist()
+    return pd.DataFrame({name: values.parse(name, ids, table[name].tolist()) for name in names}, index=table.index)
 
 
 def _frame(row: pd.Series, name: str) -> UInt8Array:
-    if not isinstance(row[name], bytes):
-        raise ValueError(f"{row['ID']}/{name}: expected the bytes of a PNG file, found {type(row[name]).__name__}")
-    return decode(row[name], f"{row['ID']}/{name}")
+    return decode(_png(row[name], f"{row['ID']}/{name}"), f"{row['ID']}/{name}")
 
 
-def _gear(table: pd.DataFrame) -> StrArray:
-    known = [isinstance(gear, str) and gear in GEARS for gear in table[GEAR].tolist()]
-    if not all(known):
-        unknown = table.loc[~np.array(known), "ID"]
-        raise ValueError(f"expected a {GEAR} of {', '.join(GEARS)}, found others at {first_few(unknown)}")
-    return table[GEAR].to_numpy(dtype=np.str_)
+def _png(given: object, what: str) -> bytes:
+    """Return the bytes of a PNG file, which JSON brings as base64 text."""
+    if isinstance(given, bytes):
+        return given
+    if not isinstance(given, str):
+        raise ValueError(f"{what}: expected the bytes of a PNG file, or its base64 text, found {type(given).__name__}")
+    try:
+        return binascii.a2b_base64("".join(given.split()).encode("ascii"), strict_mode=True)
+    except ValueError as error:  # `binascii.Error` and `UnicodeEncodeError` are
+        raise ValueError(f"{what}: expected the base64 text of a PNG file, found {shown(given)}") from error
 
 
 def _lights(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,11 +8,12 @@ from pathlib import Path
 import mlflow
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
 from atma18.bundle.servable import Sensors
 from atma18.config import HF, RSUD20K, TORCHVISION
-from atma18.schema import FLAG_SIGNALS, NUMERIC_SIGNALS, TARGETS
+from atma18.schema import TARGETS
 from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
@@ -67,21 +68,18 @@ def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[fl
 
 
 def _signature(sensors: Sensors) -> ModelSignature:
-    """Return the signature of a request, one row per sample: ID, CAN signals, PNG bytes, traffic lights as JSON."""
-    columns: list[ColSpec | TensorSpec] = [ColSpec(_type(name), name) for name in request_rows.columns(sensors)]
+    """Return the signature of a request, one row per sample: ID, CAN signals, three frames, traffic lights as JSON.
+
+    Its columns have no types, because MLflow casts a typed column before the model sees it: the text "no" becomes
+    true, and int64 where double is declared is refused. `request_rows` checks every value, however it arrives.
+    """
+    of_any_type = AnyType()  # type: ignore[no-untyped-call]
+    columns: list[ColSpec | TensorSpec] = [ColSpec(of_any_type, name) for name in request_rows.columns(sensors)]
     answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "ID"),
         *(ColSpec(DataType.double, name) for name in TARGETS),
     ]
     return ModelSignature(Schema(columns), Schema(answer))
-
-
-def _type(column: str) -> DataType:
-    if column in FLAG_SIGNALS:
-        return DataType.boolean
-    if column in NUMERIC_SIGNALS:
-        return DataType.double
-    return DataType.binary if column in request_rows.FRAMES else DataType.string
 
 
 def requirements(backbone_kinds: Set[str], suffixes: Set[str] = frozenset()) -> list[str]:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from atma18.schema import GEARS
-
 # Mean, standard deviation and quartiles.
 SIGNALS = {
     "vEgo": (9.1722, 7.2269, 2.5787, 8.5188, 14.2868),
@@ -14,7 +12,7 @@ SIGNALS = {
 }
 STATISTICS = ("mean", "std", "25 %", "50 %", "75 %")
 FLAG_SHARES = {"brakePressed": 0.3076, "gasPressed": 0.4836, "leftBlinker": 0.0780, "rightBlinker": 0.1027}
-GEAR_SHARES = dict(zip(GEARS, (43251 / 43371, 115 / 43371, 3 / 43371, 2 / 43371), strict=True))
+GEAR_SHARES = {"drive": 43251 / 43371, "park": 115 / 43371, "neutral": 3 / 43371, "reverse": 2 / 43371}
 # Standard deviation and quartiles of the difference to the sample 10 s earlier.
 DIFFERENCES = {
     "vEgo": (2.6, -1.0, 1.0),

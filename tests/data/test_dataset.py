@@ -176,6 +176,8 @@ def test_the_camera_is_the_competitions_unless_the_folder_brings_one(read, folde
         pytest.param(("true", "false"), id="JSON"),
         pytest.param(("1", "0"), id="whole number"),
         pytest.param(("1.0", "0.0"), id="float"),
+        pytest.param(("TRUE", "FALSE"), id="spreadsheet"),
+        pytest.param(("tRuE ", " fAlSe"), id="by hand"),
     ],
 )
 def test_flags_are_0_or_1_however_they_are_spelled(read, folder, spelling):
@@ -433,6 +435,41 @@ def test_zero_has_no_sign(read, folder):
 # --- Sensors that the drives do not have
 
 
+@pytest.mark.parametrize("word", ["NULL", "N/A", "#N/A", "NaN", "none", " "])
+def test_a_word_for_nothing_is_an_empty_cell(read, folder, word):
+    empty_column("gas")(folder)
+    empty = read()
+    for split in ("train", "test"):
+        folder.change(split, lambda table: table.assign(gas=word))
+
+    assert read().absent == ("gas",)
+    assert read().sha256 == empty.sha256
+
+
+@pytest.mark.parametrize(
+    ("sent", "gear"),
+    [
+        *((name, "drive") for name in ("drive", "sport", "low", "brake", "eco", "manumatic", "D", "Drive")),
+        *((name, "park") for name in ("park", "P")),
+        *((name, "neutral") for name in ("neutral", "N")),
+        *((name, "reverse") for name in ("reverse", "R", "REVERSE ")),
+        *((name, "unknown") for name in ("unknown", "Unknown")),
+    ],
+)
+def test_gears_of_other_cars_are_read_as_documented(read, folder, sent, gear):
+    folder.set("train", "b_20", "gearShifter", sent)
+    data = read()
+    assert data.train.gear[data.train.ids.tolist().index("b_20")] == gear
+
+
+def test_an_unknown_gear_is_not_an_empty_cell(read, folder):
+    for split in ("train", "test"):
+        folder.change(split, lambda table: table.assign(gearShifter="unknown"))
+    assert read().absent == ()
+    empty_column("gearShifter")(folder)
+    assert read().absent == ("gearShifter",)
+
+
 def test_drives_with_every_sensor_have_none_absent(read):
     assert read().absent == ()
 
@@ -573,12 +610,12 @@ BROKEN = [
     ),
     pytest.param(
         set_value("test", "c_20", "brakePressed", "maybe"),
-        r"test_features\.csv: expected True or False in brakePressed, found c_20 = 'maybe': ",
+        r"test_features\.csv: expected true or false in brakePressed, found c_20 = 'maybe': ",
         id="neither true nor false",
     ),
     pytest.param(
         set_value("test", "c_20", "gasPressed", "0.5"),
-        "True or False in gasPressed, found c_20 = '0.5': ",
+        "true or false in gasPressed, found c_20 = '0.5': ",
         id="half true",
     ),
     pytest.param(
@@ -593,8 +630,8 @@ BROKEN = [
     ),
     pytest.param(set_value("train", "b_20", "y_2", "-inf"), "in y_2, found b_20 = '-inf': ", id="infinite target"),
     pytest.param(
-        set_value("train", "b_20", "gearShifter", "sport"),
-        r"train_features\.csv: expected a gearShifter of .*reverse, found sport: ",
+        set_value("train", "b_20", "gearShifter", "sixth"),
+        r"train_features\.csv: expected one of drive, .* in gearShifter, found b_20 = 'sixth': rename them",
         id="unknown gear",
     ),
     pytest.param(

@@ -102,7 +102,9 @@ def test_rounding_errors_of_a_constant_signal_are_no_cluster():
 @pytest.mark.parametrize(
     ("scene_count", "count", "message"),
     [
-        pytest.param(3, 5, "5 folds and 3 scenes: ask for 2 to 3 folds or add drives", id="too few scenes"),
+        pytest.param(3, 5, "5 folds and 3 scenes: ask for 2 to 3 folds or add drives$", id="too few scenes"),
+        pytest.param(2, 3, "3 folds and 2 scenes: ask for 2 folds or add drives$", id="two scenes"),
+        pytest.param(1, 3, "3 folds and 1 scenes: add drives: two training scenes are the least$", id="one scene"),
         pytest.param(3, 1, "1 folds and 3 scenes", id="one fold"),
     ],
 )

@@ -117,15 +117,29 @@ def without(request, column):
         ),
         pytest.param(
             lambda r: {"dataframe_split": r["dataframe_split"] | {"data": []}},
-            ["not compatible with model signature"],
+            ["expected an ID like", "found nan"],
+            id="an index and no samples",
+        ),
+        pytest.param(
+            lambda r: {"dataframe_split": {"columns": r["dataframe_split"]["columns"], "data": []}},
+            ["expected at least one row"],
             id="no samples",
         ),
         pytest.param(lambda r: changed(r, "ID", "no-time"), ["expected an ID like"], id="an ID without a time"),
-        pytest.param(lambda r: changed(r, "vEgo", None), ["expected finite signals"], id="a hole in a signal"),
+        pytest.param(
+            lambda r: changed(r, "vEgo", None), ["expected a finite number", "in vEgo, found"], id="a hole in a signal"
+        ),
+        pytest.param(
+            lambda r: changed(r, "image_t", None), ["/image_t: expected the bytes of a PNG file"], id="no frame"
+        ),
         pytest.param(
             lambda r: changed(r, "traffic_lights", "{"), ["traffic_lights: expected a JSON list"], id="broken lights"
         ),
-        pytest.param(lambda r: changed(r, "gearShifter", "sixth"), ["expected a gearShifter of"], id="no such gear"),
+        pytest.param(
+            lambda r: changed(r, "gearShifter", "sixth"),
+            ["expected one of drive", "in gearShifter, found", "= 'sixth'"],
+            id="no such gear",
+        ),
         pytest.param(lambda r: b"{", ["valid JSON"], id="no JSON"),
     ],
 )
@@ -138,6 +152,83 @@ def test_a_wrong_request_gets_400_and_is_told_why(there, service, scene, spoil, 
     message = json.loads(text)["message"]
     assert [words for words in said if words not in message] == [], message
     assert_as_stored(json.loads(ask(service, request)[1])["predictions"], request)  # it serves on
+
+
+FLAGS = ("brakePressed", "gasPressed", "leftBlinker", "rightBlinker")
+
+
+def rows_of(request):
+    split = request["dataframe_split"]
+    return [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
+
+
+def in_split(rows):
+    return {"dataframe_split": {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}}
+
+
+def in_records(rows):
+    return {"dataframe_records": rows}
+
+
+def in_instances(rows):
+    return {"instances": rows}
+
+
+def in_inputs(rows):
+    return {"inputs": {name: [row[name] for row in rows] for name in rows[0]}}
+
+
+FORMATS = [in_split, in_records, in_instances, in_inputs]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "spelt",
+    [str, lambda flag: str(flag).upper(), int, float, lambda flag: str(int(flag))],
+    ids=["True", "TRUE", "1", "1.0", "'1'"],
+)
+def test_a_flag_means_what_it_says_in_every_form(there, service, scene, form, spelt):
+    request = json.loads(scene.read_text())
+    rows = [row | {flag: spelt(row[flag]) for flag in FLAGS} for row in rows_of(request)]
+
+    status, text = ask(service, form(rows))
+
+    assert status == 200, text
+    assert_as_stored(json.loads(text)["predictions"], request)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("value", [None, 2, 0.3, -1, "no", "", {"pressed": True}])
+def test_what_is_no_flag_is_refused_naming_column_and_sample(there, service, scene, form, value):
+    rows = rows_of(json.loads(scene.read_text()))
+    rows[1]["gasPressed"] = value
+
+    status, text = ask(service, form(rows))
+
+    assert status == 400
+    message = json.loads(text)["message"]
+    assert f"expected true or false in gasPressed, found {rows[1]['ID']} = " in message
+    assert "\n" not in message
+
+
+def test_columns_of_parquet_may_be_whole_numbers(there, service, scene, tmp_path):
+    request = json.loads(scene.read_text())
+    table = pd.DataFrame(rows_of(request)).astype(dict.fromkeys(FLAGS, "int64"))
+    table.to_parquet(tmp_path / "scene.parquet")
+
+    status, text = ask(service, (tmp_path / "scene.parquet").read_bytes(), "application/vnd.apache.parquet")
+
+    assert status == 200, text
+    assert_as_stored(json.loads(text)["predictions"], request)
+
+
+def test_csv_is_refused_in_one_line(there, service, scene):
+    csv = pd.DataFrame(rows_of(json.loads(scene.read_text()))).to_csv(index=False)
+
+    status, text = ask(service, csv.encode(), "text/csv")
+
+    assert status == 415
+    assert "application/json" in json.loads(text)["message"]
 
 
 def test_another_kind_of_content_is_refused(there, service, scene):

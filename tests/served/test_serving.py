@@ -18,8 +18,10 @@ import mlflow, pandas as pd
 assert not any(name.split(".")[0] == "atma18" for name in sys.modules)
 for uri in sys.argv[1:]:
     model = mlflow.pyfunc.load_model(uri)
-    for name in ("all", "scene", "reversed"):
-        answer = model.predict(pd.read_parquet(f"{name}.parquet"))
+    for name in ("all", "scene", "reversed", "typed"):
+        request = pd.read_parquet(f"{name}.parquet")
+        answer = model.predict(request)
+        assert answer.index.equals(request.index)
         answer.to_parquet(f"{uri.split('/')[1]}-{name}.parquet")
 import atma18
 print(atma18.__file__)
@@ -52,6 +54,8 @@ def answers(finished, tiny, module_patch, tmp_path_factory):
     request.sample(frac=1, random_state=0).to_parquet(folder / "all.parquet")
     one.to_parquet(folder / "scene.parquet")
     one[::-1].to_parquet(folder / "reversed.parquet")
+    other_types = {"brakePressed": "int64", "gasPressed": "float32", "leftBlinker": object, "gearShifter": "category"}
+    one.astype(other_types).assign(rightBlinker=one["rightBlinker"].astype(str)).to_parquet(folder / "typed.parquet")
     uris = [f"models:/atma18-{step}/{version_of(step, first(step))}" for step in STEPS]
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     environment.pop("PYTHONPATH", None)
@@ -63,7 +67,7 @@ def answers(finished, tiny, module_patch, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("asked", ["all", "scene", "reversed"])
+@pytest.mark.parametrize("asked", ["all", "scene", "reversed", "typed"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_served_row_is_the_stored_one(there, answers, step, asked):
     stored = pd.read_parquet(artifacts(first(step)) / "predictions" / "test.parquet").set_index("ID")[list(TARGETS)]

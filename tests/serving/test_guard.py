@@ -99,7 +99,10 @@ def test_a_client_that_hangs_up_while_it_sends_is_not_passed_on():
 def test_a_request_that_does_not_say_what_it_is_is_refused():
     status, said = refusal(server(200, "waypoints"), parts_of(b"{}"), POST | {"headers": []})
 
-    assert (status, said["message"]) == (415, "expected a content type, such as application/json, found none")
+    assert (status, said["message"]) == (
+        415,
+        "expected the content type application/json or application/vnd.apache.parquet, found none",
+    )
 
 
 @pytest.mark.parametrize("error", [RecursionError("too deep"), ValueError("5000 digits")], ids=["depth", "digits"])

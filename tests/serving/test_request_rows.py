@@ -1,5 +1,6 @@
 """A request gives the same samples as files, with rows in any order; the answer has the same order."""
 
+import base64
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from atma18.bundle.servable import Sensors
-from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
+from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS, FRAME_FILES, TARGETS
 from atma18.serving import request_rows
 
 ALL = Sensors(CAN_SIGNALS, gear=True, lights=True)
@@ -129,6 +130,54 @@ def test_lights_are_read_with_unknown_classes_as_other(tiny, request_of):
     assert lights.to_numpy().tolist() == [[tiny.test.ids[0], c, 1, 2.5, 3, 4] for c in ("other", "red")]
 
 
+def as_types_of_a_csv_file(table):
+    return table.astype(dict.fromkeys(FLAG_SIGNALS, "int64"))
+
+
+def as_a_spreadsheet_writes(table):
+    return table.assign(**{name: [str(flag).upper() for flag in table[name]] for name in FLAG_SIGNALS})
+
+
+def as_whole_numbers_of_text(table):
+    return table.assign(**{name: [f"{int(flag)}.0" for flag in table[name]] for name in FLAG_SIGNALS})
+
+
+def as_base64(table):
+    names = ["image_t", "image_t-0.5", "image_t-1.0"]
+    return table.assign(**{n: [base64.encodebytes(png).decode() for png in table[n]] for n in names})
+
+
+def as_objects(table):
+    return table.astype(object)
+
+
+def as_categories(table):
+    return table.astype({"gearShifter": "category", **dict.fromkeys(FLAG_SIGNALS, "category")})
+
+
+def as_numbers_of_text(table):
+    return table.assign(vEgo=[repr(speed) for speed in table["vEgo"]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(as_types_of_a_csv_file, as_a_spreadsheet_writes, as_whole_numbers_of_text, as_base64, as_objects),
+        *(as_categories, as_numbers_of_text),
+    ],
+)
+def test_a_value_means_the_same_in_every_type(tiny, request_of, change):
+    request = request_of(tiny.test.ids)
+    assert request[list(FLAG_SIGNALS)].nunique().max() == 2
+    assert_same(request_rows.parse(change(request), ALL), tiny.test)
+
+
+def test_whole_numbers_are_signals(tiny, request_of):
+    request = request_of(tiny.test.ids).assign(vEgo=12)
+    assert request["vEgo"].dtype == np.int64
+    assert request_rows.parse(request, ALL).signals["vEgo"].tolist() == [12.0] * len(request)
+
+
 def drop(*names):
     return lambda table: table.drop(columns=list(names))
 
@@ -160,18 +209,22 @@ def wide_png(tmp_path_factory):
         pytest.param(lambda table: table[:0], "expected at least one row .* repeated: none$", id="no row"),
         pytest.param(lambda table: pd.concat([table, table[1:2]]), "each ID once, repeated: {id}$", id="repeated ID"),
         pytest.param(put("ID", "../a_20"), "expected an ID like .* found '../a_20'", id="ID of another form"),
-        pytest.param(put("gas", float("nan")), "expected finite signals, found others at {id} .gas.$", id="no signal"),
+        pytest.param(put("gas", float("nan")), "expected a finite number .* in gas, found {id} = nan$", id="no signal"),
         pytest.param(
-            put("aEgo", float("-inf")), "expected finite signals, found others at {id} .aEgo.$", id="endless signal"
+            put("aEgo", float("-inf")), "expected a finite number .* in aEgo, found {id} = -inf$", id="endless signal"
         ),
         pytest.param(put("image_t-0.5", b"no"), "^{id}/image_t-0.5: expected a whole PNG image", id="not an image"),
         pytest.param(put("image_t", b""), "^{id}/image_t: expected a whole PNG image", id="no bytes"),
         pytest.param(
-            put("image_t", "text"), "^{id}/image_t: expected the bytes of a PNG .* found str$", id="no bytes at all"
+            put("image_t", "text?"),
+            "^{id}/image_t: expected the base64 text of a PNG file, found 'text\\?'$",
+            id="no base64",
         ),
-        pytest.param(put("gas", "much"), "expected finite signals, found others at {id} .gas.$", id="a word"),
+        pytest.param(put("gas", "much"), "expected a finite number .* in gas, found {id} = 'much'$", id="a word"),
         pytest.param(
-            put("gearShifter", "sport"), "expected a gearShifter of .* found others at {id}$", id="another gear"
+            put("gearShifter", "sixth"),
+            "expected one of drive, .* in gearShifter, found {id} = 'sixth'$",
+            id="another gear",
         ),
         pytest.param(put("traffic_lights", None), "^{id}: traffic_lights: expected a JSON list", id="no JSON"),
         pytest.param(put("traffic_lights", "{}"), "^{id}: traffic_lights: expected a JSON list", id="no list"),
@@ -201,6 +254,19 @@ def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
     assert answered["ID"].tolist() == ids[[2, 0, 3, 1]].tolist()
     assert answered["x_0"].tolist() == [200, 0, 300, 100]
     assert answered.loc[3, list(TARGETS)].tolist() == list(range(100, 118))
+
+
+def test_a_column_of_the_answer_fits_into_the_table_that_was_asked(tiny, request_of):
+    asked = request_of(tiny.test.ids)
+    asked = asked[asked.index % 2 == 0].sample(frac=1, random_state=2)
+    samples = request_rows.parse(asked, ALL)
+    x_m = {sample_id: 10.0 * row for row, sample_id in enumerate(samples.ids.tolist())}
+
+    asked["x_5"] = request_rows.answer(asked, samples, np.arange(len(asked))[:, None] * np.full(18, 10.0))["x_5"]
+
+    assert len(asked) > 2
+    assert asked.index.tolist() != sorted(asked.index)
+    assert asked["x_5"].tolist() == [x_m[sample_id] for sample_id in asked["ID"]]
 
 
 def test_an_answer_to_another_request_is_refused_by_name(tiny, request_of):
