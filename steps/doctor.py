@@ -1,8 +1,10 @@
 """Check the store: every run, version, alias and file.
 
 Reads   all runs of this project with their files, the registry, the record of promotions
-Writes  nothing; with repair=true it repairs what needs no decision by a person
+Writes  nothing; with repair=true it repairs what needs no decision by a person, with move_to it moves the store
 """
+
+from pathlib import Path
 
 import click
 
@@ -14,12 +16,20 @@ from steps.messages import clear_messages
 
 @command
 @typed.flag("repair", False, "Mend what a machine may decide, then examine again.")
-def main(repair: bool) -> None:
+@click.option(
+    "--move_to",
+    type=click.Path(path_type=Path),
+    help="Folder that becomes the place of all files of the store, for a store that was moved or restored.",
+)
+def main(repair: bool, move_to: Path | None) -> None:
     """Say what is whole and what is broken; end with an error if anything is."""
     from atma18 import tracking
 
     with clear_messages(), tracking.reading():
         cache = Cache.open()
+        if move_to is not None:
+            with tracking.exclusive():
+                click.echo(f"the files of {tracking.move(move_to)} runs are recorded in {move_to} now")
         found = tracking.examine(cache)
         for finding in found.findings if repair else []:
             if finding.repair is not None:

@@ -127,12 +127,37 @@ def plain_server(folder):
         server.stop()
 
 
+def uri_of(database):
+    """The database of MLflow as a store; the password is in PGPASSWORD."""
+    return f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
+
+
+@contextmanager
+def open_server(folder, database, *words):
+    """A server with PostgreSQL and without authentication."""
+    environment = os.environ | NO_JOBS | {"PGPASSWORD": database.password}
+    server = Server(
+        folder, ["--backend-store-uri", uri_of(database), "--workers", "1", *words], environment, free_port()
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @contextmanager
 def private_server(folder, database):
     """A server with PostgreSQL, authentication and an administrator."""
     (folder / "auth.ini").write_text(_AUTH.format(port=database.port))
-    uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
-    words = ["--backend-store-uri", uri, "--artifacts-destination", f"{folder}/artifacts", "--workers", "1"]
+    words = [
+        "--backend-store-uri",
+        uri_of(database),
+        "--artifacts-destination",
+        f"{folder}/artifacts",
+        "--workers",
+        "1",
+    ]
     admin_password = secrets.token_hex(16)
     environment = (
         os.environ

@@ -1,11 +1,13 @@
 """Runs, artifacts and the registry: with `serving/pyfunc_model.py`, the only place that imports MLflow.
 
-`store` reaches the tracking store and `store_setup` prepares it. `identity` computes the fingerprint of a result,
-`manifest` holds the SHA-256 of its files, and `upstream` verifies finished runs. `lifecycle` begins and ends runs,
-`runs` is the open run of a step, `outbox` sends its metrics and tags, `staged_result` uploads its files, `packaging`
-logs its model, and `records` writes the runs of other commands. `registry` registers versions and resolves names,
+`store` reaches the tracking store, `store_setup` prepares it, and `uris` turns MLflow's URIs into paths. `identity`
+computes the fingerprint of a result, `manifest` holds the SHA-256 of its files, and `upstream` verifies finished runs.
+`lifecycle` begins and ends runs, whose `processes` may end before them, `runs` is the open run of a step, `outbox`
+sends its metrics and tags, `staged_result` uploads its files, `packaging` logs its model, and `records` writes the runs
+of other commands. `versions` finds and proves registered versions, `registry` registers them and resolves names,
 `promotion` moves the alias `champion`, `serving_check` tests a version before that. `lineage` finds what a run was made
-from, `tree` prints it, and `doctor` checks the whole store.
+from, and `tree` prints it. `doctor` checks the whole store: first for the `causes` that make much of it look broken,
+such as `misplaced` files, which `relocation` mends.
 """
 
 import os
@@ -15,7 +17,8 @@ os.environ.update(
     QUIET | {name: value for name, value in os.environ.items() if name in QUIET}
 )  # MLflow reads them once
 
-from atma18.tracking.doctor import Examination, Finding, examine
+from atma18.tracking.causes import Finding
+from atma18.tracking.doctor import Examination, examine
 from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import LONGEST_TAG, command_run
 from atma18.tracking.lineage import Lineage, trace
@@ -41,7 +44,8 @@ from atma18.tracking.records import (
     record_evaluation,
     record_predictions,
 )
-from atma18.tracking.registry import CHAMPION, check_may_register, folds_of, named_run, resolve, reusable
+from atma18.tracking.registry import check_may_register, folds_of, named_run, resolve, reusable
+from atma18.tracking.relocation import move
 from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
 from atma18.tracking.serving_check import TOLERANCE_M, check_serving
 from atma18.tracking.staged_result import upload_kept
@@ -49,6 +53,7 @@ from atma18.tracking.store import command, empty_run_folders, page_of, ui_comman
 from atma18.tracking.store_setup import exclusive, reading
 from atma18.tracking.tree import as_tree
 from atma18.tracking.upstream import Upstream
+from atma18.tracking.versions import CHAMPION
 
 __all__ = [
     "CHAMPION",
@@ -79,6 +84,7 @@ __all__ = [
     "finish_parent",
     "folds_of",
     "history",
+    "move",
     "named_run",
     "note_of",
     "open_blend",

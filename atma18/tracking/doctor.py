@@ -1,7 +1,7 @@
 """Check every run, version, alias and file of a store; repair only on request."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mlflow.entities import Run
@@ -11,31 +11,16 @@ from mlflow.exceptions import MlflowException
 from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.compute.progress import progress
-from atma18.tracking import promotion, registry, staged_result, store, store_setup
-from atma18.tracking.identity import INPUT, PREFIX
-from atma18.tracking.lifecycle import PROCESS_TAG, STEP_TAG, Process
-from atma18.tracking.registry import CANDIDATE, CHAMPION, FIRST, registered_name
+from atma18.tracking import promotion, registry, staged_result, store, store_setup, versions
+from atma18.tracking.causes import Finding, causes
+from atma18.tracking.identity import INPUT, PREFIX, STEP_TAG
+from atma18.tracking.processes import PROCESS_TAG, Process
 from atma18.tracking.staged_result import StagedResult
 from atma18.tracking.upstream import MANIFEST_TAG, STAGE_TAG, Upstream, check_tags, open_run
+from atma18.tracking.versions import CANDIDATE, CHAMPION, FIRST, registered_name, versions_of
 
 _DAY_MS = 24 * 3600 * 1000
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A problem in the store."""
-
-    where: str
-    problem: str
-    repair: Callable[[], object] | None = None
-    """Repairs it, with `repair=true`; None where a person must decide."""
-    remedy: str = ""
-    """What the repair does, or what a person can do."""
-
-    def __str__(self) -> str:
-        remedy = f"\n    {'repair=true' if self.repair else 'by hand'}: {self.remedy}" if self.remedy else ""
-        return f"{self.where}: {self.problem}{remedy}"
 
 
 @dataclass
@@ -74,23 +59,28 @@ def examine(cache: Cache) -> Examination:
 
 def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
     models = _models()
-    versions = {model.name: registry.versions_of(model.name) for model in models}
-    registered = {version.run_id for of_model in versions.values() for version in of_model}
+    registered = {model.name: versions_of(model.name) for model in models}
+    runs = list(_runs())
+    examination.findings += causes(
+        [run for run in runs if _is_result(run)], [v for of_model in registered.values() for v in of_model]
+    )
+    if examination.findings:
+        return examination  # all that hangs on them would look broken
     for kept in waiting:
         _examine_kept(examination, kept, cache)
     interrupted = promotion.interrupted()
     closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in interrupted}
-    for run in progress(_runs(), desc="examine runs", unit="run"):
+    known = {version.run_id for of_model in registered.values() for version in of_model}
+    for run in progress(runs, desc="examine runs", unit="run"):
         if run.info.run_id not in closed_otherwise:
-            _examine_run(examination, run, registered)
-    for model in models:
-        broken = {
-            int(version.version) for version in versions[model.name] if not _examine_version(examination, version)
-        }
-        if CANDIDATE not in model.aliases:
-            _examine_alias(examination, model.name, CANDIDATE, None, versions[model.name], broken)
-        for alias, number in sorted(model.aliases.items()):
-            _examine_alias(examination, model.name, alias, int(number), versions[model.name], broken)
+            _examine_run(examination, run, known)
+    for name, of_model in registered.items():
+        broken = {int(version.version) for version in of_model if not _examine_version(examination, version)}
+        aliases = next(model.aliases for model in models if model.name == name)
+        if CANDIDATE not in aliases:
+            _examine_alias(examination, name, CANDIDATE, None, of_model, broken)
+        for alias, number in sorted(aliases.items()):
+            _examine_alias(examination, name, alias, int(number), of_model, broken)
     _examine_record(examination, interrupted)
     return examination
 
@@ -108,10 +98,13 @@ def _examine_run(examination: Examination, run: Run, registered: set[str | None]
     step = tags.get(STEP_TAG)
     if run.info.status == "RUNNING":
         _examine_running(examination, run)
-    elif run.info.status == "FINISHED" and step is not None and step in STEPS:
+    elif _is_result(run):
         upstream = examination.open(run.info.run_id)
         if isinstance(upstream, str):
-            remedy = f"delete it (mlflow runs delete --run-id {run.info.run_id}), and run {step} again"
+            remedy = (
+                f"bring its files back from a backup; if they are lost, delete it (mlflow runs delete --run-id "
+                f"{run.info.run_id}), and run {step} again"
+            )
             examination.findings.append(Finding(name, upstream.removeprefix(f"{name}: "), remedy=remedy))
             return
         for tag, input_id in tags.items():
@@ -125,9 +118,14 @@ def _examine_run(examination: Examination, run: Run, registered: set[str | None]
             def register() -> None:
                 registry.register(whole)
 
-            problem = f"finished and whole, but without a version of {registered_name(step)}"
+            problem = f"finished and whole, but without a version of {registered_name(upstream.step)}"
             examination.findings.append(Finding(name, problem, register, "register it"))
         examination.passed("runs")
+
+
+def _is_result(run: Run) -> bool:
+    """Whether a run is a finished one of a step."""
+    return run.info.status == "FINISHED" and run.data.tags.get(STEP_TAG) in STEPS
 
 
 def _examine_running(examination: Examination, run: Run) -> None:
@@ -159,19 +157,22 @@ def _examine_running(examination: Examination, run: Run) -> None:
 def _examine_version(examination: Examination, version: ModelVersion) -> bool:
     """Return whether a version is intact."""
     name = f"models:/{version.name}/{version.version}"
-    delete = "restore the run if it was deleted, else delete the version in the UI"
+    restore = "restore its run or its files; nothing is served from it until then"
     try:
-        upstream = examination.open(version.run_id) if version.run_id else "it was made by no run"
+        upstream = examination.open(versions.run_id_of(version))
         if isinstance(upstream, str):
             raise ValueError(upstream)
-        registry.check_source(version, upstream)
-        check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
-        if not version.description:
+        versions.check_source(version, upstream)
+        if not registry.is_complete(version):
             whole = upstream
-            problem = "half registered: whoever did it was cut off"
-            examination.findings.append(Finding(name, problem, lambda: registry.register(whole), "register it wholly"))
+            problem = "half registered: by a command that was cut off, or by MLflow's own button"
+            examination.findings.append(
+                Finding(name, problem, lambda: registry.complete(version, whole), "register it wholly")
+            )
+        else:
+            check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
     except ValueError as error:
-        examination.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=delete))
+        examination.findings.append(Finding(name, str(error).removeprefix(f"{name}: "), remedy=restore))
         return False
     examination.passed("versions")
     return True
@@ -196,7 +197,7 @@ def _examine_alias(
         return
 
     def repoint() -> None:
-        if now := _usable(registry.versions_of(model), broken):  # another repair may have registered one
+        if now := _usable(versions_of(model), broken):  # another repair may have registered one
             client.set_registered_model_alias(model, alias, str(max(now)))
         else:
             client.delete_registered_model_alias(model, alias)

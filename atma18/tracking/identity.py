@@ -10,6 +10,7 @@ from atma18.run_context import RunContext
 from atma18.storage.digests import CODE, PROJECT_FOLDER, canonical_json, code_sha256, config_sha256, sha256_of_records
 
 PREFIX = "atma18."
+STEP_TAG = f"{PREFIX}step"
 INPUT = f"{PREFIX}input."
 """The prefix of the tags that name the run of each upstream."""
 DIRTY = "+dirty"

@@ -1,26 +1,20 @@
 """Begin and end runs: the final status is always set, and a failed run keeps its error."""
 
 import os
-import platform
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from typing import Self
 
 import mlflow
-import psutil
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from atma18.tracking import store, store_setup
-from atma18.tracking.identity import PREFIX
+from atma18.tracking import misplaced, store, store_setup
+from atma18.tracking.identity import PREFIX, STEP_TAG
+from atma18.tracking.processes import PROCESS_TAG, Process, process_is_gone
 
 TRACEBACK = "traceback.txt"
 DESCRIPTION = "mlflow.note.content"
 LONGEST_TAG = 5000
-STEP_TAG = f"{PREFIX}step"
-PROCESS_TAG = f"{PREFIX}process"
 ERROR_TAG = f"{PREFIX}error"
 _EXPERIMENT = f"""\
 Where will a car be in the next three seconds? Each run is a step (`motion`, `embed`, `nn1`, `nn2`, `gbdt`, `blend`),
@@ -35,46 +29,6 @@ artifact `report.html` shows the samples.
 """
 
 
-@dataclass(frozen=True)
-class Process:
-    """The process that has a run open."""
-
-    host: str
-    pid: int
-    started_s: float
-    """Seconds since 1970. It tells two processes with the same ID apart."""
-
-    @classmethod
-    def this(cls) -> Self:
-        """Return this process."""
-        own = psutil.Process()
-        return cls(platform.node(), own.pid, round(own.create_time(), 2))
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse the text that `str` returns."""
-        host, pid, started_s = text.rsplit(" ", 2)
-        return cls(host, int(pid), float(started_s))
-
-    def __str__(self) -> str:
-        return f"{self.host} {self.pid} {self.started_s:.2f}"
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether it is or was a process of this machine."""
-        return self.host == platform.node()
-
-    @property
-    def gone(self) -> bool | None:
-        """Whether the process has ended; None for a process of another machine."""
-        if not self.on_this_machine:
-            return None
-        try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started_s) > 1)
-        except psutil.NoSuchProcess:
-            return True
-
-
 @contextmanager
 def command_run(name: str) -> Iterator[str]:
     """Open the run of a command, or continue the one that `mlflow run` opened, and yield its ID.
@@ -86,6 +40,7 @@ def command_run(name: str) -> Iterator[str]:
     """
     with store.errors_explained():
         store_setup.prepare()
+        misplaced.check_place()
         _check_inherited_run()
         with _run(name) as run_id:
             _describe_experiment(run_id)
@@ -200,12 +155,6 @@ def close_interrupted(run_id: str, *, continued_by: str) -> None:
         parent = store.client().get_parent_run(run_id)
         if parent is not None and parent.info.status == "RUNNING" and process_is_gone(parent):
             store.client().set_terminated(parent.info.run_id, "KILLED")
-
-
-def process_is_gone(run: Run) -> bool:
-    """Return whether the process of an open run has ended, as far as this machine knows."""
-    process = run.data.tags.get(PROCESS_TAG)
-    return process is not None and Process.parse(process).gone is True
 
 
 def _explain(run_id: str, error: BaseException) -> None:

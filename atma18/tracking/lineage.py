@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
-from atma18.tracking import registry, store
+from atma18.tracking import store, versions
 from atma18.tracking.identity import INPUT, NO_GIT, PREFIX
 from atma18.tracking.upstream import open_run
 
@@ -104,19 +104,17 @@ def trace(given: str | ModelVersion, cache: Cache) -> Lineage:
     Raises:
         ValueError: If no run has this name; every other problem is part of the result.
     """
-    run_id = _run_id_of(given)
-    records = _Seen.now(cache)
+    run_id, version = _named(given)
+    records = _Seen.now(cache, version)
     return Lineage(origin=_origin(run_id, records, {}, ()), users=_users(run_id, records, {}, ()))
 
 
-def _run_id_of(given: str | ModelVersion) -> str:
-    if isinstance(given, str) and registry.is_run_id(given):
-        return given
-    version = registry.named_version(given) if isinstance(given, str) else given
-    if not version.run_id:
-        name = f"models:/{version.name}/{version.version}"
-        raise ValueError(f"{name}: expected a version that was made by a run, found one without: name a run")
-    return str(version.run_id)
+def _named(given: str | ModelVersion) -> tuple[str, ModelVersion | None]:
+    """Return the run ID, and the version if one was named."""
+    if isinstance(given, str) and versions.is_run_id(given):
+        return given, None
+    version = versions.named_version(given) if isinstance(given, str) else given
+    return versions.run_id_of(version), version
 
 
 @dataclass(frozen=True)
@@ -124,6 +122,8 @@ class _Seen:
     """All runs and versions of the store, read once."""
 
     cache: Cache
+    named: ModelVersion | None
+    """The version that the user named."""
     runs: dict[str, Run]
     versions: dict[str, list[ModelVersion]] = field(default_factory=dict)
     """Versions by run ID."""
@@ -131,11 +131,11 @@ class _Seen:
     """Aliases by name and number of the version."""
 
     @classmethod
-    def now(cls, cache: Cache) -> "_Seen":
+    def now(cls, cache: Cache, named: ModelVersion | None) -> "_Seen":
         client = store.client()
         experiments = [e.experiment_id for e in _pages(client.search_experiments, view_type=ViewType.ALL)]
         ours = {"filter_string": f"tags.`{PREFIX}step` LIKE '%'", "run_view_type": ViewType.ALL}
-        records = cls(cache, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
+        records = cls(cache, named, {run.info.run_id: run for run in _pages(client.search_runs, experiments, **ours)})
         for version in _pages(client.search_model_versions):
             records.versions.setdefault(version.run_id, []).append(version)
         for model in _pages(client.search_registered_models):
@@ -148,14 +148,14 @@ class _Seen:
         """Return a run without links."""
         run = self.runs.get(run_id)
         registered = sorted(self.versions.get(run_id, []), key=lambda v: (v.name, int(v.version)))
-        versions = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in registered]
+        named = [Version(v.name, int(v.version), self.aliases.get((v.name, int(v.version)), ())) for v in registered]
         tags = run.data.tags if run else {}
         return Node(
             run_id=run_id,
             step=tags.get(f"{PREFIX}step"),
             status=_status(run),
             started_ms=run.info.start_time if run else None,
-            versions=tuple(versions),
+            versions=tuple(named),
             mae_m=run.data.metrics.get("oof/mae_m") if run else None,
             git=tags.get(f"{PREFIX}git", NO_GIT),
             code_sha256=tags.get(f"{PREFIX}code_sha256"),
@@ -174,6 +174,11 @@ class _Seen:
         by_age = sorted(self.runs.values(), key=lambda run: (run.info.start_time, run.info.run_id))
         return [(name, r.info.run_id) for r in by_age for name, used in self.inputs(r.info.run_id) if used == run_id]
 
+    def _checked(self, node: Node) -> list[ModelVersion]:
+        """Return the versions of our own name, and the named one: versions of other names decide nothing about ours."""
+        ours = versions.registered_name(str(node.step))
+        return [v for v in self.versions.get(node.run_id, []) if v.name == ours or _same(v, self.named)]
+
     def problems(self, node: Node) -> tuple[str, ...]:
         """Return the problems of a run and of its versions."""
         if node.step is not None and node.step not in STEPS:  # commands such as `evaluate` have no manifest
@@ -181,11 +186,15 @@ class _Seen:
             return () if ended_well else (f"run {node.run_id}: expected a finished run, found status {node.status}",)
         try:
             upstream = open_run(node.run_id, self.cache)
-            for version in self.versions.get(node.run_id, []):
-                registry.check_source(version, upstream)
+            for version in self._checked(node):
+                versions.check_source(version, upstream)
         except ValueError as error:
             return (str(error),)
         return ()
+
+
+def _same(version: ModelVersion, other: ModelVersion | None) -> bool:
+    return other is not None and (version.name, version.version) == (other.name, other.version)
 
 
 def _pages(search: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401

@@ -17,11 +17,12 @@ from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.metrics.verdict import Gain, Verdict
-from atma18.tracking import lifecycle, store
-from atma18.tracking.identity import INPUT, PREFIX
-from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
-from atma18.tracking.registry import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
+from atma18.tracking import store
+from atma18.tracking.identity import INPUT, PREFIX, STEP_TAG
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
+from atma18.tracking.processes import process_is_gone
 from atma18.tracking.upstream import Upstream
+from atma18.tracking.versions import CHAMPION, is_run_id, named_version, open_version, registered_name, versions_of
 
 PREVIOUS = "previous"
 STANDING = "Standing:"
@@ -139,7 +140,7 @@ def roll_back(run_id: str, to: BlendVersion, note: str | None) -> None:
 def interrupted() -> list[Run]:
     """Return the runs that recorded a move of the aliases and ended before it was complete, the oldest first."""
     runs = store.search(f"tags.`{_MOVING_TAG}` LIKE '%'")
-    return [run for run in runs if run.info.status != "RUNNING" or lifecycle.process_is_gone(run)]
+    return [run for run in runs if run.info.status != "RUNNING" or process_is_gone(run)]
 
 
 def finish_interrupted() -> list[int]:

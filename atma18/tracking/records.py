@@ -11,8 +11,8 @@ from mlflow.entities import LoggedModelInput, Metric, Param
 from atma18.data.dataset import Dataset
 from atma18.run_context import RunContext
 from atma18.tracking import store
-from atma18.tracking.identity import INPUT, PREFIX, git_state
-from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG, STEP_TAG
+from atma18.tracking.identity import INPUT, PREFIX, STEP_TAG, git_state
+from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
 from atma18.tracking.runs import log_datasets, log_samples, setting_tags
 from atma18.tracking.upstream import Upstream
 

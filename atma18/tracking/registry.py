@@ -1,6 +1,5 @@
 """The registry: register versions of verified runs, and find a verified run by the name that a user typed."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import mlflow
@@ -12,30 +11,24 @@ from atma18.bundle.steps import STEPS
 from atma18.cache import Cache
 from atma18.data.folds import Folds
 from atma18.run_context import RunContext
-from atma18.schema import first_few, one_line, shown
 from atma18.tracking import store, store_setup
 from atma18.tracking.identity import INPUT, PREFIX, Identity
 from atma18.tracking.lifecycle import DESCRIPTION
 from atma18.tracking.upstream import STAGE_TAG, Upstream, open_run
-
-CANDIDATE = "candidate"
-CHAMPION = "champion"
-FIRST = "first"
+from atma18.tracking.versions import (
+    CANDIDATE,
+    FIRST,
+    is_run_id,
+    named_version,
+    open_version,
+    registered_name,
+    versions_of,
+)
 
 _OUTPUT = (
     "It predicts 18 numbers per sample, in metres: x forward, y left, z vertical, 0.5 to 3.0 s ahead, in the vehicle "
     "frame at t. It holds all that it needs from raw frames on."
 )
-
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
-_LONGEST_NAME = 600  # MLflow takes 256 characters for a model, and as many for an alias
-_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/@]+))")
-_FORMS = "a run ID, models:/NAME/VERSION or models:/NAME@ALIAS"
-
-
-def registered_name(step: str) -> str:
-    """Return the name of a step's registered model."""
-    return f"atma18-{step}"
 
 
 def resolve(given: str, context: RunContext, *, step: str | None = None, stage: str | None = None) -> Upstream:
@@ -94,65 +87,6 @@ def _open_named(given: str, cache: Cache, other_forms: str = "") -> Upstream:
     return open_version(named_version(given, other_forms), cache)
 
 
-def named_version(given: str, other_forms: str = "") -> ModelVersion:
-    """Return the version of a `models:/` URI; the version is not verified.
-
-    Raises:
-        ValueError: If the name has another form, or there is no such version.
-    """
-    match = _MODEL_URI.fullmatch(given) if given.isprintable() and len(given) <= _LONGEST_NAME else None
-    if match is None:
-        raise ValueError(f"expected {_FORMS}{other_forms}, found {shown(given)}")
-    try:
-        if match["alias"]:
-            return store.client().get_model_version_by_alias(match["name"], match["alias"])
-        return store.client().get_model_version(match["name"], match["version"])
-    except MlflowException as error:
-        raise ValueError(
-            f"{given}: expected a registered version, found none ({one_line(error.message)})"
-            f"{_advice(match['name'], match['alias'])}"
-        ) from error
-
-
-def _advice(name: str, alias: str | None) -> str:
-    """Say what there is in the place of a version that is not there."""
-    models = [model.name for model in store.client().search_registered_models(max_results=1000)]
-    if name not in models:
-        return f": no model has this name; there are {first_few(models, 12) or 'none yet'}"
-    if alias == CHAMPION:
-        return f": promote one, or name models:/{name}@{CANDIDATE}"
-    numbers = sorted(int(found.version) for found in versions_of(name))
-    return f": its versions are {first_few(numbers, 12)}"
-
-
-def open_version(version: ModelVersion, cache: Cache) -> Upstream:
-    """Prove the run of a version whole, and the version to be that run's: the registry itself checks nothing.
-
-    Raises:
-        ValueError: If it has no run, serves another model than its run's, or as in `open_run`.
-    """
-    name = f"models:/{version.name}/{version.version}"
-    if not version.run_id:
-        raise ValueError(f"{name}: expected a version that was made by a run, found one without: name a run")
-    upstream = open_run(version.run_id, cache)
-    check_source(version, upstream)
-    return upstream
-
-
-def check_source(version: ModelVersion, upstream: Upstream) -> None:
-    """Refuse a version that serves another model than that of its run.
-
-    Raises:
-        ValueError: If it points elsewhere.
-    """
-    expected = f"models:/{upstream.manifest.model_id}"
-    if version.source != expected:
-        raise ValueError(
-            f"models:/{version.name}/{version.version}: expected the model of its run {upstream.run_id}, {expected}, "
-            f"found a version that points at {version.source}: delete the version, and name the run"
-        )
-
-
 def _newest(step: str, context: RunContext, stage: str | None) -> ModelVersion:
     """Return the newest version of a step with the same data and folds."""
     wanted = {f"{PREFIX}data_sha256": context.dataset.sha256, f"{PREFIX}folds_sha256": context.folds.sha256}
@@ -184,16 +118,6 @@ def _same_data(versions: Sequence[ModelVersion], context: RunContext) -> str:
     )
 
 
-def versions_of(name: str) -> list[ModelVersion]:
-    """Return all versions of a registered model."""
-    return list(store.client().search_model_versions(f"name = '{name}'", max_results=10_000))
-
-
-def is_run_id(given: str) -> bool:
-    """Whether a text has the form of an MLflow run ID."""
-    return _RUN_ID.fullmatch(given) is not None
-
-
 def reusable(identity: Identity, cache: Cache) -> Upstream | None:
     """Return the newest verified run with this identity from any experiment; register it if it has no version."""
     experiments = [e.experiment_id for e in store.client().search_experiments()]
@@ -216,19 +140,35 @@ def register(upstream: Upstream) -> ModelVersion:
     """
     name = registered_name(upstream.step)
     with store_setup.exclusive():
-        versions = versions_of(name)
-        known = [v for v in versions if v.run_id == upstream.run_id]
-        if known and known[0].description:
-            return known[0]
-        run = store.client().get_run(upstream.run_id)
-        tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
-        model = f"models:/{upstream.manifest.model_id}"
-        version = known[0] if known else mlflow.register_model(model, name, tags=tags)
-        newer = [v for v in versions if int(v.version) > int(version.version) and v.tags.get(STAGE_TAG) != FIRST]
-        if upstream.stage != FIRST and not newer:
-            store.client().set_registered_model_alias(name, CANDIDATE, str(version.version))
-        _describe(upstream, version, run)
+        known = [v for v in versions_of(name) if v.run_id == upstream.run_id]
+        if not known:
+            model = f"models:/{upstream.manifest.model_id}"
+            known = [mlflow.register_model(model, name, tags=_tags(store.client().get_run(upstream.run_id)))]
+        version = known[0]
+        if not is_complete(version):
+            complete(version, upstream)
     return version
+
+
+def complete(version: ModelVersion, upstream: Upstream) -> None:
+    """Give a version of our own name its tags, the alias `candidate` and its description."""
+    client, run = store.client(), store.client().get_run(upstream.run_id)
+    for tag, value in _tags(run).items():
+        if version.tags.get(tag) != value:
+            client.set_model_version_tag(version.name, version.version, tag, value)
+    later = [v for v in versions_of(version.name) if int(v.version) > int(version.version)]
+    if upstream.stage != FIRST and all(v.tags.get(STAGE_TAG) == FIRST for v in later):
+        client.set_registered_model_alias(version.name, CANDIDATE, str(version.version))
+    _describe(upstream, version, run)
+
+
+def _tags(run: Run) -> dict[str, str]:
+    return {tag: value for tag, value in run.data.tags.items() if tag.startswith(PREFIX)}
+
+
+def is_complete(version: ModelVersion) -> bool:
+    """Whether a version has its tags and its description; one that MLflow's UI has registered has neither."""
+    return bool(version.description) and any(tag.startswith(PREFIX) for tag in version.tags)
 
 
 def check_may_register(step: str) -> None:

@@ -14,7 +14,7 @@ from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS, IntArray, Samples, rows_of
 from atma18.serving.request_rows import raw_rows
 from atma18.tracking import store
-from atma18.tracking.lifecycle import PROCESS_TAG, Process
+from atma18.tracking.processes import PROCESS_TAG, Process
 from atma18.tracking.upstream import Upstream
 
 SCENES = 8

@@ -8,19 +8,19 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 
 from atma18.cache import Cache
+from atma18.tracking import uris
 
 _ARTIFACTS, _MODELS = "artifacts", "models"
 _ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -113,11 +113,13 @@ def _why(error: Exception) -> str:
             )
         case "PERMISSION_DENIED":
             return "expected that you may do this, found no permission: ask the administrator of the server for EDIT"
-        case _:
+        case _ if is_away(error):
             return (
                 f"expected the tracking store to answer, found: {message_of(error)}: what had finished is as it was; "
                 "give the same command again once it does"
             )
+        case _:
+            return f"expected the tracking store to do what it was asked, found: {message_of(error)}"
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def model_folder(model_id: str, cache: Cache) -> Path:
 
 def forget_copies(run: Run, models: Iterable[str], cache: Cache) -> bool:
     """Delete the local copies of a run's remote files, and return whether its store is remote."""
-    if urlparse(run.info.artifact_uri).scheme in ("", "file"):
+    if uris.local_path(run.info.artifact_uri) is not None:
         return False
     cache.forget(_ARTIFACTS, run.info.run_id)
     for model_id in models:
@@ -176,21 +178,30 @@ def forget_models(run_id: str) -> None:
 
 
 def _local_folder(uri: str, kind: str, key: str, cache: Cache) -> Path:
-    parsed = urlparse(uri)
-    if parsed.scheme in ("", "file"):
-        return Path(url2pathname(parsed.path))
+    if (folder := uris.local_path(uri)) is not None:
+        return folder
 
     def download(path: Path) -> None:
         path.mkdir()
         mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(path))
 
-    return cache.get(kind, key, download) / PurePosixPath(parsed.path).name  # MLflow creates it in `dst_path`
+    return cache.get(kind, key, download) / PurePosixPath(urlparse(uri).path).name  # MLflow creates it in `dst_path`
+
+
+def restore_command(experiment_id: str) -> str:
+    """Return MLflow's command that restores a deleted experiment with its runs."""
+    return f"mlflow experiments restore --experiment-id {experiment_id}"
 
 
 def search(query: str) -> list[Run]:
     """Return the runs of all experiments that match a query, the oldest first."""
     experiments = [e.experiment_id for e in client().search_experiments()]
     return list(client().search_runs(experiments, query, max_results=10_000, order_by=["attributes.start_time ASC"]))
+
+
+def runs_in(experiments: Sequence[str]) -> list[Run]:
+    """Return all runs of experiments by their IDs, deleted ones included."""
+    return list(client().search_runs(list(experiments), "", ViewType.ALL, max_results=10_000))
 
 
 def command(entry_point: str, parameters: Mapping[str, str]) -> str:

@@ -13,16 +13,16 @@ from urllib.parse import urlparse
 import mlflow
 import psutil
 from filelock import FileLock
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.store.db.utils import _get_latest_schema_revision
 
 from atma18.cache import default_root
 from atma18.storage.digests import sha256_of_records
-from atma18.tracking import store
+from atma18.tracking import store, uris
 
 DEFAULT_EXPERIMENT = "atma18"
 _STARTED_BY_MLFLOW = "MLFLOW_RUN_ID"
 _EXPERIMENT_NAMED_BY = (_STARTED_BY_MLFLOW, "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
-_SQLITE = "sqlite:///"
 _NAMED_BY = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _MIGRATION_S = 2
 _ASK_VERSION = "from importlib.metadata import version; print(version('mlflow'))"
@@ -41,8 +41,25 @@ def prepare() -> None:
         _check_schema()
         with store.errors_explained():
             store.client().search_experiments(max_results=1)  # makes the tables
+            _check_experiment()
             if not any(os.environ.get(name) for name in _EXPERIMENT_NAMED_BY):
                 mlflow.set_experiment(DEFAULT_EXPERIMENT)
+
+
+def _check_experiment() -> None:
+    """Refuse new runs in an experiment that was deleted."""
+    if os.environ.get(_STARTED_BY_MLFLOW):
+        return  # MLflow has checked the experiment of the run that it opened
+    if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        experiment: Experiment | None = store.client().get_experiment(number)
+    else:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+        experiment = store.client().get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise ValueError(
+            f"experiment {experiment.name}: expected one that takes runs, found it deleted: restore it with "
+            f"{store.restore_command(experiment.experiment_id)}, or name another with MLFLOW_EXPERIMENT_NAME"
+        )
 
 
 @contextmanager
@@ -87,8 +104,8 @@ def exclusive() -> Iterator[None]:
 
 def _database() -> Path | None:
     """Return the file of an SQLite store."""
-    uri = mlflow.get_tracking_uri()
-    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+    path = uris.database_path(mlflow.get_tracking_uri())
+    return None if path is None else path.absolute()
 
 
 def _check_named() -> None:
@@ -100,13 +117,18 @@ def _check_named() -> None:
                 "MLFLOW_TRACKING_PASSWORD, or write them to ~/.mlflow/credentials"
             )
     for name in _NAMED_BY:
-        uri = os.environ.get(name, "")
-        path = uri.removeprefix(_SQLITE)
-        if uri.startswith(_SQLITE) and not Path(path).is_absolute():
+        path = uris.database_path(os.environ.get(name, ""))
+        if path is not None and not path.is_absolute():
             raise ValueError(
                 f"{name}: expected an absolute path, for `mlflow run` and its steps work in different folders, "
-                f"found {uri}: set {name}={_SQLITE}{Path(path).absolute()} or leave it out"
+                f"found {os.environ[name]}: set {name}={uris.of_database(path)} or leave it out"
             )
+    database = _database()
+    if database is not None and not uris.survives(database.parent):
+        raise ValueError(
+            f"{database.parent}: expected a folder without codes like %20, which MLflow {mlflow.__version__} decodes, "
+            "found one: rename it"
+        )
 
 
 def _check_same_outside() -> None:
@@ -163,7 +185,7 @@ def _schema() -> str | None:
     if database is None or not database.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(row[0]) if row else None
     except sqlite3.OperationalError:  # the table does not exist

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
 from atma18.bundle.steps import STEPS
@@ -115,9 +115,17 @@ def open_run(run_id: str, cache: Cache) -> Upstream:
         ) from error
     tags, status = run.data.tags, run.info.status
     if run.info.lifecycle_stage == "deleted":
+        experiment = store.client().get_experiment(run.info.experiment_id)
+        of_experiment = experiment.lifecycle_stage == LifecycleStage.DELETED
+        restore = (
+            store.restore_command(experiment.experiment_id)
+            if of_experiment
+            else f"mlflow runs restore --run-id {run_id}"
+        )
         raise ValueError(
-            f"run {run_id}: expected a finished run, found a deleted one: name another, or restore it with "
-            f"mlflow runs restore --run-id {run_id}"
+            f"run {run_id}: expected a finished run, found a deleted one"
+            f"{f' of the deleted experiment {experiment.name}' if of_experiment else ''}: name another, or restore it "
+            f"with {restore}"
         )
     if status != "FINISHED":
         raise ValueError(f"run {run_id}: expected a finished run, found status {status}: name another")

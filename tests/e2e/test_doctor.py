@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from atma18.tracking import lifecycle
-from atma18.tracking.lifecycle import Process
+from atma18.tracking.identity import STEP_TAG
+from atma18.tracking.processes import PROCESS_TAG, Process
 from steps import blend, doctor, embed
 from tests.fixtures import enter, forget_caller
 from tests.store import SMALL, all_runs, artifacts, call, first, newest, ran, refused, version_of
@@ -155,7 +155,9 @@ def test_a_run_whose_whole_folder_is_gone_is_found(store, tmp_path):
     finally:
         shutil.move(tmp_path / "elsewhere", folder)
 
-    assert f"broken: run {store.new.info.run_id}: {folder / 'manifest.json'}: expected the manifest" in said
+    assert f"expected the files of 1 of 3 runs in {store.store / 'mlruns'}, found that their folders are gone" in said
+    assert "found 1 things broken" in said
+    assert "delete" not in said
 
 
 def test_an_alias_of_a_broken_version_is_moved_to_a_whole_one_if_told_to(store, restored):
@@ -218,9 +220,9 @@ def gone():
 @pytest.mark.parametrize(
     "tags",
     [
-        pytest.param({lifecycle.STEP_TAG: "nn1", lifecycle.PROCESS_TAG: gone()}, id="number was given to another"),
+        pytest.param({STEP_TAG: "nn1", PROCESS_TAG: gone()}, id="number was given to another"),
         pytest.param(
-            {lifecycle.STEP_TAG: "nn1", lifecycle.PROCESS_TAG: str(Process(Process.this().host, 2**22 + 1, 1.0))},
+            {STEP_TAG: "nn1", PROCESS_TAG: str(Process(Process.this().host, 2**22 + 1, 1.0))},
             id="no such number",
         ),
     ],
@@ -254,14 +256,14 @@ def test_a_run_that_mlflow_run_opened_and_nobody_began_is_closed_after_a_day(sto
 
 
 def test_a_run_at_work_is_no_fault(store, opened):
-    run_id = opened(**{lifecycle.STEP_TAG: "nn1", lifecycle.PROCESS_TAG: str(Process.this())})
+    run_id = opened(**{STEP_TAG: "nn1", PROCESS_TAG: str(Process.this())})
 
     assert "1 running" in ran(call(doctor, "--repair=true"))
     assert MlflowClient().get_run(run_id).info.status == "RUNNING"
 
 
 def test_a_run_of_another_machine_is_left_to_that_machine(store, opened):
-    run_id = opened(**{lifecycle.STEP_TAG: "nn1", lifecycle.PROCESS_TAG: "elsewhere 1 1.00"})
+    run_id = opened(**{STEP_TAG: "nn1", PROCESS_TAG: "elsewhere 1 1.00"})
 
     said = ran(call(doctor, "--repair=true"))
 

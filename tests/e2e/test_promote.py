@@ -95,6 +95,17 @@ def test_the_first_promotes_a_better_one_too_a_tie_and_a_worse_one_do_not_and_ro
     assert statuses == ["FINISHED", "FINISHED", "FAILED", "FAILED", "FINISHED"]
 
 
+def test_a_copy_under_another_name_does_not_block_the_promotion(store):
+    MlflowClient().copy_model_version(f"models:/{BLEND}/{store.good}", "prod-blend")
+    try:
+        ran(call(promote, version(store.good)))
+        assert holder("champion") == store.good
+        copy = MlflowClient().get_model_version("prod-blend", "1")
+        assert copy.source == f"models:/{BLEND}/{store.good}"
+    finally:
+        MlflowClient().delete_registered_model("prod-blend")
+
+
 def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
     ran(call(promote, version(store.poor), "--note=to begin with"))
     ran(call(promote, version(store.good)))
