@@ -33,6 +33,7 @@ def tables(files: Mapping[str, Figures]) -> dict[str, str]:
         "first_command": _first_command(files["first_command"]),
         "accuracy": _accuracy(files["accuracy"]),
         "inputs": _inputs(files["accuracy"]["within"]["blend_gain_over"]),
+        "ablation": _ablation(files["ablation"]["switched"]),
         "small_drives": _small_drives(files["small_drives"]["cases"]),
         "sharing": _sharing(files["sharing"]["seconds"]),
         "switches": _switches(files["options_of_trees"], files["options_of_nets"]),
@@ -73,6 +74,16 @@ def _gain(gain: Figures) -> str:
 
 def _inputs(gains: Figures) -> str:
     return _table(["input", "the blend is better on test by"], [[f"`{name}`", _gain(g)] for name, g in gains.items()])
+
+
+def _ablation(switched: Figures) -> str:
+    """Return a row for each thing that is switched, in the order of the steps."""
+    head = ["switched", "worse on test by, mm", "of each seed, mm", "worse out of fold by, mm", "it is"]
+    rows = []
+    for name, gain in sorted(switched.items(), key=lambda item: STEPS.index(item[0].split(":")[0])):
+        seeds = ", ".join(f"{1000 * of_seed_m:+.1f}" for of_seed_m in gain["of_seeds_m"])
+        rows.append([name, _in_mm(gain), seeds, f"{1000 * gain['oof_gain_m']:+.1f}", _verdict(gain)])
+    return _table(head, rows)
 
 
 def _small_drives(cases: Figures) -> str:
