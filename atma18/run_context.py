@@ -106,7 +106,8 @@ def cached_folds(dataset: Dataset, count: int, seed: int, cache: Cache) -> Folds
     train = dataset.train
 
     def fold_of_all() -> Folds:
-        return Folds(train.ids, make_folds(train.ids, train.scenes, train.signals, count, seed))
+        drives = np.array([dataset.twins.get(scene, scene) for scene in train.scenes.tolist()], dtype=np.str_)
+        return Folds(train.ids, make_folds(train.ids, drives, train.signals, count, seed))
 
-    key = f"{dataset.sha256}-{count}-{seed}.parquet"
+    key = f"{dataset.sha256}-{count}-{seed}{'-twins' if dataset.twins else ''}.parquet"
     return Folds.read(cache.get("folds", key, lambda path: fold_of_all().write(path)))

@@ -37,7 +37,7 @@ class Setting:
         Args:
             given: the given options; their backbones are searched first, because reading the data takes minutes.
         """
-        from atma18 import backbones, tracking
+        from atma18 import backbones, checks, tracking
         from atma18.cache import Cache
         from atma18.run_context import RunContext
 
@@ -54,6 +54,8 @@ class Setting:
             adopt=lambda run: tracking.folds_of(run, cache),
             verify=self.verify,
         )
+        for suspicion in checks.check_once(context.dataset, cache):
+            click.echo(f"{self.data}: {suspicion}", err=True)
         if absent := context.dataset.absent:
             click.echo(f"{self.data}: these drives have no {', '.join(absent)}; the models do without")
         if context.preset.for_gpu and context.machine.device == "cpu":

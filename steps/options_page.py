@@ -16,6 +16,7 @@ from atma18.config import page as tables
 from steps import (
     blend,
     cache,
+    check,
     compare,
     doctor,
     embed,
@@ -48,6 +49,7 @@ OTHERS = {
     "upload": upload,
     "simulate": simulate,
     "look": look,
+    "check": check,
     "fetch": fetch,
     "cache": cache,
 }

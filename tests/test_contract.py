@@ -27,7 +27,7 @@ def as_text(value):
 def test_the_entry_points_are_the_documented_ones():
     steps = ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"]
     registry = ["promote", "predict", "lineage", "doctor", "upload", "compare"]
-    assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "fetch", "cache", "test"]
+    assert list(ENTRY_POINTS) == [*steps, *registry, "simulate", "evaluate", "look", "check", "fetch", "cache", "test"]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

@@ -1,8 +1,9 @@
 """Read a dataset folder: checked samples, targets, and one digest of everything that can change a prediction."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,7 @@ from atma18.schema import (
     FrameRows,
     Samples,
     StrArray,
+    UInt8Array,
     canonical_order,
     first_few,
     is_id,
@@ -58,6 +60,10 @@ class Dataset:
     """Sensors that are missing in this dataset."""
     sha256: str
     """`data_sha256`: it changes with the content, not with the format of files."""
+    unread_columns: tuple[str, ...] = ()
+    """The columns of its tables that nobody reads."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """By scene, the first scene with the same frames, where there is one: it is the same drive under two names."""
 
     @classmethod
     def open(cls, data: str, cache: Cache, *, verify: bool = False, test_alone: bool = False) -> Self:
@@ -106,6 +112,8 @@ class Dataset:
             camera=own_camera or COMPETITION_CAMERA,
             absent=signals.absent + (() if lights is not None else (LIGHTS,)),
             sha256=data_sha256(splits, hashes, targets, lights, own_camera and own_camera.to_json_dict()),
+            unread_columns=_unread(tables),
+            twins=_twins(splits, hashes),
         )
 
 
@@ -255,6 +263,27 @@ def _parse_gear(folder: Path, split: str, table: pd.DataFrame) -> StrArray:
         return values.parse_gears(table["ID"].tolist(), table[GEAR].tolist())
     except ValueError as error:
         raise ValueError(f"{folder / f'{split}_features.csv'}: {error}: rename them") from error
+
+
+def _unread(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
+    columns = dict.fromkeys(name for table in tables.values() for name in table.columns)
+    return tuple(name for name in columns if name not in ("ID", *CAN_SIGNALS, GEAR, *TARGETS))
+
+
+def _twins(splits: Mapping[str, Samples], hashes: Mapping[str, UInt8Array]) -> dict[str, str]:
+    """Return by scene the first scene that has the frames of at least half of its samples; training comes first."""
+    first: dict[bytes, str] = {}
+    shared: dict[str, Counter[str]] = {}
+    sizes: Counter[str] = Counter()
+    for split in reversed(SPLITS):
+        samples = splits[split]
+        for row, (scene, frames_sha256) in enumerate(zip(samples.scenes.tolist(), hashes[split], strict=True)):
+            sizes[scene] += 1
+            other = first.setdefault(frames_sha256.tobytes(), scene)
+            if other != scene and samples.frames[row : row + 1].std():  # a black frame is no sign of anything
+                shared.setdefault(scene, Counter())[other] += 1
+    most = {scene: others.most_common(1)[0] for scene, others in shared.items()}
+    return {scene: other for scene, (other, count) in most.items() if 2 * count >= sizes[scene]}
 
 
 def _targets(folder: Path, table: pd.DataFrame) -> FloatArray:

@@ -1,0 +1,137 @@
+"""How the road moves in frames while the car drives: it tells the order of frames, their camera and the sign of turns.
+
+A point of a flat road at a distance `s` along the car's circle at t was at `s + d` half a second before, where d is the
+distance driven since. So the road around the car, resampled from both frames at these places, looks the same. With the
+frames in another order, another camera or another direction of the turn, other places match better.
+"""
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from atma18.geometry.path_grid import Paths, first_row_m
+from atma18.schema import (
+    FRAME_HEIGHT_PX,
+    FRAME_WIDTH_PX,
+    WAYPOINT_TIMES_S,
+    BoolArray,
+    FloatArray,
+    FrameCamera,
+    IntArray,
+    Samples,
+)
+
+_FORWARD: FloatArray = np.array([0.8, 0.9, 1, 1.1, 1.2, 1.6, 1.8, 2, 2.2, 2.4])
+MULTIPLES: FloatArray = np.concatenate([-_FORWARD[::-1], [0, 0.4, 0.6], _FORWARD])
+"""Multiples of the distance by vEgo at which the road is looked for; 1 is right."""
+_BETWEEN_S = float(WAYPOINT_TIMES_S[0])
+"""The time between two frames, s."""
+_MOST_SAMPLES = 150
+_LENGTH_M, _HALF_WIDTH_M = 14.0, 4.0
+_ROWS, _COLUMNS = 30, 13
+_STRAIGHT_PER_M, _SHARPEST_PER_M = 0.004, 0.15
+_SLOWEST_MPS, _FASTEST_MPS = 2.0, 25.0
+_FAR_MPS = 4.0
+"""Below this speed the road moves too little between two frames to tell one multiple from the next."""
+_FEWEST_POINTS = 80
+
+
+def driving(samples: Samples) -> BoolArray:
+    """Return which (N,) samples drive forward, no faster than the road can be followed in small frames."""
+    speed_mps = samples.signals["vEgo"].to_numpy(np.float64)
+    return np.asarray((speed_mps > _SLOWEST_MPS) & (speed_mps < _FASTEST_MPS))
+
+
+def straight_matches(samples: Samples, curvature_per_m: FloatArray, camera: FrameCamera) -> FloatArray:
+    """Measure where the road of two frames matches while the car goes straight, for samples at even distances.
+
+    Args:
+        samples: N samples.
+        curvature_per_m: (N,) curvature of their paths, 1/m.
+        camera: the camera of the frames.
+
+    Returns:
+        (n, 2, M) correlation of the frames at t and t-0.5 s, and of those at t-0.5 s and t-1.0 s, at each of
+        `MULTIPLES`; NaN where too little of the road is seen.
+    """
+    fast = samples.signals["vEgo"].to_numpy(np.float64) > _FAR_MPS
+    rows = spread(driving(samples) & fast & (np.abs(curvature_per_m) < _STRAIGHT_PER_M))
+    frames, speed_mps = _grey(samples, rows), samples.signals["vEgo"].to_numpy(np.float64)[rows]
+    pairs = [
+        [_match(frames[:, k : k + 2], speed_mps, 0 * speed_mps, multiple, camera) for multiple in MULTIPLES]
+        for k in range(2)
+    ]
+    return np.moveaxis(np.array(pairs), -1, 0)
+
+
+def turn_matches(samples: Samples, curvature_per_m: FloatArray, camera: FrameCamera) -> FloatArray:
+    """Measure whether the road turns as the car does, for samples at even distances.
+
+    Args:
+        samples: N samples.
+        curvature_per_m: (N,) curvature of their paths, 1/m, positive to the left.
+        camera: the camera of the frames.
+
+    Returns:
+        (n,) by how much the correlation of two frames is higher on these paths than on those to the other side.
+    """
+    bend = np.abs(curvature_per_m)
+    rows = spread(driving(samples) & (bend >= _STRAIGHT_PER_M) & (bend < _SHARPEST_PER_M))
+    frames, speed_mps = _grey(samples, rows), samples.signals["vEgo"].to_numpy(np.float64)[rows]
+    gains = [
+        _match(frames[:, k : k + 2], speed_mps, curvature_per_m[rows], 1.0, camera)
+        - _match(frames[:, k : k + 2], speed_mps, -curvature_per_m[rows], 1.0, camera)
+        for k in range(2)
+    ]
+    found = np.concatenate(gains)
+    return found[np.isfinite(found)]
+
+
+def spread(chosen: BoolArray) -> IntArray:
+    """Return the rows of some chosen samples, at even distances."""
+    rows = np.flatnonzero(chosen)
+    return rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_SAMPLES).astype(np.int64))] if len(rows) else rows
+
+
+def _grey(samples: Samples, rows: IntArray) -> FloatArray:
+    """Return (n, 3, 64, 128) grey frames without what is the same in all of them, such as a bonnet."""
+    grey = samples.frames[rows].mean(axis=-1, dtype=np.float64)
+    return np.asarray(grey - grey.mean(axis=0)) if len(rows) else grey
+
+
+def _match(
+    pair: FloatArray, speed_mps: FloatArray, curvature_per_m: FloatArray, multiple: float, camera: FrameCamera
+) -> FloatArray:
+    """Return the (n,) correlation of the road in (n, 2) frames, if the car drove this multiple of vEgo's distance."""
+    driven_m = (multiple * _BETWEEN_S * speed_mps)[:, None]
+    near_m = first_row_m(camera) + np.linspace(0, _LENGTH_M, _ROWS)
+    paths = Paths(curvature_per_m, driven_m[:, 0], 0 * speed_mps, 0 * speed_mps)
+    return _correlation(
+        _road(pair[:, 0], paths, near_m + np.maximum(-driven_m, 0), camera),
+        _road(pair[:, 1], paths, near_m + np.maximum(driven_m, 0), camera),
+    )
+
+
+def _road(frames: FloatArray, paths: Paths, distance_m: FloatArray, camera: FrameCamera) -> FloatArray:
+    """Return the (n, rows, columns) grey of the road at (n, rows) distances along the paths; NaN outside the frame."""
+    points_m = paths.points_m(distance_m, np.linspace(_HALF_WIDTH_M, -_HALF_WIDTH_M, _COLUMNS))
+    pixels = camera.project(np.concatenate([points_m, 0 * points_m[..., :1]], axis=-1)) / camera.image_size_px
+    u, v = np.moveaxis(pixels * (FRAME_WIDTH_PX, FRAME_HEIGHT_PX), -1, 0)
+    seen = (u >= 0) & (u <= FRAME_WIDTH_PX - 1) & (v >= 0) & (v <= FRAME_HEIGHT_PX - 1)
+    row = np.broadcast_to(np.arange(len(frames))[:, None, None], u.shape)
+    found = map_coordinates(frames, [row, np.nan_to_num(v), np.nan_to_num(u)], order=1, mode="nearest")
+    return np.where(seen, found, np.nan)
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the (n,) correlation of two roads, column by column; NaN where they share too few points.
+
+    Lines along the road look the same at all distances, so each column's mean is taken away.
+    """
+    shared = np.isfinite(one) & np.isfinite(other)
+    rows = np.maximum(shared.sum(axis=1, keepdims=True), 1)
+    centred = [
+        np.where(shared, grey - np.where(shared, grey, 0).sum(axis=1, keepdims=True) / rows, 0) for grey in (one, other)
+    ]
+    product, ones, others = (np.einsum("nrc,nrc->n", centred[i], centred[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
+    correlation = product / np.sqrt(np.maximum(ones * others, 1e-9))
+    return np.where(shared.sum(axis=(1, 2)) >= _FEWEST_POINTS, correlation, np.nan)
