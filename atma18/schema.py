@@ -45,6 +45,9 @@ Detection = tuple[str, tuple[float, float, float, float]]
 """A traffic light's class and its box x1, y1, x2, y2 in pixels."""
 LIGHT_BOX = ("x1_px", "y1_px", "x2_px", "y2_px")
 
+OUTSIDE = "outside_training_range"
+"""The column of an answer with the signals of a sample that lie outside what the model was trained on."""
+
 LARGEST_SIGNAL = 1e6  # larger than any speed, angle, torque or distance in three seconds, in any unit
 
 LONGEST_ID = 200  # it names files

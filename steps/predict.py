@@ -26,6 +26,7 @@ def main(model: str, data: str, out: Path) -> None:
     from atma18.compute import Compute, stopwatch
     from atma18.data import submission
     from atma18.data.dataset import Dataset
+    from atma18.schema import OUTSIDE
 
     with options.running("predict") as run:
         submission.check_folder(out, forecast.FILES)
@@ -36,11 +37,14 @@ def main(model: str, data: str, out: Path) -> None:
             answering = servable.load(found.bundle, Compute.choose().device)
             predicted_m = forecast.predict(answering, dataset.test)
         with cache.scratch("forecasts") as scratch:
-            forecast.write(scratch, dataset, predicted_m)
+            outside = answering.outside(dataset.test)
+            forecast.write(scratch, dataset, predicted_m, outside)
             given = {"model": model, "data": data, "out": str(out)}
             tracking.record_predictions(run, found, dataset, given, phase.figures, scratch)
             submission.deliver({out / name: scratch / name for name in forecast.FILES})
     samples = f"{len(dataset.test)} samples by {found.step} (run {found.run_id})"
+    if far := int((outside != "").sum()):
+        click.echo(f"predict: {far} samples lie outside the range of the training drives: see {OUTSIDE}", err=True)
     click.echo(f"predict: {samples} are in {out.absolute()}: {', '.join(forecast.FILES)}")
 
 

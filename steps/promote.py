@@ -41,7 +41,7 @@ def main(
     if history:
         with clear_messages(), tracking.reading():
             found = tracking.history()
-            click.echo("nothing was ever promoted" if found.empty else found.to_string(index=False, na_rep=""))
+            click.echo("\n".join(found) or "nothing was ever promoted")
         return
     with options.running("promote") as run:
         cache = Cache.open()

@@ -7,12 +7,12 @@ of several members is stored once, and equal files are one file.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from atma18.schema import CAN_SIGNALS, first_few, one_line, shown
+from atma18.schema import CAN_SIGNALS, LARGEST_SIGNAL, first_few, one_line, shown
 from atma18.storage import digests, reading, strict_json
 
 FILE = "bundle.json"
@@ -68,6 +68,8 @@ class Bundle:
     gear: bool
     lights: bool
     members: dict[str, Entry]
+    ranges: dict[str, tuple[float, float]]
+    """The least and the largest training value of the signals that are numbers; those of earlier versions have none."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -109,7 +111,9 @@ class Bundle:
             except ValueError as error:
                 raise ValueError(f"member {shown(run_id)}: {error}") from error
         sha256 = hashlib.sha256(content).hexdigest()
-        return cls(folder, sha256, root, folds, tuple(signals), gear, lights, entries)
+        (limits,) = _values({"ranges": {}} | plain, {"ranges": dict})
+        ranges = {name: _range(name, limit, signals) for name, limit in limits.items()}
+        return cls(folder, sha256, root, folds, tuple(signals), gear, lights, entries, ranges)
 
     def _check_files(self, root: Path) -> None:
         """Compare the files in the folder with those in `bundle.json`."""
@@ -163,6 +167,17 @@ def _values(plain: object, kinds: Mapping[str, type]) -> list[Any]:
         if type(plain[name]) is not kind:
             raise ValueError(f"expected {name} of type {kind.__name__}, found {shown(plain[name])}")
     return [plain[name] for name in kinds]
+
+
+def _range(name: str, limits: object, signals: Sequence[str]) -> tuple[float, float]:
+    """Return the limits of a signal, and check them."""
+    expected = f"expected the least and the largest value of a signal, found {shown(name)}: {shown(limits)}"
+    if name not in signals or not isinstance(limits, list) or len(limits) != 2:
+        raise ValueError(expected)
+    low, high = limits
+    if type(low) is not float or type(high) is not float or not -LARGEST_SIGNAL <= low <= high <= LARGEST_SIGNAL:
+        raise ValueError(expected)
+    return low, high
 
 
 def _check_inputs(root: str, members: Mapping[str, Entry]) -> None:

@@ -10,7 +10,7 @@ from atma18.compute.progress import progress
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import prediction_table
 from atma18.data.submission import SUBMISSION, submission_table
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
+from atma18.schema import OUTSIDE, TARGETS, FloatArray, IntArray, Samples, StrArray, first_few
 
 PREDICTIONS = "predictions.parquet"
 FILES = (PREDICTIONS, SUBMISSION)
@@ -56,9 +56,17 @@ def whole_scenes(scenes: StrArray, at_a_time: int) -> Iterator[IntArray]:
         start = end
 
 
-def write(folder: Path, dataset: Dataset, predicted_m: FloatArray) -> None:
-    """Write the (M, 18) predictions of a dataset's test samples with IDs, and as a submission."""
+def write(folder: Path, dataset: Dataset, predicted_m: FloatArray, outside: StrArray) -> None:
+    """Write the (M, 18) predictions of a dataset's test samples with IDs, and as a submission.
+
+    Args:
+        folder: the new folder.
+        dataset: the drives.
+        predicted_m: (M, 18) metres, vehicle frame at t.
+        outside: (M,) the signals of each sample that lie outside the range of the training drives.
+    """
     submission = submission_table(dataset, predicted_m)
     folder.mkdir(parents=True)
-    prediction_table(dataset.test.ids, predicted_m).to_parquet(folder / PREDICTIONS, index=False)
+    table = prediction_table(dataset.test.ids, predicted_m).assign(**{OUTSIDE: outside.astype(object)})
+    table.to_parquet(folder / PREDICTIONS, index=False)
     submission.to_csv(folder / SUBMISSION, index=False)

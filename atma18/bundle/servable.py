@@ -19,7 +19,7 @@ from atma18.config import EMBEDDING
 from atma18.data.predictions import Predictions
 from atma18.gbdt import engines
 from atma18.gbdt.inputs import StoredInputs
-from atma18.schema import TARGETS, FloatArray, IntArray, Samples, first_few, one_line
+from atma18.schema import NUMERIC_SIGNALS, TARGETS, FloatArray, IntArray, Samples, StrArray, first_few, one_line
 from atma18.storage import digests
 
 if TYPE_CHECKING:
@@ -82,11 +82,23 @@ class Servable:
     folds: int
     sensors: Sensors
     device: str
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The least and the largest training value of the signals that are numbers."""
 
     @property
     def causal(self) -> bool:
         """Whether samples may arrive one by one: no member uses a later sample of a scene."""
         return all(member.model.causal for member in self.members.values())
+
+    def outside(self, samples: Samples) -> StrArray:
+        """Return for each of N samples the signals outside the range of the training drives, or an empty text."""
+        far = {
+            name: ~samples.signals[name].between(*self.ranges[name]).to_numpy()
+            for name in NUMERIC_SIGNALS
+            if name in self.ranges and name in samples.signals
+        }
+        named = [", ".join(name for name in far if far[name][row]) for row in range(len(samples))]
+        return np.array(named, dtype=np.str_)
 
     def predict_by_fold(self, samples: Samples) -> FloatArray:
         """Predict (K, N, 18) waypoints in metres, vehicle frame at t, from raw samples.
@@ -152,9 +164,13 @@ class _LiveInputs:
         return self.run.embedding(self.run_ids[name], fold)
 
 
-def write(
-    folder: Path, run_id: str, member: Member, folds: int, sensors: Sensors, upstreams: Mapping[str, Path]
-) -> None:
+def ranges_of(samples: Samples) -> dict[str, tuple[float, float]]:
+    """Return the least and the largest value of the signals that are numbers."""
+    numbers = samples.signals[[name for name in NUMERIC_SIGNALS if name in samples.signals]]
+    return {str(name): (float(values.min()), float(values.max())) for name, values in numbers.items()}
+
+
+def write(folder: Path, run_id: str, member: Member, folds: int, train: Samples, upstreams: Mapping[str, Path]) -> None:
     """Write a bundle with the files of a member and those of its upstreams' bundles.
 
     Args:
@@ -162,7 +178,7 @@ def write(
         run_id: the run of the member.
         member: the model that predicts.
         folds: number of folds.
-        sensors: the sensors that a sample must have.
+        train: the training samples, whose sensors a sample must have.
         upstreams: the bundle folder of each input, by its name in `member.inputs`.
     """
     (folder / OBJECTS).mkdir(parents=True)
@@ -181,7 +197,8 @@ def write(
     saved.rmdir()
     entry = Entry(member.step, member.inputs, files, member.model.describe(), member.model.causal)
     entries[run_id] = asdict(entry)
-    bundle.write(folder, {"root": run_id, "folds": folds, "sensors": asdict(sensors), "members": entries})
+    described = {"root": run_id, "folds": folds, "sensors": asdict(Sensors.of(train)), "ranges": ranges_of(train)}
+    bundle.write(folder, described | {"members": entries})
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -219,4 +236,4 @@ def load(folder: Path, device: str, sha256: str | None = None) -> Servable:
         engines.check_readable(bundled.folder / OBJECTS / name for name in sorted(bundled.objects))
     sensors = Sensors(bundled.signals, bundled.gear, bundled.lights)
     models = bundled_models.read(bundled, device)
-    return Servable(bundled.root, models, bundled.folds, sensors, device)
+    return Servable(bundled.root, models, bundled.folds, sensors, device, bundled.ranges)

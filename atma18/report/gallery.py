@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from atma18.data.dataset import Dataset
 from atma18.report.leaderboard import Leaderboard
 from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, WAYPOINT_TIMES_S, FloatArray, IntArray, UInt8Array
+from atma18.storage import strict_json
 
 MOST_SAMPLES = 300
 _PAGE = Path(__file__).with_name("gallery.html")
@@ -87,7 +87,7 @@ def page(
         "of": len(dataset.train),
         "samples": samples,
     }
-    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no text can end the script element
+    written = strict_json.dumps(data).replace("<", "\\u003c")  # no text can end the script element
     texts = {"@TITLE@": title, "@HEADLINE@": board.headline, "@LINEAGE@": lineage}
     parts = {mark: html.escape(text) for mark, text in texts.items()} | {"@STEPS@": board.html, "@DATA@": written}
     text = _PAGE.read_text()

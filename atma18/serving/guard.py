@@ -11,6 +11,10 @@ import json
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from atma18.schema import OUTSIDE
+
+OUTSIDE_HEADER = b"x-outside-training-range"
+"""The header with the number of samples outside the range of the training drives."""
 LARGEST_BODY_MB = 16
 """About 300 samples; a scene has at most 6. JSON can need thirty times its size in memory."""
 LONGEST_BODY_S = 60
@@ -113,36 +117,52 @@ def _first(body: bytes, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Sends a successful answer at once, and an error at the end, when its reason is known."""
+    """Collects an answer and sends it at the end, when it is known whether it is an error, and what it says."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._start: Message | None = None
         self._refused_with: int | None = None
-        self._text = b""
+        self._text = bytearray()
 
     async def send(self, message: Message) -> None:
-        """Send a part of a successful answer, or keep a part of an error."""
-        if message["type"] == "http.response.start" and message["status"] >= 400:
-            self._refused_with = message["status"]
-        elif self._refused_with is None:
-            await self._send(message)
+        """Keep a part of the server's answer."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            self._refused_with = message["status"] if message["status"] >= 400 else None
         else:
             self._text += message.get("body", b"")
 
     def refuse(self, status: int, reason: str) -> None:
         """Replace the server's answer by a refusal."""
-        self._refused_with, self._text = status, reason.encode()
+        self._refused_with, self._text = status, bytearray(reason.encode())
 
     async def finish(self) -> None:
-        """Send the error, if the answer is one."""
-        if self._refused_with is None:
-            return
-        message, code = _reason(self._text)
-        reply = {"error_code": code or _CODES.get(self._refused_with, "BAD_REQUEST"), "message": one_line(message)}
+        """Send the answer, if there is one."""
+        if self._refused_with is not None:
+            await self._finish_refused(self._refused_with)
+        elif self._start is not None:
+            headers = [*self._start["headers"], *_told(bytes(self._text))]
+            await self._send({**self._start, "headers": headers})
+            await self._send({"type": "http.response.body", "body": bytes(self._text)})
+
+    async def _finish_refused(self, status: int) -> None:
+        message, code = _reason(bytes(self._text))
+        reply = {"error_code": code or _CODES.get(status, "BAD_REQUEST"), "message": one_line(message)}
         content = json.dumps(reply).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await self._send({"type": "http.response.start", "status": self._refused_with, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
+
+
+def _told(text: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the header that says how many samples of an answer lie outside the range of the training drives."""
+    try:
+        rows = json.loads(text)["predictions"]
+        count = sum(bool(row[OUTSIDE]) for row in rows)
+    except (ValueError, KeyError, TypeError):  # another answer than predictions
+        return []
+    return [(OUTSIDE_HEADER, str(count).encode())]
 
 
 def _reason(text: bytes) -> tuple[str, str]:

@@ -32,7 +32,10 @@ class Waypoints(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, object] | None = None
     ) -> pd.DataFrame:
-        """Predict one row per sample, in the order of the request: ID and 18 numbers in metres, vehicle frame at t.
+        """Predict one row per sample, in the order and with the index of the request.
+
+        Returns:
+            ID, 18 numbers in metres, vehicle frame at t, and the signals outside the range of the training drives.
 
         Raises:
             MlflowException: If the request is invalid; a server answers 400 with the message.
@@ -42,7 +45,7 @@ class Waypoints(PythonModel):
             predicted_m = self.servable.predict(samples)
         except ValueError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        return answer(model_input, samples, predicted_m)
+        return answer(model_input, samples, predicted_m, self.servable.outside(samples))
 
 
 # MLflow read these variables when it was imported, before this file, so they are applied again.

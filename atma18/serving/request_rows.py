@@ -16,10 +16,12 @@ from atma18.schema import (
     FLAG_SIGNALS,
     FRAME_FILES,
     GEAR,
+    OUTSIDE,
     TARGETS,
     FloatArray,
     FrameRows,
     Samples,
+    StrArray,
     UInt8Array,
     canonical_order,
     first_few,
@@ -73,11 +75,19 @@ def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:
     )
 
 
-def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray) -> pd.DataFrame:
-    """Return the (N, 18) predictions with their IDs, in the order and with the index of the request."""
+def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray, outside: StrArray) -> pd.DataFrame:
+    """Return the (N, 18) predictions with their IDs, in the order and with the index of the request.
+
+    Args:
+        request: N rows.
+        samples: the same N samples in canonical order.
+        predicted_m: (N, 18) their predictions, metres, vehicle frame at t.
+        outside: (N,) their signals outside the range of the training drives.
+    """
     rows = rows_of(request["ID"].to_numpy(dtype=np.str_), samples.ids, "predictions")
     table = pd.DataFrame(predicted_m[rows], columns=list(TARGETS), index=request.index)
     table.insert(0, "ID", request["ID"].to_numpy())
+    table[OUTSIDE] = outside[rows].astype(object)
     return table
 
 

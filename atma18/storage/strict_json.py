@@ -1,6 +1,8 @@
-"""Read untrusted JSON: UTF-8, each key once, limited nesting."""
+"""JSON that everybody can read: UTF-8, each key once, limited nesting; what is written holds no NaN."""
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from atma18.schema import one_line
@@ -27,6 +29,20 @@ def loads(content: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
         if not level:
             return value
     raise _too_deep()
+
+
+def dumps(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON text with null for numbers that are not finite: NaN and Infinity are no JSON (RFC 8259)."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(_finite(value), indent=indent, separators=separators, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _inside(outer: dict[str, Any] | list[Any]) -> list[Any]:

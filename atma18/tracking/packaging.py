@@ -13,7 +13,7 @@ from mlflow.types.schema import AnyType
 from atma18.bundle import BUNDLE_SHA256, FILE, OBJECTS, bundled_models, servable
 from atma18.bundle.servable import Sensors
 from atma18.config import HF, RSUD20K, TORCHVISION
-from atma18.schema import TARGETS
+from atma18.schema import OUTSIDE, TARGETS
 from atma18.serving import request_rows
 from atma18.storage.digests import PROJECT_FOLDER, file_sha256
 
@@ -78,6 +78,7 @@ def _signature(sensors: Sensors) -> ModelSignature:
     answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "ID"),
         *(ColSpec(DataType.double, name) for name in TARGETS),
+        ColSpec(DataType.string, OUTSIDE),
     ]
     return ModelSignature(Schema(columns), Schema(answer))
 

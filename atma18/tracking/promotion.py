@@ -1,22 +1,22 @@
 """The alias `champion`: its version, its moves, and the record of its moves, which MLflow does not keep."""
 
 import getpass
-import json
 import os
 import platform
 import re
+import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from atma18.cache import Cache
 from atma18.metrics.verdict import Gain, Verdict
+from atma18.storage import strict_json
 from atma18.tracking import store
 from atma18.tracking.identity import INPUT, PREFIX, STEP_TAG
 from atma18.tracking.lifecycle import DESCRIPTION, LONGEST_TAG
@@ -33,6 +33,8 @@ _BLEND = registered_name("blend")
 _FORCED_TAG = f"{PREFIX}forced"
 _FROM_TAG, _TO_TAG, _MOVING_TAG = f"{PREFIX}from", f"{PREFIX}to", f"{PREFIX}moving"
 _NOBODY = "none"
+_WIDTH = 100
+"""Characters of a line of the history."""
 
 
 @dataclass(frozen=True)
@@ -162,24 +164,37 @@ def finish_interrupted() -> list[int]:
     return finished
 
 
-def history() -> pd.DataFrame:
-    """Return every promotion, refusal and rollback, the oldest first."""
-    runs = verdict_runs()
-    rows = [
-        {
-            "when": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.info.start_time / 1000)),
-            "verdict": run.data.tags[VERDICT_TAG],
-            **{name: run.data.tags.get(f"{PREFIX}{name}", "") for name in ("from", "to", "by")},
-            "gain m": run.data.metrics.get("gain/mean_m"),
-            "over motion m": run.data.metrics.get("gain_over_motion/mean_m"),
-            "why": run.data.tags.get(f"{PREFIX}why", ""),
-            "note": run.data.tags.get(f"{PREFIX}note", ""),
-            "run": run.info.run_id,
-        }
-        for run in runs
+def history() -> list[str]:
+    """Return every promotion, refusal and rollback as lines of text, the oldest first."""
+    return [line for run in verdict_runs() for line in _told(run)]
+
+
+def _told(run: Run) -> list[str]:
+    """Return the lines of one record; a note keeps its own lines and is wrapped where they are long."""
+    tags, figures = run.data.tags, run.data.metrics
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.info.start_time / 1000))
+    before, to, by = (tags.get(f"{PREFIX}{name}", "?") for name in ("from", "to", "by"))
+    over = {"champion": "gain", "motion model": "gain_over_motion"}
+    gains = [
+        f"over the {name} {figures[f'{gain}/mean_m']:+.4f} m"
+        for name, gain in over.items()
+        if f"{gain}/mean_m" in figures
     ]
-    columns = ["when", "verdict", "from", "to", "by", "gain m", "over motion m", "why", "note", "run"]
-    return pd.DataFrame(rows, columns=columns)
+    details = {
+        "gain": ", ".join(gains),
+        "why": tags.get(f"{PREFIX}why", ""),
+        "note": tags.get(f"{PREFIX}note", ""),
+        "run": run.info.run_id,
+    }
+    lines = [f"{when}  {tags[VERDICT_TAG]}: version {before} -> {to}, by {by}"]
+    for name, text in details.items():
+        for number, line in enumerate(_wrapped(text)):
+            lines.append(f"    {name if not number else '':<5} {line}")
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, _WIDTH)]
 
 
 def verdict_runs() -> list[Run]:
@@ -242,7 +257,7 @@ def _record(
         tags[_MOVING_TAG] = "yes"
     if verdict is not None:
         checks = [asdict(check) for check in verdict.checks]
-        store.client().log_text(run_id, json.dumps(checks, indent=1), "verdict.json")
+        store.client().log_text(run_id, strict_json.dumps(checks, indent=1), "verdict.json")
     if gains:
         now_ms = int(time.time() * 1000)
         figures = {f"{over}/{name}": value for over, gain in gains.items() for name, value in asdict(gain).items()}

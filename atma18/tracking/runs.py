@@ -1,7 +1,6 @@
 """The open run of a step: log metrics, keep files, and end with a complete result or none."""
 
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from atma18.data.predictions import Predictions
 from atma18.metrics import scores
 from atma18.run_context import RunContext
 from atma18.schema import Samples
+from atma18.storage import strict_json
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
 from atma18.tracking.outbox import Outbox
@@ -116,7 +116,7 @@ class StepRun:
 
     def keep_json(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Keep a value as `<name>.json`."""
-        (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1))
+        (self.folder / f"{name}.json").write_text(strict_json.dumps(value, indent=1))
 
     def keep_figure(self, name: str, figure: "Figure") -> None:
         """Keep a picture as `figures/<name>.png`."""
@@ -139,8 +139,8 @@ class StepRun:
         inputs = {name: upstream.run_id for name, upstream in upstreams.items()}
         member = Member(self.identity.step, model, inputs)
         bundles = {name: upstream.bundle for name, upstream in upstreams.items()}
-        sensors = Sensors.of(self.context.dataset.train)
-        servable.write(self.staged.bundle, self.run_id, member, self.context.folds.count, sensors, bundles)
+        train = self.context.dataset.train
+        servable.write(self.staged.bundle, self.run_id, member, self.context.folds.count, train, bundles)
 
     def open(self, config: Any) -> None:  # noqa: ANN401 - any configuration dataclass
         """Log the parameters, datasets and tags of the run before the step begins."""

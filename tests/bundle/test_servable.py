@@ -81,9 +81,7 @@ def pipeline(tiny, folds, tmp_path_factory):
         models[step] = model
         stored[step] = predict_all(model, tiny.train, folds, tiny.test, inputs, "cpu")
         upstreams = {name: root / name for name in INPUTS[step]}
-        servable.write(
-            root / step, f"run-{step}", Member(step, model, INPUTS[step]), FOLDS, Sensors.of(tiny.train), upstreams
-        )
+        servable.write(root / step, f"run-{step}", Member(step, model, INPUTS[step]), FOLDS, tiny.train, upstreams)
 
     def both(names, features=NOTHING):
         chosen = {name: stored[name] for name in names}
@@ -295,6 +293,20 @@ def test_sensors_are_those_that_the_samples_bring(tiny):
     assert Sensors.of(bare) == Sensors(("vEgo",), gear=False, lights=False)
 
 
+def test_samples_outside_what_was_trained_are_named(tiny, loaded):
+    signals = tiny.train.signals
+    assert loaded["blend"].ranges["vEgo"] == (signals["vEgo"].min(), signals["vEgo"].max())
+    assert set(loaded["blend"].ranges) == {"vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas"}
+    assert set(loaded["blend"].outside(tiny.train)) == {""}
+
+    strange = tiny.test.signals.assign(vEgo=10.0, aEgo=0.0, steeringAngleDeg=0.0, steeringTorque=0.0, gas=0.0)
+    strange.loc[1, ["vEgo", "gas"]] = [signals["vEgo"].max() + 0.1, signals["gas"].max() + 0.1]
+    strange.loc[2, "aEgo"] = signals["aEgo"].min() - 0.1
+    found = loaded["blend"].outside(replace(tiny.test, signals=strange))
+
+    assert found[:4].tolist() == ["", "vEgo, gas", "aEgo", ""]
+
+
 def test_what_is_loaded_says_what_was_written(tiny, loaded):
     blend = loaded["blend"]
 
@@ -311,7 +323,7 @@ def test_what_is_loaded_says_what_was_written(tiny, loaded):
 def test_a_servable_is_causal_if_all_of_its_members_are(tiny, causal):
     members = {str(i): Member("gbdt", SimpleNamespace(causal=value), {}) for i, value in enumerate(causal)}
 
-    assert Servable("0", members, FOLDS, Sensors.of(tiny.train), "cpu").causal == all(causal)
+    assert Servable("0", members, FOLDS, tiny.train, "cpu").causal == all(causal)
 
 
 def test_only_an_embedding_can_be_read_as_one(tiny, loaded):
@@ -348,7 +360,7 @@ def test_equal_files_are_one_file(tiny, pipeline, tmp_path):
     nn1 = pipeline.models["nn1"]
     twins = replace(nn1, folds=nn1.folds[:1] * 3)
 
-    servable.write(tmp_path / "twins", "run-x", Member("nn1", twins, {}), FOLDS, Sensors.of(tiny.train), {})
+    servable.write(tmp_path / "twins", "run-x", Member("nn1", twins, {}), FOLDS, tiny.train, {})
 
     assert len(files_of(tmp_path / "twins")) == 2
     predicted_m = servable.load(tmp_path / "twins", "cpu").predict_by_fold(tiny.test)
@@ -426,7 +438,7 @@ def test_a_bundle_is_never_written_over_another(tiny, pipeline):
     member = Member("nn1", pipeline.models["nn1"], {})
 
     with pytest.raises(FileExistsError):
-        servable.write(pipeline.root / "nn1", "run-nn1", member, FOLDS, Sensors.of(tiny.train), {})
+        servable.write(pipeline.root / "nn1", "run-nn1", member, FOLDS, tiny.train, {})
 
 
 # Links

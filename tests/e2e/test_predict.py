@@ -69,9 +69,9 @@ def predicted(tmp_path, *words):
     ran(call(predict, *words, f"--out={out}"))
     assert sorted(path.name for path in out.iterdir()) == ["predictions.parquet", "submission.csv"]
     table = pd.read_parquet(out / "predictions.parquet")
-    assert list(table.columns) == ["ID", *TARGETS]
+    assert list(table.columns) == ["ID", *TARGETS, "outside_training_range"]
     assert set(table[list(TARGETS)].dtypes) == {np.dtype(np.float64)}
-    return table.set_index("ID"), pd.read_csv(out / "submission.csv")
+    return table.set_index("ID")[list(TARGETS)], pd.read_csv(out / "submission.csv")
 
 
 def assert_same(found, expected):
@@ -105,6 +105,18 @@ def test_a_folder_with_test_samples_alone_is_enough(there, new_drives, tmp_path)
     assert_same(table.loc[stored("gbdt").index], stored("gbdt"))
     message = refused(call(embed, f"--data={new_drives}"))
     assert "train_features.csv: expected this file in the dataset folder, found none" in message
+
+
+def test_samples_outside_the_trained_range_are_told(there, new_drives, tmp_path):
+    ids = order_of(new_drives)
+    change(new_drives, lambda table: table.assign(vEgo=table["vEgo"].mask(table["ID"] == ids[0], 99.0)))
+
+    said = ran(call(predict, f"--model={first('nn1').info.run_id}", f"--data={new_drives}", f"--out={tmp_path / 'p'}"))
+
+    table = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("ID")["outside_training_range"]
+    assert "vEgo" in table[ids[0]].split(", ")
+    far = int((table != "").sum())
+    assert f"predict: {far} samples lie outside the range of the training drives" in said
 
 
 def test_scenes_may_come_in_part(there, new_drives, tmp_path):

@@ -135,10 +135,24 @@ def test_a_record_says_who_why_and_by_which_figures_and_can_be_listed(store):
         "gain": True,
     }
 
-    listed = ran(call(promote, "--history=true")).splitlines()
-    assert [line.split()[2] for line in listed[1:]] == ["promoted", "promoted"]
-    assert "to begin with" in listed[1]
-    assert second.info.run_id in listed[2]
+    listed = ran(call(promote, "--history=true"))
+    records_of = re.split(r"^(?=\d{4}-)", listed, flags=re.MULTILINE)[1:]
+    assert [re.split("[ :,]+", record)[4] for record in records_of] == ["promoted", "promoted"]
+    assert f"promoted: version none -> {store.poor}, by " in records_of[0]
+    assert "    note  to begin with\n" in records_of[0]
+    assert f"    gain  over the champion {gain_m:+.4f} m, over the motion model " in records_of[1]
+    assert f"    run   {second.info.run_id}" in records_of[1]
+
+
+def test_a_note_of_any_length_is_listed_readably(store):
+    note = "seen on the track, rain\n" + "and then the wet stretch before the bridge " * 40
+    ran(call(promote, version(store.poor), f"--note={note}"))
+
+    listed = ran(call(promote, "--history=true"))
+
+    assert max(map(len, listed.splitlines())) <= 110
+    assert "    note  seen on the track, rain\n" in listed
+    assert " ".join(listed.split()).count("the wet stretch before the bridge") == 40
 
 
 def test_the_page_of_main_says_where_its_blend_stands(store):
@@ -211,9 +225,9 @@ def test_a_blend_that_does_not_beat_the_motion_model_is_refused_and_force_is_on_
     assert verdicts()[1:] == [("forced", "none", number)]
     forced = MlflowClient().get_model_version(BLEND, number).tags["atma18.forced"]
     assert forced.startswith("forced, although motion: test-mix MAE ")
-    head, *lines = ran(call(promote, "--history=true")).splitlines()
-    assert "over motion m" in head
-    assert all("than that of the motion model" in line for line in lines)
+    listed = " ".join(ran(call(promote, "--history=true")).split())
+    assert listed.count("than that of the motion model") == 2
+    assert f"over the motion model {gain_m:+.4f} m" in listed
 
 
 def test_a_blend_that_beats_the_champion_must_beat_the_motion_model_too(store, beaten):

@@ -72,7 +72,7 @@ def bundles(tiny, small_backbone, tmp_path_factory):
     for step, model in models.items():
         member = Member(step, model, INPUTS[step])
         upstreams = {name: root / name for name in INPUTS[step]}
-        servable.write(root / step, f"run-{step}", member, FOLDS, Sensors.of(train), upstreams)
+        servable.write(root / step, f"run-{step}", member, FOLDS, train, upstreams)
     return root
 
 
@@ -142,6 +142,11 @@ def put_in(*keys, value):
     return change
 
 
+def fewer_signals(plain):
+    plain["sensors"]["signals"] = ["vEgo"]
+    plain["ranges"] = {}
+
+
 def of(step, *keys, value):
     return put_in("members", f"run-{step}", *keys, value=value)
 
@@ -181,7 +186,14 @@ def circle(plain):
         pytest.param(put_in("sensors", "gear", value="no"), "gear of type bool, found 'no'", id="gear as text"),
         pytest.param(put_in("sensors", "signals", value=["vEgo"] * 2), "found 'vEgo', 'vEgo'", id="signal twice"),
         pytest.param(put_in("sensors", "signals", value=["\n"]), r"found '\n'", id="signal that breaks a line"),
-        pytest.param(put_in("sensors", "signals", value=["vEgo"]), "member 'run-nn1', found something", id="signals"),
+        pytest.param(fewer_signals, "member 'run-nn1', found something", id="signals"),
+        pytest.param(put_in("sensors", "signals", value=["vEgo"]), "of a signal, found 'aEgo'", id="range of none"),
+        pytest.param(put_in("ranges", value=[]), "ranges of type dict, found []", id="ranges as a list"),
+        pytest.param(put_in("ranges", "vEgo", value=[1.0]), "found 'vEgo': [1.0]", id="half a range"),
+        pytest.param(put_in("ranges", "vEgo", value=[2.0, 1.0]), "found 'vEgo': [2.0, 1.0]", id="range upside down"),
+        pytest.param(put_in("ranges", "vEgo", value=[0.0, "9"]), "found 'vEgo': [0.0, '9']", id="range of text"),
+        pytest.param(put_in("ranges", "vEgo", value=[0.0, 1e99]), "found 'vEgo': [0.0, 1e+99]", id="endless range"),
+        pytest.param(put_in("ranges", "\n", value=[0.0, 1.0]), r"found '\n'", id="range of a broken line"),
         pytest.param(own_input, "that read earlier ones, found a circle", id="its own input"),
         pytest.param(circle, "found a circle", id="circle"),
         pytest.param(of("gbdt", "inputs", "nn1", value="run-q"), "called 'run-q'", id="lost input"),

@@ -231,6 +231,16 @@ def test_csv_is_refused_in_one_line(there, service, scene):
     assert "application/json" in json.loads(text)["message"]
 
 
+def test_a_sample_outside_the_trained_range_is_told_by_a_field_and_a_header(there, service, scene):
+    request = changed(json.loads(scene.read_text()), "vEgo", 99)
+    with urlopen(Request(service.url, json.dumps(request).encode(), {"Content-Type": JSON})) as response:
+        rows = json.loads(response.read())["predictions"]
+        header = response.headers["X-Outside-Training-Range"]
+
+    assert "vEgo" in rows[0]["outside_training_range"].split(", ")
+    assert header == str(sum(row["outside_training_range"] != "" for row in rows))
+
+
 def test_another_kind_of_content_is_refused(there, service, scene):
     assert ask(service, scene.read_bytes(), "text/plain")[0] == 415
 

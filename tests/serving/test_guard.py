@@ -163,3 +163,25 @@ def test_what_is_no_request_is_passed_on():
     asked(app, [], {"type": "lifespan"})
 
     assert passed == ["lifespan"]
+
+
+def answer_of(*outside):
+    return json.dumps({"predictions": [{"ID": f"a_{i}", "outside_training_range": o} for i, o in enumerate(outside)]})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(answer_of("", "vEgo", "", "vEgo, gas"), b"2", id="two of four"),
+        pytest.param(answer_of("", ""), b"0", id="none"),
+        pytest.param('{"predictions": [{"ID": "a_0"}]}', None, id="an earlier model"),
+        pytest.param("[]", None, id="another answer"),
+        pytest.param("healthy", None, id="no JSON"),
+    ],
+)
+def test_a_header_counts_samples_outside_the_trained_range(text, said):
+    status, headers, sent = asked(server(200, text), parts_of(b"{}"))
+
+    assert (status, sent) == (200, text)
+    assert headers[b"x"] == b"y"
+    assert headers.get(b"x-outside-training-range") == said

@@ -248,9 +248,12 @@ def test_the_answer_stands_in_the_order_of_the_request(tiny, request_of):
     request = request_of(ids[[2, 0, 3, 1]])
     predicted_m = np.arange(4)[:, None] * 100.0 + np.arange(18)  # row i of the samples, in canonical order
 
-    answered = request_rows.answer(request, request_rows.parse(request, ALL), predicted_m)
+    answered = request_rows.answer(
+        request, request_rows.parse(request, ALL), predicted_m, np.array(["", "vEgo", "gas", "aEgo, gas"])
+    )
 
-    assert list(answered) == ["ID", *TARGETS]
+    assert list(answered) == ["ID", *TARGETS, "outside_training_range"]
+    assert answered["outside_training_range"].tolist() == ["gas", "", "aEgo, gas", "vEgo"]
     assert answered["ID"].tolist() == ids[[2, 0, 3, 1]].tolist()
     assert answered["x_0"].tolist() == [200, 0, 300, 100]
     assert answered.loc[3, list(TARGETS)].tolist() == list(range(100, 118))
@@ -262,7 +265,8 @@ def test_a_column_of_the_answer_fits_into_the_table_that_was_asked(tiny, request
     samples = request_rows.parse(asked, ALL)
     x_m = {sample_id: 10.0 * row for row, sample_id in enumerate(samples.ids.tolist())}
 
-    asked["x_5"] = request_rows.answer(asked, samples, np.arange(len(asked))[:, None] * np.full(18, 10.0))["x_5"]
+    predicted_m = np.arange(len(asked))[:, None] * np.full(18, 10.0)
+    asked["x_5"] = request_rows.answer(asked, samples, predicted_m, np.full(len(asked), ""))["x_5"]
 
     assert len(asked) > 2
     assert asked.index.tolist() != sorted(asked.index)
@@ -272,4 +276,4 @@ def test_a_column_of_the_answer_fits_into_the_table_that_was_asked(tiny, request
 def test_an_answer_to_another_request_is_refused_by_name(tiny, request_of):
     samples = request_rows.parse(request_of(tiny.test.ids[:2]), ALL)
     with pytest.raises(ValueError, match=f"predictions: .*missing: {tiny.test.ids[2]}; extra: {tiny.test.ids[0]}$"):
-        request_rows.answer(request_of(tiny.test.ids[1:3]), samples, np.zeros((2, 18)))
+        request_rows.answer(request_of(tiny.test.ids[1:3]), samples, np.zeros((2, 18)), np.full(2, ""))
