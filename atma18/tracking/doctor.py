@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -60,20 +61,17 @@ def examine(cache: Cache) -> Examination:
 def _examine(examination: Examination, waiting: Sequence[StagedResult], cache: Cache) -> Examination:
     models = _models()
     registered = {model.name: versions_of(model.name) for model in models}
-    runs = list(_runs())
-    examination.findings += causes(
-        [run for run in runs if _is_result(run)], [v for of_model in registered.values() for v in of_model]
-    )
+    interrupted = promotion.interrupted()
+    closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in interrupted}
+    runs = [run for run in _runs() if run.info.run_id not in closed_otherwise]
+    examination.findings += causes([run for run in runs if _is_result(run)], list(chain(*registered.values())))
     if examination.findings:
         return examination  # all that hangs on them would look broken
     for kept in waiting:
         _examine_kept(examination, kept, cache)
-    interrupted = promotion.interrupted()
-    closed_otherwise = {kept.address.run_id for kept in waiting} | {run.info.run_id for run in interrupted}
     known = {version.run_id for of_model in registered.values() for version in of_model}
     for run in progress(runs, desc="examine runs", unit="run"):
-        if run.info.run_id not in closed_otherwise:
-            _examine_run(examination, run, known)
+        _examine_run(examination, run, known)
     for name, of_model in registered.items():
         broken = {int(version.version) for version in of_model if not _examine_version(examination, version)}
         aliases = next(model.aliases for model in models if model.name == name)
@@ -165,10 +163,13 @@ def _examine_version(examination: Examination, version: ModelVersion) -> bool:
         versions.check_source(version, upstream)
         if not registry.is_complete(version):
             whole = upstream
+
+            def complete() -> None:
+                with store_setup.exclusive():
+                    registry.complete(version, whole)
+
             problem = "half registered: by a command that was cut off, or by MLflow's own button"
-            examination.findings.append(
-                Finding(name, problem, lambda: registry.complete(version, whole), "register it wholly")
-            )
+            examination.findings.append(Finding(name, problem, complete, "register it wholly"))
         else:
             check_tags(version.tags, upstream.tags | {MANIFEST_TAG: upstream.manifest.sha256}, "its run")
     except ValueError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 
 from atma18.schema import first_few
@@ -106,7 +106,9 @@ def _recorded(run: Run) -> list[_Recorded]:
     folders = _Recorded.of(run.info.artifact_uri, 2)
     for output in run.outputs.model_outputs if run.outputs else []:
         with suppress(MlflowException):  # a deleted model is a problem of its run alone
-            folders += _Recorded.of(store.client().get_logged_model(output.model_id).artifact_location, 3)
+            model = store.client().get_logged_model(output.model_id)
+            if model.status == LoggedModelStatus.READY:  # else a delivery was cut off, and begun again
+                folders += _Recorded.of(model.artifact_location, 3)
     return folders
 
 

@@ -151,7 +151,7 @@ def register(upstream: Upstream) -> ModelVersion:
 
 
 def complete(version: ModelVersion, upstream: Upstream) -> None:
-    """Give a version of our own name its tags, the alias `candidate` and its description."""
+    """Give a version of our own name its tags, the alias `candidate` and its description; the caller holds the lock."""
     client, run = store.client(), store.client().get_run(upstream.run_id)
     for tag, value in _tags(run).items():
         if version.tags.get(tag) != value:

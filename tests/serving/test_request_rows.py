@@ -273,6 +273,25 @@ def test_a_column_of_the_answer_fits_into_the_table_that_was_asked(tiny, request
     assert asked["x_5"].tolist() == [x_m[sample_id] for sample_id in asked["ID"]]
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(lambda table: pd.Index(table["ID"], name="ID"), id="IDs"),
+        pytest.param(lambda table: pd.Index([7] * len(table)), id="equal labels"),
+        pytest.param(lambda table: pd.MultiIndex.from_product([["a"], range(len(table))]), id="two levels"),
+    ],
+)
+def test_the_answer_has_the_index_of_the_request_whatever_it_is(tiny, request_of, index):
+    request = request_of(tiny.test.ids[[2, 0, 1]])
+    request.index = index(request)
+    samples = request_rows.parse(request, ALL)
+
+    answered = request_rows.answer(request, samples, np.arange(3)[:, None] * np.ones(18), np.full(3, ""))
+
+    pd.testing.assert_index_equal(answered.index, request.index)
+    assert answered["x_0"].tolist() == [2, 0, 1]
+
+
 def test_an_answer_to_another_request_is_refused_by_name(tiny, request_of):
     samples = request_rows.parse(request_of(tiny.test.ids[:2]), ALL)
     with pytest.raises(ValueError, match=f"predictions: .*missing: {tiny.test.ids[2]}; extra: {tiny.test.ids[0]}$"):
