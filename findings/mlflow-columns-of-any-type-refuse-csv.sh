@@ -6,8 +6,8 @@
 # column, and "any" has none: it answers 400 to every request, although the other columns have types.
 #
 # Seen:
-#   application/json -> 200
-#   text/csv -> 400 Failed to get pandas types as some of the inputs types are not DataType.
+#   application/json -> 200 {"predictions": [1.5]}
+#   text/csv -> 400 "Failed to parse input as a Pandas DataFrame ... Failed to get pandas types as some of the inputs types are not DataType."
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -6,8 +6,8 @@
 # `a%20b` appears beside it. In a folder named `a%20b` the database is there, and the artifacts are in `a b`.
 #
 # Seen:
-#   a b: database here, artifact here, beside it ['a%20b']
-#   a%20b: database here, artifact in a b
+#   a b: database in a b, artifact in ['a b'], beside it ['a%20b']
+#   a%20b: database in a%20b, artifact in ['a b'], beside it ['a b', 'a%2520b']
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
