@@ -34,6 +34,7 @@ def tables(files: Mapping[str, Figures]) -> dict[str, str]:
         "accuracy": _accuracy(files["accuracy"]),
         "inputs": _inputs(files["accuracy"]["within"]["blend_gain_over"]),
         "ablation": _ablation(files["ablation"]["switched"]),
+        "few_scenes": _few_scenes(files["blending"]["few_scenes"]),
         "small_drives": _small_drives(files["small_drives"]["cases"]),
         "sharing": _sharing(files["sharing"]["seconds"]),
         "switches": _switches(files["options_of_trees"], files["options_of_nets"]),
@@ -84,6 +85,24 @@ def _ablation(switched: Figures) -> str:
         seeds = ", ".join(f"{1000 * of_seed_m:+.1f}" for of_seed_m in gain["of_seeds_m"])
         rows.append([name, _in_mm(gain), seeds, f"{1000 * gain['oof_gain_m']:+.1f}", _verdict(gain)])
     return _table(head, rows)
+
+
+def _few_scenes(cases: Figures) -> str:
+    """Return a row for each number of scenes: shares of draws, and the worst ratio, with and without the pull."""
+    head = ["scenes", "draws", "above 1.02: with the pull", "plain optimum", "worst: with the pull", "plain optimum"]
+    return _table(
+        head,
+        [
+            [
+                scenes,
+                str(case["draws"]),
+                *(f"{case[f'{method}_worse']:.1%}" for method in ("shrunk", "exact")),
+                *(f"{case[f'{method}_worst']:.3f}" for method in ("shrunk", "exact")),
+            ]
+            for scenes, case in cases.items()
+            if scenes.isdigit()
+        ],
+    )
 
 
 def _small_drives(cases: Figures) -> str:

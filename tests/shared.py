@@ -127,17 +127,17 @@ def plain_server(folder):
         server.stop()
 
 
-def uri_of(database):
-    """The database of MLflow as a store; the password is in PGPASSWORD."""
-    return f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/mlflow"
+def uri_of(database, name="mlflow"):
+    """One of the databases as a store; the password is in PGPASSWORD."""
+    return f"postgresql+psycopg2://mlflow@127.0.0.1:{database.port}/{name}"
 
 
 @contextmanager
-def open_server(folder, database, *words):
+def open_server(folder, database, *words, name="mlflow"):
     """A server with PostgreSQL and without authentication."""
     environment = os.environ | NO_JOBS | {"PGPASSWORD": database.password}
     server = Server(
-        folder, ["--backend-store-uri", uri_of(database), "--workers", "1", *words], environment, free_port()
+        folder, ["--backend-store-uri", uri_of(database, name), "--workers", "1", *words], environment, free_port()
     )
     server.start()
     try:

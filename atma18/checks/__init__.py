@@ -22,16 +22,17 @@ from atma18.storage.digests import sha256_of_records
 if TYPE_CHECKING:  # a step that checks its drives does without pictures
     from matplotlib.figure import Figure
 
-_BY_SPEED = (frames.check_sides, signals.check_steering_unit, frames.check_frames)
-"""Checks that trust vEgo."""
+_BY_ROAD = (frames.check_sides, frames.check_frames)
+"""Checks that trust vEgo, and follow the road through the frames."""
 _OTHERS = (frames.check_twins, signals.check_columns, signals.check_ranges, signals.check_constant)
 
 
 def check(dataset: Dataset) -> list[Suspicion]:
     """Return what looks wrong about the drives, the gravest first; nothing is certain."""
     speed = signals.check_speed(dataset)
-    looks = _OTHERS if speed else (*_BY_SPEED, *_OTHERS)
-    return [*speed, *(suspicion for look in looks for suspicion in look(dataset))]
+    by_road = _BY_ROAD if not speed and ground.sees_road(dataset.camera) else ()
+    steering = () if speed else (signals.check_steering_unit,)
+    return [*speed, *(suspicion for look in (*by_road, *steering, *_OTHERS) for suspicion in look(dataset))]
 
 
 def check_once(dataset: Dataset, cache: Cache) -> list[Suspicion]:
@@ -50,15 +51,17 @@ def draw(dataset: Dataset) -> "Figure":
 
     train = dataset.train
     curvature_per_m, _ = MotionModel().arcs(train.signals)
-    matches = ground.straight_matches(train, curvature_per_m, dataset.camera)
-    seen = matches[np.isfinite(matches).all(axis=(1, 2))]
+    seen = np.empty((0, 2, len(ground.MULTIPLES)))
+    if ground.sees_road(dataset.camera):
+        matches = ground.straight_matches(train, curvature_per_m, dataset.camera)
+        seen = matches[np.isfinite(matches).all(axis=(1, 2))]
     return look_at_drives(
         train.signals["vEgo"].to_numpy(np.float64),
         dataset.targets_m[:, TARGETS.index("x_0")] / WAYPOINT_TIMES_S[0],
         train.signals.get("steeringAngleDeg", train.signals["vEgo"][:0]).to_numpy(np.float64),
         signals.waypoint_curvature_per_m(dataset),
         ground.MULTIPLES,
-        seen.mean(axis=0) if len(seen) else np.full(matches.shape[1:], np.nan),
+        seen.mean(axis=0) if len(seen) else np.full(seen.shape[1:], np.nan),
     )
 
 

@@ -20,8 +20,7 @@ from atma18.schema import (
     Samples,
 )
 
-_FORWARD: FloatArray = np.array([0.8, 0.9, 1, 1.1, 1.2, 1.6, 1.8, 2, 2.2, 2.4])
-MULTIPLES: FloatArray = np.concatenate([-_FORWARD[::-1], [0, 0.4, 0.6], _FORWARD])
+MULTIPLES: FloatArray = np.array([-1.2, -1.1, -1, -0.9, 0, 0.4, 0.6, 0.8, 0.9, 1, 1.1, 1.2, 1.6, 1.8, 2, 2.2])
 """Multiples of the distance by vEgo at which the road is looked for; 1 is right."""
 _BETWEEN_S = float(WAYPOINT_TIMES_S[0])
 """The time between two frames, s."""
@@ -33,6 +32,14 @@ _SLOWEST_MPS, _FASTEST_MPS = 2.0, 25.0
 _FAR_MPS = 4.0
 """Below this speed the road moves too little between two frames to tell one multiple from the next."""
 _FEWEST_POINTS = 80
+
+
+def sees_road(camera: FrameCamera) -> bool:
+    """Return whether the lower edge of the frames shows the road: a camera may look too far up."""
+    try:
+        return first_row_m(camera) > 0
+    except ValueError:
+        return False
 
 
 def driving(samples: Samples) -> BoolArray:
@@ -56,11 +63,8 @@ def straight_matches(samples: Samples, curvature_per_m: FloatArray, camera: Fram
     fast = samples.signals["vEgo"].to_numpy(np.float64) > _FAR_MPS
     rows = spread(driving(samples) & fast & (np.abs(curvature_per_m) < _STRAIGHT_PER_M))
     frames, speed_mps = _grey(samples, rows), samples.signals["vEgo"].to_numpy(np.float64)[rows]
-    pairs = [
-        [_match(frames[:, k : k + 2], speed_mps, 0 * speed_mps, multiple, camera) for multiple in MULTIPLES]
-        for k in range(2)
-    ]
-    return np.moveaxis(np.array(pairs), -1, 0)
+    pairs = [_matches(frames[:, k : k + 2], speed_mps, 0 * speed_mps, MULTIPLES, camera) for k in range(2)]
+    return np.stack(pairs, axis=1)
 
 
 def turn_matches(samples: Samples, curvature_per_m: FloatArray, camera: FrameCamera) -> FloatArray:
@@ -77,9 +81,10 @@ def turn_matches(samples: Samples, curvature_per_m: FloatArray, camera: FrameCam
     bend = np.abs(curvature_per_m)
     rows = spread(driving(samples) & (bend >= _STRAIGHT_PER_M) & (bend < _SHARPEST_PER_M))
     frames, speed_mps = _grey(samples, rows), samples.signals["vEgo"].to_numpy(np.float64)[rows]
+    one = np.ones(1)
     gains = [
-        _match(frames[:, k : k + 2], speed_mps, curvature_per_m[rows], 1.0, camera)
-        - _match(frames[:, k : k + 2], speed_mps, -curvature_per_m[rows], 1.0, camera)
+        _matches(frames[:, k : k + 2], speed_mps, curvature_per_m[rows], one, camera)
+        - _matches(frames[:, k : k + 2], speed_mps, -curvature_per_m[rows], one, camera)
         for k in range(2)
     ]
     found = np.concatenate(gains)
@@ -98,17 +103,21 @@ def _grey(samples: Samples, rows: IntArray) -> FloatArray:
     return np.asarray(grey - grey.mean(axis=0)) if len(rows) else grey
 
 
-def _match(
-    pair: FloatArray, speed_mps: FloatArray, curvature_per_m: FloatArray, multiple: float, camera: FrameCamera
+def _matches(
+    pair: FloatArray, speed_mps: FloatArray, curvature_per_m: FloatArray, multiples: FloatArray, camera: FrameCamera
 ) -> FloatArray:
-    """Return the (n,) correlation of the road in (n, 2) frames, if the car drove this multiple of vEgo's distance."""
-    driven_m = (multiple * _BETWEEN_S * speed_mps)[:, None]
-    near_m = first_row_m(camera) + np.linspace(0, _LENGTH_M, _ROWS)
-    paths = Paths(curvature_per_m, driven_m[:, 0], 0 * speed_mps, 0 * speed_mps)
-    return _correlation(
-        _road(pair[:, 0], paths, near_m + np.maximum(-driven_m, 0), camera),
-        _road(pair[:, 1], paths, near_m + np.maximum(driven_m, 0), camera),
-    )
+    """Return the (n, M) correlation of the road in (n, 2) frames, by the multiple of vEgo's distance that is driven."""
+    near_m = np.tile(first_row_m(camera) + np.linspace(0, _LENGTH_M, _ROWS), (len(pair), 1))
+    paths = Paths(curvature_per_m, *(0 * speed_mps for _ in range(3)))
+    now, before = (_road(pair[:, k], paths, near_m, camera) for k in range(2))
+    found = np.empty((len(pair), len(multiples)))
+    for column, multiple in enumerate(multiples):
+        driven_m = (multiple * _BETWEEN_S * speed_mps)[:, None]
+        if multiple < 0:
+            found[:, column] = _correlation(_road(pair[:, 0], paths, near_m - driven_m, camera), before)
+        else:
+            found[:, column] = _correlation(now, _road(pair[:, 1], paths, near_m + driven_m, camera))
+    return found
 
 
 def _road(frames: FloatArray, paths: Paths, distance_m: FloatArray, camera: FrameCamera) -> FloatArray:

@@ -1,6 +1,7 @@
 """A server on PostgreSQL whose files were moved: one finding, one command, and every byte is verified afterwards."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,85 +12,87 @@ from tests.store import SMALL, artifacts, call, newest, ran, refused
 WHOLE = "whole: 2 runs, 2 versions, 2 aliases"
 
 
-def begin(server, folder, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("ATMA18_CACHE", f"{folder}/cache")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.chdir(folder)
+@pytest.fixture(scope="module")
+def database():
+    with shared.postgres() as database:
+        yield database
 
 
-def make(tiny_folder):
-    ran(call(embed, f"--data={tiny_folder}", SMALL))
-    ran(call(blend, f"--data={tiny_folder}", "--inputs=embed"))
-    assert WHOLE in ran(call(doctor))
+@contextmanager
+def served(folder, database, monkeypatch, *words, name="mlflow"):
+    """Start a server, and be its client."""
+    with shared.open_server(folder, database, *words, name=name) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        monkeypatch.setenv("ATMA18_CACHE", f"{folder}/cache")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        monkeypatch.chdir(folder)
+        yield
 
 
 def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def move_whole(old, new):
-    old.rename(new)
+def test_files_that_clients_open_themselves(database, tiny_folder, small_backbone, no_caller, monkeypatch, tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
 
+    def assert_one_finding(recorded):
+        said = refused(call(doctor))
+        assert "found 1 things broken" in said
+        assert f"expected the files of 2 of 2 runs in {recorded}, found that their folders are gone" in said
+        assert "delete" not in said
+        assert "MLFLOW_TRACKING_URI=ITS_BACKEND_STORE_URI python -m steps.doctor --move_to FOLDER" in said
 
-def move_half(old, new):
-    """Move the run of embed and all models, and leave the run of blend."""
-    kept = artifacts(newest("blend")).parent
-    shutil.copytree(old, new)
-    shutil.rmtree(new / kept.relative_to(old))
-    for path in old.iterdir():
-        for folder in path.iterdir():
-            if folder != kept:
-                shutil.rmtree(folder)
-
-
-def of_clients(folder):
-    """The words of a server whose clients open the files themselves."""
-    return ["--default-artifact-root", str(folder), "--no-serve-artifacts"]
-
-
-@pytest.mark.parametrize("spoil", [move_whole, move_half])
-def test_files_that_clients_open_themselves(tiny_folder, small_backbone, no_caller, monkeypatch, tmp_path, spoil):
-    old, new = tmp_path / "old", tmp_path / "new"
-    with shared.postgres() as database:
-        with shared.open_server(tmp_path, database, *of_clients(old)) as server:
-            begin(server, tmp_path, monkeypatch)
-            make(tiny_folder)
-            before = files(old)
-            spoil(old, new)
-            said = refused(call(doctor))
-            assert "found 1 things broken" in said
-            assert f"expected the files of 2 of 2 runs in {old}, found that their folders are gone" in said
-            assert "delete" not in said
-            assert "MLFLOW_TRACKING_URI=ITS_BACKEND_STORE_URI python -m steps.doctor --move_to FOLDER" in said
-            assert "expected the database itself" in refused(call(doctor, f"--move_to={new}"))
+    def move_to(folder):
         with monkeypatch.context() as at_the_server:
             at_the_server.setenv("MLFLOW_TRACKING_URI", shared.uri_of(database))
             at_the_server.setenv("PGPASSWORD", database.password)
-            assert WHOLE in ran(call(doctor, f"--move_to={new}"))
-        with shared.open_server(tmp_path, database, *of_clients(new)) as server:
-            begin(server, tmp_path, monkeypatch)
-            assert WHOLE in ran(call(doctor))
-            assert artifacts(newest("embed")).is_relative_to(new)
-        assert files(new) == before
+            assert WHOLE in ran(call(doctor, f"--move_to={folder}"))
+
+    words = ["--default-artifact-root", str(first), "--no-serve-artifacts"]
+    with served(tmp_path, database, monkeypatch, *words):
+        ran(call(embed, f"--data={tiny_folder}", SMALL))
+        ran(call(blend, f"--data={tiny_folder}", "--inputs=embed"))
+        before = files(first)
+
+        first.rename(second)
+        assert_one_finding(first)
+        assert "expected the database itself" in refused(call(doctor, f"--move_to={second}"))
+        move_to(second)
+        assert WHOLE in ran(call(doctor))
+        assert artifacts(newest("embed")).is_relative_to(second)
+        assert files(second) == before
+
+        move_half(second, third, left=artifacts(newest("blend")).parent)
+        assert_one_finding(second)
+        move_to(third)
+        assert WHOLE in ran(call(doctor))
+        assert files(third) == before
 
 
-def test_files_that_the_server_serves(tiny_folder, small_backbone, no_caller, monkeypatch, tmp_path):
+def move_half(old, new, left):
+    """Move all folders but one."""
+    shutil.copytree(old, new)
+    shutil.rmtree(new / left.relative_to(old))
+    for experiment in old.iterdir():
+        for folder in experiment.iterdir():
+            if folder != left:
+                shutil.rmtree(folder)
+
+
+def test_files_that_the_server_serves(database, tiny_folder, small_backbone, no_caller, monkeypatch, tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
-    with shared.postgres() as database:
-        with shared.open_server(tmp_path, database, "--artifacts-destination", str(old)) as server:
-            begin(server, tmp_path, monkeypatch)
-            make(tiny_folder)
+    with served(tmp_path, database, monkeypatch, "--artifacts-destination", str(old), name="auth"):
+        ran(call(embed, f"--data={tiny_folder}", SMALL))
         before = files(old)
         old.rename(new)
-        with shared.open_server(tmp_path, database, "--artifacts-destination", str(old)) as server:
-            begin(server, tmp_path, monkeypatch)
-            said = refused(call(doctor))
-            assert "found 1 things broken" in said
-            assert "expected the files of 2 of 2 runs in the server's --artifacts-destination" in said
-            assert "start the server with the folder in which they lie as its --artifacts-destination" in said
-            assert "runs delete" not in said
-        with shared.open_server(tmp_path, database, "--artifacts-destination", str(new)) as server:
-            begin(server, tmp_path, monkeypatch)
-            assert WHOLE in ran(call(doctor))
-        assert files(new) == before
+
+        said = refused(call(doctor))
+
+        assert "found 1 things broken" in said
+        assert "1 of 1 runs in the server's --artifacts-destination, found that their folders are gone" in said
+        assert "start the server with the folder in which they lie as its --artifacts-destination" in said
+        assert "delete" not in said
+    with served(tmp_path, database, monkeypatch, "--artifacts-destination", str(new), name="auth"):
+        assert "whole: 1 runs, 1 versions, 1 aliases" in ran(call(doctor))
+    assert files(new) == before
