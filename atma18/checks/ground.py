@@ -32,6 +32,7 @@ _SLOWEST_MPS, _FASTEST_MPS = 2.0, 25.0
 _FAR_MPS = 4.0
 """Below this speed the road moves too little between two frames to tell one multiple from the next."""
 _FEWEST_POINTS = 80
+_FEWEST_OF_SCENE = 8
 
 
 def sees_road(camera: FrameCamera) -> bool:
@@ -98,9 +99,16 @@ def spread(chosen: BoolArray) -> IntArray:
 
 
 def _grey(samples: Samples, rows: IntArray) -> FloatArray:
-    """Return (n, 3, 64, 128) grey frames without what is the same in all of them, such as a bonnet."""
+    """Return (n, 3, 64, 128) grey frames without what moves with the car, such as its bonnet and its headlights.
+
+    That is what the frames of a scene have in common; of scenes with few samples, what all frames have in common.
+    """
     grey = samples.frames[rows].mean(axis=-1, dtype=np.float64)
-    return np.asarray(grey - grey.mean(axis=0)) if len(rows) else grey
+    _, scene, sizes = np.unique(samples.scenes[rows], return_inverse=True, return_counts=True)
+    group = np.where(sizes >= _FEWEST_OF_SCENE, np.arange(len(sizes)), -1)[scene]
+    for one in np.unique(group):
+        grey[group == one] -= grey[group == one].mean(axis=0)
+    return np.asarray(grey)
 
 
 def _matches(

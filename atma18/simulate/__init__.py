@@ -20,31 +20,17 @@ from atma18.simulate.lamps import detections
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import SCENES_BY_SIZE, SPLITS, Scene, draw_scene, scene_sizes
 from atma18.simulate.view import View
-from atma18.simulate.writing import (
-    FEATURE_COLUMNS,
-    Plan,
-    Row,
-    Task,
-    as_table,
-    mapper,
-    row,
-    source_sha256,
-    write_drives,
-    write_folder,
-)
+from atma18.simulate.writing import Plan, Task, mapper, row, source_sha256, write_drives, write_folder
 
 __all__ = [
     "DEMO",
-    "FEATURE_COLUMNS",
     "SCENES_BY_SIZE",
     "SPLITS",
     "Drive",
     "Plan",
-    "Row",
     "Scene",
     "Task",
     "View",
-    "as_table",
     "detections",
     "draw_scene",
     "mapper",

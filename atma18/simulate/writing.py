@@ -1,7 +1,6 @@
 """Write scenes as a dataset folder; the result does not depend on the number of workers, and a write can be resumed."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,29 +10,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from filelock import FileLock
-from PIL import Image
-
 from atma18.compute.progress import progress
-from atma18.schema import FRAME_FILES, GEAR, TARGETS, UInt8Array
+from atma18.schema import TARGETS
 from atma18.simulate.lamps import detections
 from atma18.simulate.rendering import render
 from atma18.simulate.scenes import SPLITS, Sample, Scene, draw_scene, scene_sizes
+from atma18.storage import dataset_files, unfinished
+from atma18.storage.dataset_files import Row
 from atma18.storage.digests import sha256_of_records
 
-FEATURE_COLUMNS = (
-    *("ID", "vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "brakePressed", "gas", "gasPressed"),
-    *(GEAR, "leftBlinker", "rightBlinker"),
-)
-"""The columns of `test_features.csv` in the published order; `train_features.csv` has the targets after them."""
-
-
-Row = dict[str, object]
-"""ID, signals and targets of a sample."""
-
 _SCENES_PER_TASK = 8
-_PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -71,9 +57,10 @@ class Task:
 
 
 def source_sha256() -> str:
-    """Return the SHA-256 of the simulator's code and of the values that it uses from `schema` and `camera`."""
+    """Return the SHA-256 of the simulator's code and of what it uses of others."""
     here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), here.parent / "geometry" / "camera.py", here.parent / "schema.py"]
+    used = ("geometry/camera.py", "storage/dataset_files.py", "schema.py")
+    sources = [*sorted(here.glob("*.py")), *(here.parent / name for name in used)]
     return sha256_of_records([[source.read_bytes() for source in sources]])
 
 
@@ -86,35 +73,8 @@ def write_drives(out: Path, plan: Plan, workers: int = 1) -> None:
     Raises:
         ValueError: If `out` already exists.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.partial")
-    with _alone(unfinished):
-        if out.exists():
-            existing = "folder" if out.is_dir() else "file"
-            raise ValueError(f"{out}: expected nothing there, found a {existing}: name another")
-        _start_or_resume(unfinished, plan)
-        write_folder(unfinished, plan, workers)
-        (unfinished / _PLAN).unlink()
-        unfinished.rename(out)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    lock = folder.with_name(f"{folder.name}.lock")
-    with FileLock(lock):
-        try:
-            yield
-        finally:
-            lock.unlink()
-
-
-def _start_or_resume(folder: Path, plan: Plan) -> None:
-    wanted = json.dumps(asdict(plan) | {"source_sha256": source_sha256()})
-    existing = (folder / _PLAN).read_text() if (folder / _PLAN).is_file() else None
-    if existing != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        (folder / _PLAN).write_text(wanted)
+    with unfinished.folder_of(out, asdict(plan) | {"source_sha256": source_sha256()}) as folder:
+        write_folder(folder, plan, workers)
 
 
 def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
@@ -131,10 +91,7 @@ def write_folder(folder: Path, plan: Plan, workers: int = 1) -> None:
             for task, samples in zip(chunk, written, strict=True):
                 rows[task.split].extend(samples)
             bar.update(len(chunk))
-    train, test = (as_table(rows[split]).sort_values("ID", ignore_index=True) for split in ("train", "test"))
-    train.to_csv(folder / "train_features.csv", index=False)
-    test[list(FEATURE_COLUMNS)].to_csv(folder / "test_features.csv", index=False)
-    test[["ID", *TARGETS]].to_csv(folder / "test_targets.csv", index=False)
+    dataset_files.write_tables(folder, rows)
 
 
 @contextmanager
@@ -156,7 +113,7 @@ def _write_scene(folder: Path, scene: Scene) -> list[Row]:
     last = folder / "traffic_lights" / f"{scene.samples[-1].sample_id}.json"
     if not last.exists():  # the last file of a scene
         for sample, frames in zip(scene.samples, render(scene), strict=True):
-            _write_frames(folder / "images" / sample.sample_id, frames)
+            dataset_files.write_frames(folder, sample.sample_id, frames)
             _write_lights(folder / "traffic_lights" / f"{sample.sample_id}.json", scene, sample)
     return [row(sample) for sample in scene.samples]
 
@@ -167,20 +124,9 @@ def row(sample: Sample) -> Row:
     return {"ID": sample.sample_id, **sample.signals, **targets}
 
 
-def as_table(rows: list[Row]) -> pd.DataFrame:
-    """Return rows as a table with the published columns."""
-    return pd.DataFrame(rows, columns=[*FEATURE_COLUMNS, *TARGETS])
-
-
 def _write_lights(file: Path, scene: Scene, sample: Sample) -> None:
     lights = [{"index": i, "class": name, "bbox": box} for i, (name, box) in enumerate(detections(scene, sample.step))]
     file.parent.mkdir(exist_ok=True)
     unfinished = file.with_suffix(".unfinished")  # a resumed write trusts complete files
     unfinished.write_text(json.dumps(lights), encoding="utf-8")
     unfinished.replace(file)
-
-
-def _write_frames(folder: Path, frames: UInt8Array) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in zip(FRAME_FILES, frames, strict=True):
-        Image.fromarray(frame).save(folder / name, compress_level=1)

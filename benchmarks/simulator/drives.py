@@ -24,6 +24,7 @@ from atma18.schema import (
 from atma18.simulate.driving import START_S, STEP_S
 from atma18.simulate.lamps import FARTHEST_M
 from atma18.simulate.rendering import BRAKE_LIGHTS_MPS2
+from atma18.storage.dataset_files import Row
 
 PREVIEW_M = (5, 10, 15, 20, 30, 45, 60, 80)
 """How far ahead the road is looked at."""
@@ -82,8 +83,8 @@ class Drives:
 
 @dataclass(frozen=True)
 class _Drawn:
-    rows: list[simulate.Row]
-    hidden: list[simulate.Row]
+    rows: list[Row]
+    hidden: list[Row]
     boxes: list[tuple[str, str]]
 
 
@@ -96,7 +97,7 @@ def _draw(task: simulate.Task) -> _Drawn:
     )
 
 
-def _in_order(scenes: Iterable[list[simulate.Row]]) -> pd.DataFrame:
+def _in_order(scenes: Iterable[list[Row]]) -> pd.DataFrame:
     table = pd.DataFrame([row for rows in scenes for row in rows])
     return table.iloc[canonical_order(table["ID"].tolist())].reset_index(drop=True)
 

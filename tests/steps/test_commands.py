@@ -27,7 +27,7 @@ STEPS = (
     "upload",
     "compare",
 )
-OTHERS = ("test", "simulate", "evaluate", "look", "check", "fetch", "cache")
+OTHERS = ("test", "simulate", "evaluate", "look", "ingest", "check", "fetch", "cache")
 
 
 @command

@@ -1,0 +1,185 @@
+"""Pictures of videos and folders, decoded forward from the start: no decoder's seek finds a frame reliably.
+
+PyAV 18 and OpenCV 5 both miss frames when they seek (FORMATS: by mean frame rate, from a key frame, or not at all), so
+each file is read once from its beginning, and its frames are counted against its packets.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from atma18.recordings.signals import RecordingError
+from atma18.schema import FloatArray, IntArray, UInt8Array
+
+_MOST_PIXELS = 2**26
+
+
+@dataclass(frozen=True)
+class Tags:
+    """How a video says that its pictures are to be read: range and matrix decide how colours are converted."""
+
+    size_px: tuple[int, int]
+    """Width, height."""
+    pix_fmt: str
+    range: int
+    matrix: int
+
+    @classmethod
+    def of(cls, context: Any) -> Self:  # noqa: ANN401 - PyAV's type
+        """Read the tags of a stream."""
+        size_px = (context.width, context.height)
+        return cls(size_px, str(context.pix_fmt), int(context.color_range), int(context.colorspace))
+
+
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """What the packets of a video file tell without being decoded."""
+
+    ticks: IntArray | None
+    """(n,) time stamps in the order in which frames are shown; None where a file has none, as raw HEVC."""
+    seconds_per_tick: float
+    count: int
+    tags: "Tags"
+
+    @property
+    def times_s(self) -> FloatArray:
+        """(n,) on the file's own clock; NaN where it has none."""
+        return np.full(self.count, np.nan) if self.ticks is None else self.ticks * self.seconds_per_tick
+
+
+def packets(path: Path) -> Packets:
+    """Read the packets of a video file.
+
+    Raises:
+        RecordingError: If it is no video.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_of(container, path)
+            found = [packet.pts for packet in container.demux(stream) if packet.size]
+            tags = Tags.of(stream.codec_context)
+            base_s = float(stream.time_base) if stream.time_base else 0.0
+    except (av.FFmpegError, OSError) as error:
+        raise RecordingError(f"{path.name}: expected a video, found something else ({error})") from error
+    known = [pts for pts in found if pts is not None]
+    ticks = np.sort(np.array(known, np.int64)) if known and len(known) == len(found) else None
+    return Packets(ticks, base_s, len(found), tags)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video file, and the moment of each of its frames in the order in which they are shown."""
+
+    path: Path
+    times_s: FloatArray
+    """(n,) on the drive's clock; NaN for a frame whose time nobody knows."""
+    ticks: IntArray | None
+    """(n,) time stamps by which decoded frames are recognised; None if they can only be counted."""
+
+
+class Video:
+    """The frames of several video files, one after the other."""
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        rows = [(time, clip, row) for clip, one in enumerate(clips) for row, time in enumerate(one.times_s.tolist())]
+        known = sorted(row for row in rows if np.isfinite(row[0]))
+        self._clips = clips
+        self._places = [(clip, row) for _, clip, row in known]
+        self._times_s = np.array([time for time, _, _ in known])
+
+    @property
+    def times_s(self) -> FloatArray:
+        """(F,) ascending, on the drive's clock."""
+        return self._times_s
+
+    def read(self, wanted: IntArray) -> Iterator[tuple[int, UInt8Array]]:
+        """Yield the ascending wanted rows of `times_s` and their pictures, in this order.
+
+        A frame that cannot be decoded, as those before the first key frame, is left out.
+        """
+        for number, clip in enumerate(self._clips):
+            rows = {self._places[row][1]: row for row in wanted.tolist() if self._places[row][0] == number}
+            if rows:
+                yield from _wanted_of(clip, rows)
+
+
+def _wanted_of(clip: Clip, rows: dict[int, int]) -> Iterator[tuple[int, UInt8Array]]:
+    """Yield the wanted frames of one file: `rows` has their rows in the drive by their rows in the file."""
+    if clip.ticks is None:
+        if sum(1 for _ in _decoded(clip.path)) != len(clip.times_s):
+            return  # some frame is missing, and nothing tells which
+        by_key = dict(rows)
+    else:
+        by_key = {int(clip.ticks[row]): there for row, there in rows.items()}
+    for place, picture in enumerate(_decoded(clip.path)):
+        there = by_key.pop(place if clip.ticks is None else picture.pts, None)
+        if there is not None:
+            yield there, picture.to_ndarray(format="rgb24")
+        if not by_key:
+            return
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """Yield the frames of a video in the order in which they are shown, up to its end or its first damaged place."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_of(container, path)
+            stream.thread_type = "AUTO"
+            yield from container.decode(stream)
+    except av.FFmpegError as error:
+        logging.getLogger(__name__).warning("%s: damaged (%s); what comes after is left out", path.name, error)
+
+
+def _video_of(container: Any, path: Path) -> Any:  # noqa: ANN401 - PyAV's types
+    if not container.streams.video:
+        raise RecordingError(f"{path.name}: expected a video, found no picture in it")
+    stream = container.streams.video[0]
+    if stream.codec_context.width * stream.codec_context.height > _MOST_PIXELS:
+        raise RecordingError(f"{path.name}: expected a picture of a camera, found one of more than {_MOST_PIXELS} px")
+    return stream
+
+
+class Pictures:
+    """The frames of a drive that has a file for each."""
+
+    def __init__(self, times_s: FloatArray, paths: Sequence[Path]) -> None:
+        order = np.argsort(times_s, kind="stable")
+        self._times_s = times_s[order]
+        self._paths = [paths[row] for row in order.tolist()]
+
+    @property
+    def times_s(self) -> FloatArray:
+        """(F,) ascending, on the drive's clock."""
+        return self._times_s
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the first picture."""
+        with _opened(self._paths[0]) as image:
+            return image.size
+
+    def read(self, wanted: IntArray) -> Iterator[tuple[int, UInt8Array]]:
+        """Yield the ascending wanted rows of `times_s` and their pictures, in this order."""
+        for row in wanted.tolist():
+            with _opened(self._paths[row]) as image:
+                yield row, np.asarray(image.convert("RGB"))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise RecordingError(f"{path.name}: expected a picture, found something else ({error})") from error
+    if image.width * image.height > _MOST_PIXELS:
+        raise RecordingError(f"{path.name}: expected a picture of a camera, found one of more than {_MOST_PIXELS} px")
+    return image

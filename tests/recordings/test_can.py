@@ -1,0 +1,253 @@
+"""CAN logs of every format with a DBC: right values, or one clear line."""
+
+import re
+import time
+
+import can
+import numpy as np
+import pytest
+
+from atma18.recordings import can as can_logs
+from atma18.recordings import sampling
+from atma18.recordings.signals import RecordingError
+from tests.recordings import writers
+from tests.recordings.writers import BUS_S, DBC, SPEED_MPS, TOML, WHEEL_DEG
+
+BEGIN_S = BUS_S + writers.START_S
+FORMATS = ("log", "asc", "blf", "trc", "csv", "mf4")
+
+
+def recorded(folder, **how):
+    writers.write_can(folder, **how)
+    (drive,) = can_logs.find(folder)
+    return can_logs.read(drive)
+
+
+@pytest.fixture
+def zone(monkeypatch):
+    """Set the time zone of this process."""
+
+    def set_to(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_to
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_tells_the_same(form, tmp_path):
+    recording = recorded(tmp_path, name=f"drive.{form}")
+    moments_s = recording.frames.times_s[[40, 90]]
+
+    found = sampling.sample(recording, moments_s, list(recording.signals), 0.0)
+
+    assert found.left_out == {}
+    np.testing.assert_allclose(found.signals["vEgo"], SPEED_MPS, atol=1e-6)
+    np.testing.assert_allclose(found.signals["steeringAngleDeg"], WHEEL_DEG, atol=1e-6)
+    assert found.signals["brakePressed"].tolist() == [0, 1]
+    assert found.signals["gearShifter"].tolist() == ["drive", "drive"]
+    assert (found.waypoints_m[:, 1] > 0).all()  # y, to the left
+    assert recording.facts["problems"] == {}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_time_zone_of_the_reader_changes_nothing(form, tmp_path, zone):
+    zone("Asia/Tokyo")
+    written = recorded(tmp_path, name=f"drive.{form}")
+    zone("Asia/Kolkata")
+    (drive,) = can_logs.find(tmp_path)
+
+    read = can_logs.read(drive)
+
+    np.testing.assert_allclose(read.signals["vEgo"].times_s, written.signals["vEgo"].times_s, atol=1e-6)
+
+
+def spoilt(*changed):
+    """The drive with other frames at some moments."""
+    there = {message.timestamp for message in changed}
+    others = [message for message in map(writers.motion, writers.bus_times_s()) if message.timestamp not in there]
+    return sorted([*changed, *others], key=lambda one: one.timestamp)
+
+
+AT = writers.bus_times_s()[125]  # 2 s after the start
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        pytest.param(
+            writers.motion(AT, length=4), "MOTION: frames shorter than 8 bytes", id="a frame that is too short"
+        ),
+        pytest.param(
+            writers.motion(AT, speed_code=65535), "MOTION.SPEED: codes that stand for no value", id="not available"
+        ),
+    ],
+)
+def test_a_value_that_is_none_is_bridged_by_its_neighbours(changed, problem, tmp_path):
+    recording = recorded(tmp_path, messages=spoilt(changed))
+
+    assert recording.facts["problems"] == {problem: 1}
+    assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+    assert BUS_S + AT not in recording.signals["vEgo"].times_s
+
+
+def test_a_gear_that_the_mapping_does_not_name_is_missing_and_the_others_stay(tmp_path):
+    recording = recorded(tmp_path, messages=spoilt(writers.motion(AT, gear=9)))
+
+    assert recording.facts["problems"] == {"MOTION.GEAR: codes that stand for no value": 1}
+    assert set(recording.signals["gearShifter"].values) == {"drive"}
+    assert len(recording.signals["gearShifter"]) == len(writers.bus_times_s()) - 1
+
+
+def test_pages_of_a_multiplexed_message_are_decoded_one_by_one(tmp_path):
+    gas = '[signals.gas]\nsignal = "PEDAL"\nunit = "%"\n\n[yaw_rate]'
+    pages = [writers.page(t, number, 80) for t in writers.bus_times_s() for number in (0, 7)]
+    messages = sorted([*map(writers.motion, writers.bus_times_s()), *pages], key=lambda one: one.timestamp)
+
+    recording = recorded(tmp_path, messages=messages, toml=TOML.replace("[yaw_rate]", gas))
+
+    assert recording.signals["gas"].values == pytest.approx(0.4)  # 80 times 0.5 %
+    assert recording.facts["problems"] == {"PAGES: frames of an unknown page": len(writers.bus_times_s())}
+
+
+def test_a_signal_that_turns_the_other_way_is_turned(tmp_path):
+    recording = recorded(tmp_path, toml=TOML.replace('"WHEEL"', '"WHEEL"\nscale = -1'))
+
+    assert recording.signals["steeringAngleDeg"].values == pytest.approx(-WHEEL_DEG)
+
+
+def test_a_sample_in_a_gap_of_the_bus_is_not_made(tmp_path):
+    """Nothing is sent from BEGIN_S + 3 to BEGIN_S + 4: no window may reach into it."""
+    messages = [m for m in map(writers.motion, writers.bus_times_s()) if not BEGIN_S + 3 < m.timestamp < BEGIN_S + 4]
+    recording = recorded(tmp_path, messages=messages)
+
+    found = sampling.sample(recording, recording.frames.times_s[20:], ["vEgo"], 0.0)
+
+    assert BEGIN_S + 5 <= found.times_s[0] < BEGIN_S + 5.06  # the first frame, or the next one, of which that is true
+
+
+def test_a_candump_that_ends_inside_a_line_loses_its_last_frame(tmp_path):
+    writers.write_can(tmp_path)
+    path = tmp_path / "drive.log"
+    path.write_bytes(path.read_bytes()[:-5])  # its last frame has 3 bytes fewer, and is a valid one
+    (drive,) = can_logs.find(tmp_path)
+
+    recording = can_logs.read(drive)
+
+    assert recording.facts["problems"] == {"last frames of a log that ends inside a line": 1}
+    assert recording.signals["vEgo"].times_s[-1] == pytest.approx(BUS_S + writers.bus_times_s()[-2])
+
+
+def test_a_dbc_whose_comments_are_refused_is_read_without_them(tmp_path):
+    strange = DBC.replace('CM_ SG_ 256 SPEED "Speed over ground";', 'CM_ SG_ 304 "Of no signal;\n over two lines";')
+
+    recording = recorded(tmp_path, dbc=strange)
+
+    assert recording.remarks == ("car.dbc: read without its comments, which cantools refuses",)
+    assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+
+
+def test_a_standard_and_an_extended_frame_of_one_number_are_apart(tmp_path):
+    other = can.Message(timestamp=BUS_S + AT + 0.001, arbitration_id=256, is_extended_id=True, data=bytes(8), channel=0)
+
+    recording = recorded(tmp_path, messages=spoilt(other))
+
+    assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+
+
+def test_positions_by_satellite_give_the_path(tmp_path):
+    """0.0001° of latitude is 11.12 m: the car drives north at that speed, so x forward is 11.12 m a second."""
+    dbc = (
+        DBC
+        + 'BO_ 768 FIX: 8 CAR\n SG_ LAT : 0|32@1- (1e-06,0) [-90|90] "deg" CAR\n'
+        + ' SG_ LON : 32|32@1- (1e-06,0) [0|1] "deg" CAR\n'
+    )
+    fixes = [
+        can.Message(
+            timestamp=BEGIN_S - 1 + k,
+            arbitration_id=768,
+            is_extended_id=False,
+            data=(100 * k).to_bytes(4, "little") + bytes(4),
+            channel=0,
+        )
+        for k in range(11)
+    ]
+    gnss = (
+        '[gnss]\nlatitude = {{signal = "LAT", unit = "deg"}}\nlongitude = {{signal = "LON", unit = "deg"}}\n\n[video]'
+    )
+    toml = re.sub(r"\[yaw_rate\].*?\[video\]", gnss, TOML, flags=re.DOTALL)
+
+    recording = recorded(tmp_path, messages=spoilt(*fixes), dbc=dbc, toml=toml)
+
+    x_m = recording.poses.waypoints(np.array([BEGIN_S + 2.0]), 0.0)[0, :, 0]
+    np.testing.assert_allclose(x_m, 11.12 * np.arange(0.5, 3.5, 0.5), rtol=1e-3)
+
+
+def test_poses_of_a_table_give_the_path(tmp_path):
+    """Due north in a frame whose x points east: yaw is 90°, x forward is the way to the north."""
+    rows = "".join(f"{BEGIN_S - 1 + k / 10},0,{k},0.5,1.5707963\n" for k in range(110))
+    toml = re.sub(r"\[yaw_rate\].*?\[video\]", '[poses]\ncsv = "poses.csv"\n\n[video]', TOML, flags=re.DOTALL)
+    writers.write_can(tmp_path, toml=toml)
+    (tmp_path / "poses.csv").write_text("t,x,y,z,yaw\n" + rows)
+    (drive,) = can_logs.find(tmp_path)
+
+    waypoints_m = can_logs.read(drive).poses.waypoints(np.array([BEGIN_S + 2.0]), 0.0)[0]
+
+    np.testing.assert_allclose(waypoints_m, [[5 * k, 0, 0] for k in range(1, 7)], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('unit = "km/h"', 'unit = "knots"', r"expected for vEgo a unit of m/s, km/h, kph, mph, found knots"),
+        ("[signals.vEgo]", "[signals.speed]", r"expected signals of vEgo, .*, found speed"),
+        ('"SPEED"', '"SPED"', r"vEgo: expected a signal SPED in the DBC, found none: check its spelling"),
+        ("[video]", "[vidio]", r"vidio: Extra inputs are not permitted"),
+        ("values = {{1", "vals = {{1", r"signals.gearShifter.vals: Extra inputs"),
+        ("values = {{1 = ", "# ", r"expected values for gearShifter"),
+        ('file = "drive.mp4"', 'file = "none.mp4"', r"none.mp4: expected a video, found something else"),
+        ('log = "{log}"', 'log = "none.log"', r"none.log: expected a CAN log, found none: check `log`"),
+        ("[yaw_rate]", "[yaw_rate", r"drive.toml: expected TOML, found something else"),
+    ],
+)
+def test_what_is_wrong_with_the_mapping_is_said_in_a_line(old, new, message, tmp_path):
+    assert old in TOML
+
+    with pytest.raises(RecordingError, match=message) as raised:
+        recorded(tmp_path, toml=TOML.replace(old, new))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_signal_of_several_messages_needs_the_name_of_one(tmp_path):
+    twice = DBC + 'BO_ 300 OTHER: 8 CAR\n SG_ SPEED : 0|16@1+ (1,0) [0|9] "km/h" CAR\n'
+
+    with pytest.raises(RecordingError, match="vEgo: expected one message with the signal SPEED, found MOTION, OTHER"):
+        recorded(tmp_path / "a", dbc=twice)
+    named = recorded(tmp_path / "b", dbc=twice, toml=TOML.replace('"SPEED"', '"SPEED"\nmessage = "MOTION"'))
+    assert named.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+
+
+def test_a_bus_without_the_message_is_refused(tmp_path):
+    other = [writers.page(t, 0, 1) for t in writers.bus_times_s()]
+
+    with pytest.raises(RecordingError, match=r"expected frames with vEgo \(SPEED\), .*is this the DBC of this car"):
+        recorded(tmp_path, messages=other)
+
+
+def test_several_logs_that_count_from_their_own_start_are_refused(tmp_path):
+    toml = TOML.replace('log = "{log}"', 'log = ["{log}", "{log}"]')
+
+    with pytest.raises(RecordingError, match="give each a TOML file of its own"):
+        recorded(tmp_path, name="drive.asc", toml=toml)
+
+
+def test_a_damaged_log_is_refused(tmp_path):
+    writers.write_can(tmp_path)
+    (tmp_path / "drive.log").write_text("this is no candump\n")
+    (drive,) = can_logs.find(tmp_path)
+
+    with pytest.raises(RecordingError, match=r"drive.log: expected a CAN log, found what cannot be read"):
+        can_logs.read(drive)
