@@ -24,7 +24,7 @@ def main(data: str, out: Path) -> None:
     from atma18.data.dataset import Dataset
 
     with clear_messages():
-        dataset = Dataset.open(data, Cache.open())
+        dataset = Dataset.open(data, Cache.open(), test_alone=True)
     suspicions = checks.check(dataset)
     for number, suspicion in enumerate(suspicions, start=1):
         click.echo(f"{number}. {suspicion}")

@@ -21,7 +21,7 @@ from steps.commands import command
 )
 def main(model: str, data: str, out: Path) -> None:
     """Predict every sample of test_features.csv from what is there of its scene; no targets are needed."""
-    from atma18 import tracking
+    from atma18 import checks, tracking
     from atma18.bundle import forecast, servable
     from atma18.compute import Compute, stopwatch
     from atma18.data import submission
@@ -33,6 +33,8 @@ def main(model: str, data: str, out: Path) -> None:
         cache = Cache.open()
         found = tracking.named_run(model, cache)
         dataset = Dataset.open(data, cache, test_alone=True)
+        for suspicion in checks.check_once(dataset, cache):
+            click.echo(f"{data}: {suspicion}", err=True)
         with stopwatch.timed("predict", len(dataset.test)) as phase:
             answering = servable.load(found.bundle, Compute.choose().device)
             predicted_m = forecast.predict(answering, dataset.test)

@@ -15,7 +15,6 @@ from atma18.cache import Cache
 from atma18.checks import frames, ground, signals
 from atma18.checks.suspicion import Suspicion
 from atma18.data.dataset import Dataset
-from atma18.geometry.kinematics import MotionModel
 from atma18.schema import TARGETS, WAYPOINT_TIMES_S
 from atma18.storage.digests import sha256_of_records
 
@@ -28,7 +27,12 @@ _OTHERS = (frames.check_twins, signals.check_columns, signals.check_ranges, sign
 
 
 def check(dataset: Dataset) -> list[Suspicion]:
-    """Return what looks wrong about the drives, the gravest first; nothing is certain."""
+    """Return what looks wrong about the drives, the gravest first; nothing is certain.
+
+    Without training drives there are no waypoints, and the frames of the test drives alone are looked at.
+    """
+    if not len(dataset.train):
+        return frames.check_frames(dataset) if ground.sees_road(dataset.camera) else []
     speed = signals.check_speed(dataset)
     by_road = _BY_ROAD if not speed and ground.sees_road(dataset.camera) else ()
     steering = () if speed else (signals.check_steering_unit,)
@@ -46,14 +50,13 @@ def check_once(dataset: Dataset, cache: Cache) -> list[Suspicion]:
 
 
 def draw(dataset: Dataset) -> "Figure":
-    """Draw what the checks have measured of the training drives."""
+    """Draw what the checks have measured of the training drives; without any, of the frames of the test drives."""
     from atma18.plots.checks import look_at_drives
 
     train = dataset.train
-    curvature_per_m, _ = MotionModel().arcs(train.signals)
     seen = np.empty((0, 2, len(ground.MULTIPLES)))
     if ground.sees_road(dataset.camera):
-        matches = ground.straight_matches(train, curvature_per_m, dataset.camera)
+        matches = ground.straight_matches(train if len(train) else dataset.test, dataset.camera)
         seen = matches[np.isfinite(matches).all(axis=(1, 2))]
     return look_at_drives(
         train.signals["vEgo"].to_numpy(np.float64),

@@ -8,6 +8,7 @@ frames in another order, another camera or another direction of the turn, other 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from atma18.geometry.kinematics import MotionModel
 from atma18.geometry.path_grid import Paths, first_row_m
 from atma18.schema import (
     FRAME_HEIGHT_PX,
@@ -49,18 +50,18 @@ def driving(samples: Samples) -> BoolArray:
     return np.asarray((speed_mps > _SLOWEST_MPS) & (speed_mps < _FASTEST_MPS))
 
 
-def straight_matches(samples: Samples, curvature_per_m: FloatArray, camera: FrameCamera) -> FloatArray:
+def straight_matches(samples: Samples, camera: FrameCamera) -> FloatArray:
     """Measure where the road of two frames matches while the car goes straight, for samples at even distances.
 
     Args:
         samples: N samples.
-        curvature_per_m: (N,) curvature of their paths, 1/m.
         camera: the camera of the frames.
 
     Returns:
         (n, 2, M) correlation of the frames at t and t-0.5 s, and of those at t-0.5 s and t-1.0 s, at each of
         `MULTIPLES`; NaN where too little of the road is seen.
     """
+    curvature_per_m, _ = MotionModel().arcs(samples.signals)
     fast = samples.signals["vEgo"].to_numpy(np.float64) > _FAR_MPS
     rows = spread(driving(samples) & fast & (np.abs(curvature_per_m) < _STRAIGHT_PER_M))
     frames, speed_mps = _grey(samples, rows), samples.signals["vEgo"].to_numpy(np.float64)[rows]

@@ -148,4 +148,4 @@ def _plain(name: str) -> str:
 
 def _waypoints_m(dataset: Dataset) -> FloatArray:
     """Return the (N, 6, 3) waypoints of the training samples."""
-    return dataset.targets_m.reshape(len(dataset.targets_m), -1, len(AXES))
+    return dataset.targets_m.reshape(-1, len(WAYPOINT_TIMES_S), len(AXES))

@@ -32,8 +32,7 @@ def look_at_drives(
     """
     figure, (speed, steering, road) = row_of_panels(15, 4.5, 3)
     speed.plot(speed_mps, driven_mps, color=COLOURS[0], **_DOTS)
-    ends = np.array([speed_mps.min(), speed_mps.max()])
-    speed.plot(ends, ends, color="0.3", linewidth=1)
+    speed.axline((0, 0), slope=1, color="0.3", linewidth=1)
     speed.set(xlabel="vEgo (m/s)", ylabel="x of the first waypoint / 0.5 s (m/s)", title="On the line: vEgo in m/s")
     if len(wheel_deg):
         steering.plot(wheel_deg, curvature_per_m, color=COLOURS[0], **_DOTS)

@@ -218,6 +218,17 @@ def test_a_signal_that_never_changes_is_named(sound):
     assert (found.name, found.found) == ("constant signal", "aEgo is 0 in every training row")
 
 
+def without_training(dataset):
+    return replace(dataset, train=dataset.train.take(np.empty(0, np.int64)), targets_m=dataset.targets_m[:0])
+
+
+def test_the_frames_of_drives_that_are_to_be_predicted_are_looked_at(sound):
+    backwards = with_frames(lambda frames: frames[:, ::-1])
+
+    assert names(without_training(sound)) == []
+    assert names(without_training(backwards(sound))) == ["order of frames"]
+
+
 @pytest.fixture
 def few(tiny_folder, tmp_path, no_caller, monkeypatch):
     """A copy of few drives, and a store beside it."""
@@ -244,6 +255,13 @@ def test_check_prints_what_it_found_and_draws_one_picture(few, drawn):
     with Image.open(few.parent / "new" / "check.png") as picture:
         assert picture.size[0] > 1000
     assert not (few.parent / "mlflow.db").exists()
+
+
+def test_check_takes_a_folder_without_training_drives(few, drawn):
+    (few / "train_features.csv").unlink()
+
+    assert "check: nothing looks wrong in 0 training and " in ran(call(check, f"--data={few}"))
+    assert (few.parent / "check.png").is_file()
 
 
 def test_every_step_says_what_looks_wrong(few, small_backbone):

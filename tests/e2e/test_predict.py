@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from atma18 import simulate
+from atma18 import checks, simulate
 from atma18.bundle import forecast, servable
 from atma18.cache import Cache
+from atma18.checks import Suspicion
 from atma18.data import submission
 from atma18.data.dataset import Dataset
 from atma18.schema import TARGETS
@@ -105,6 +106,16 @@ def test_a_folder_with_test_samples_alone_is_enough(there, new_drives, tmp_path)
     assert_same(table.loc[stored("gbdt").index], stored("gbdt"))
     message = refused(call(embed, f"--data={new_drives}"))
     assert "train_features.csv: expected this file in the dataset folder, found none" in message
+
+
+def test_what_looks_wrong_about_the_drives_is_told(there, new_drives, tmp_path, monkeypatch):
+    delayed = Suspicion("delayed frames", "two frames are the same", "give each time its own")
+    monkeypatch.setattr(checks, "check", lambda dataset: [delayed] if not len(dataset.train) else [])
+    change(new_drives, lambda table: table.assign(aEgo="0.125"))  # other drives than those that were looked at before
+
+    said = ran(call(predict, f"--model={first('nn1').info.run_id}", f"--data={new_drives}", f"--out={tmp_path / 'p'}"))
+
+    assert f"{new_drives}: {delayed}" in said
 
 
 def test_samples_outside_the_trained_range_are_told(there, new_drives, tmp_path):
