@@ -36,12 +36,21 @@ class Postgres:
     port: int
     password: str
 
-    def dump(self):
-        """The content of both databases, as text."""
-        words = [str(_BIN[-1] / "pg_dump"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
+    def dump(self, *names):
+        """The content of databases, by default of both, as text."""
+        return b"".join(self._run("pg_dump", name).stdout for name in names or DATABASES)
+
+    def create(self, name, dump=b""):
+        """Make another database, empty or from the dump of one."""
+        self._run("createdb", name)
+        self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", name, given=dump)
+
+    def _run(self, program, *words, given=None):
+        reach = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
         environment = os.environ | {"PGPASSWORD": self.password}
-        dumps = [subprocess.run([*words, name], env=environment, capture_output=True, check=True) for name in DATABASES]
-        return b"".join(done.stdout for done in dumps)
+        return subprocess.run(
+            [_BIN[-1] / program, *reach, *words], env=environment, input=given, capture_output=True, check=True
+        )
 
 
 DATABASES = ("mlflow", "auth")
@@ -64,13 +73,13 @@ def postgres():
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([_BIN[-1] / "postgres", *words], cwd=folder, stdout=log, stderr=log, **_USER)
         try:
-            environment = os.environ | {"PGPASSWORD": password}
             reach = ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
             while subprocess.run([_BIN[-1] / "pg_isready", *reach], capture_output=True).returncode:
                 assert process.poll() is None, (folder / "log").read_text()
+            cluster = Postgres(port, password)
             for name in DATABASES:
-                subprocess.run([_BIN[-1] / "createdb", *reach, name], env=environment, check=True)
-            yield Postgres(port, password)
+                cluster.create(name)
+            yield cluster
         finally:
             process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
             process.wait()

@@ -29,6 +29,14 @@ def served(folder, database, monkeypatch, *words, name="mlflow"):
         yield
 
 
+def move_to(folder, database, monkeypatch, name="mlflow", whole=WHOLE):
+    """Move a store at the server, where its database is open."""
+    with monkeypatch.context() as at_the_server:
+        at_the_server.setenv("MLFLOW_TRACKING_URI", shared.uri_of(database, name))
+        at_the_server.setenv("PGPASSWORD", database.password)
+        assert whole in ran(call(doctor, f"--move_to={folder}"))
+
+
 def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -43,12 +51,6 @@ def test_files_that_clients_open_themselves(database, tiny_folder, small_backbon
         assert "delete" not in said
         assert "MLFLOW_TRACKING_URI=ITS_BACKEND_STORE_URI python -m steps.doctor --move_to FOLDER" in said
 
-    def move_to(folder):
-        with monkeypatch.context() as at_the_server:
-            at_the_server.setenv("MLFLOW_TRACKING_URI", shared.uri_of(database))
-            at_the_server.setenv("PGPASSWORD", database.password)
-            assert WHOLE in ran(call(doctor, f"--move_to={folder}"))
-
     words = ["--default-artifact-root", str(first), "--no-serve-artifacts"]
     with served(tmp_path, database, monkeypatch, *words):
         ran(call(embed, f"--data={tiny_folder}", SMALL))
@@ -58,16 +60,37 @@ def test_files_that_clients_open_themselves(database, tiny_folder, small_backbon
         first.rename(second)
         assert_one_finding(first)
         assert "expected the database itself" in refused(call(doctor, f"--move_to={second}"))
-        move_to(second)
+        move_to(second, database, monkeypatch)
         assert WHOLE in ran(call(doctor))
         assert artifacts(newest("embed")).is_relative_to(second)
         assert files(second) == before
 
         move_half(second, third, left=artifacts(newest("blend")).parent)
         assert_one_finding(second)
-        move_to(third)
+        move_to(third, database, monkeypatch)
         assert WHOLE in ran(call(doctor))
         assert files(third) == before
+
+
+def test_a_backup_is_restored_at_another_place(database, tiny_folder, small_backbone, no_caller, monkeypatch, tmp_path):
+    """The database is dumped, the files are copied; then both are lost, and come back elsewhere."""
+    lost, kept = tmp_path / "lost", tmp_path / "restored"
+    database.create("original")
+    words = ["--no-serve-artifacts", "--default-artifact-root"]
+    with served(tmp_path, database, monkeypatch, *words, str(lost), name="original"):
+        ran(call(embed, f"--data={tiny_folder}", SMALL))
+        before = files(lost)
+    backup = database.dump("original")
+    lost.rename(kept)
+
+    database.create("restored", backup)
+    with served(tmp_path, database, monkeypatch, *words, str(kept), name="restored"):
+        said = refused(call(doctor))
+        assert "found 1 things broken" in said
+        assert f"expected the files of 1 of 1 runs in {lost}, found that their folders are gone" in said
+        move_to(kept, database, monkeypatch, name="restored", whole="whole: 1 runs, 1 versions, 1 aliases")
+        assert "whole: 1 runs, 1 versions, 1 aliases" in ran(call(doctor))
+    assert files(kept) == before
 
 
 def move_half(old, new, left):
