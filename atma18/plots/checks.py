@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from atma18.plots.style import COLOURS, row_of_panels

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from atma18.recordings import video
+from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal
@@ -45,7 +46,7 @@ class Segment:
 
 def find(folder: Path) -> list[Segment]:
     """Return the segments in a folder, or the one that it is."""
-    return [Segment(found.parents[1]) for found in sorted(folder.rglob("global_pose/frame_times"))]
+    return [Segment(found.parents[1]) for found in files(folder, "global_pose/frame_times")]
 
 
 def read(segment: Segment) -> Recording:

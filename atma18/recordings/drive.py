@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from atma18.compute.progress import progress
 from atma18.recordings.recording import Lens, Recording
 from atma18.recordings.sampling import Sampled, moments, sample
 from atma18.recordings.scenes import cut
@@ -52,7 +53,8 @@ def write_drive(
     sampled = sample(recording, moments(recording, names, every_s), names, point_m)
     sampled, scenes, scene_of = cut(sampled, sha256)
     ids = [scenes[k].sample_id(time_s) for k, time_s in zip(scene_of, sampled.times_s, strict=True)]
-    complete = set(_write_frames(folder, recording, sampled, ids, window))
+    writing = _write_frames(folder, recording, sampled, ids, window)
+    complete = set(progress(writing, total=len(ids), desc="write", unit="sample"))
     done = np.array([sample_id in complete for sample_id in ids], bool)
     sampled = sampled.take(done, "frames that can be decoded")
     ids = [sample_id for sample_id in ids if sample_id in complete]

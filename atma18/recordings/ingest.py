@@ -119,17 +119,13 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     Raises:
         ValueError: If no drive gives a sample.
     """
-    with progress(total=2 * len(drives), desc="ingest", unit="pass") as bar:
-        surveys = []
-        for found in drives:
-            surveys.append(Survey.of(plan.source, found.drive))
-            bar.update()
-        names, window, lens = _shared(surveys, plan.crop)
-        written = []
-        for number, (found, survey) in enumerate(zip(drives, surveys, strict=True), start=1):
-            if survey.refused is None:
-                written.append(_kept(folder, number, plan, found, names, window))
-            bar.update()
+    surveys = [Survey.of(plan.source, found.drive) for found in progress(drives, desc="read", unit="drive")]
+    names, window, lens = _shared(surveys, plan.crop)
+    written = [
+        _kept(folder, number, plan, found, names, window)
+        for number, (found, survey) in enumerate(zip(drives, surveys, strict=True), start=1)
+        if survey.refused is None
+    ]
     rows = _by_split(written, plan.split)
     if not any(rows.values()):
         reasons = Counter[str]()

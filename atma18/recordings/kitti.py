@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal
@@ -54,7 +55,7 @@ class Drive:
 
 def find(folder: Path) -> list[Drive]:
     """Return the drives in a folder, or the one that it is."""
-    return [Drive(path.parents[1]) for path in sorted(folder.rglob("oxts/timestamps.txt"))]
+    return [Drive(path.parents[1]) for path in files(folder, "oxts/timestamps.txt")]
 
 
 def read(drive: Drive) -> Recording:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal
@@ -54,7 +55,9 @@ class Scene:
 
 def find(folder: Path) -> list[Scene]:
     """Return the scenes in a folder that have a CAN bus; those whose CAN bus is known to be wrong are left out."""
-    scenes = [Scene(path.parents[1], path.name.removesuffix("_pose.json")) for path in folder.rglob("*_pose.json")]
+    scenes = [
+        Scene(path.parents[1], path.name.removesuffix("_pose.json")) for path in files(folder, "can_bus/*_pose.json")
+    ]
     return sorted((scene for scene in scenes if _number(scene.name) not in _WITHOUT), key=lambda scene: scene.name)
 
 

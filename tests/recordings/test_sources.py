@@ -104,6 +104,16 @@ def test_the_same_recording_gives_the_same_data_wherever_it_lies(source, tmp_pat
     assert digest_of(source, tmp_path / "there" / "renamed", tmp_path / "second") == first
 
 
+@of_each_source
+def test_recordings_are_found_through_links_and_a_link_that_leads_back_does_no_harm(source, tmp_path):
+    writers.WRITERS[source](tmp_path / "disk" / "drives")
+    (tmp_path / "disk" / "drives" / "back").symlink_to(tmp_path / "disk")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "disk")
+
+    assert len(SOURCES[source].find(tmp_path / "here")) == 1
+
+
 def test_an_interrupted_ingest_goes_on(tmp_path, monkeypatch):
     writers.openpilot(tmp_path / "in")
     whole, out = tmp_path / "whole", tmp_path / "out"

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from atma18 import checks
+from atma18.cache import Cache
+from atma18.data.dataset import Dataset
 from atma18.recordings import SOURCES, sampling
 from atma18.schema import GEAR
+from steps import ingest
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "recordings"
 AHEAD_S = np.arange(0.5, 3.5, 0.5)
@@ -228,3 +233,18 @@ if RECORDINGS.is_dir():
         for start, end in gaps:
             crossed = [k for k in range(59) if 1 + k < end and 5 + k > start]
             assert not covered[crossed].any()
+
+    @pytest.mark.parametrize(
+        ("source", "folders", "every_s"),
+        [("openpilot", (COROLLA, TESLA), 1.0), ("openpilot", (LEXUS,), 1.0), ("nuscenes", (NUSCENES,), 0.5)],
+        ids=["two routes", "a parked car", "a scene"],
+    )
+    def test_ingested_real_drives_raise_no_alarm(source, folders, every_s, tmp_path):
+        (tmp_path / "in").mkdir()
+        for drive in folders:
+            (tmp_path / "in" / drive).symlink_to(RECORDINGS / FOLDERS[drive][1])
+        words = [f"--source={source}", f"--path={tmp_path / 'in'}", f"--out={tmp_path / 'out'}", f"--every_s={every_s}"]
+        said = CliRunner().invoke(ingest.main, [*words, "--split=1" if len(folders) == 1 else "--split=0.2"])
+        assert said.exit_code == 0, said.output
+
+        assert checks.check(Dataset.open(str(tmp_path / "out"), Cache.open(tmp_path / "cache"), test_alone=True)) == []

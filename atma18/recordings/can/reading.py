@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from atma18.recordings import video
 from atma18.recordings.can import decoding
 from atma18.recordings.can.mapping import Plan, PoseTable, as_list, read_plan
+from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses, along_track, dead_reckoned
 from atma18.recordings.recording import Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal
@@ -45,7 +46,7 @@ class CanDrive:
 
 def find(folder: Path) -> list[CanDrive]:
     """Return the TOML files in a folder, or the one that it is."""
-    return [CanDrive(folder)] if folder.is_file() else [CanDrive(path) for path in sorted(folder.rglob("*.toml"))]
+    return [CanDrive(folder)] if folder.is_file() else [CanDrive(path) for path in files(folder, "*.toml")]
 
 
 def read(drive: CanDrive) -> Recording:

@@ -44,10 +44,9 @@ def events(path: Path, problems: Counter[str]) -> Iterator[tuple[float, str, boo
     """
     import capnp
 
-    schema = _schema()
-    structs = {_discriminant(number): (name, getattr(schema, struct)) for number, (name, struct) in KINDS.items()}
+    structs = {_discriminant(number): (name, getattr(schema(), struct)) for number, (name, struct) in KINDS.items()}
     count = 0
-    messages = schema.Event.read_multiple_bytes(_unpacked(path, problems), traversal_limit_in_words=_MOST_WORDS)
+    messages = schema().Event.read_multiple_bytes(unpacked(path, problems), traversal_limit_in_words=_MOST_WORDS)
     while True:
         try:
             event = next(messages, None)
@@ -70,14 +69,15 @@ def _discriminant(number: int) -> int:
 
 
 @cache
-def _schema() -> Any:  # noqa: ANN401 - a module made at run time
+def schema() -> Any:  # noqa: ANN401 - a module made at run time
+    """Return the structs of `events.capnp`."""
     import capnp
 
     capnp.remove_import_hook()
     return capnp.load(str(Path(__file__).with_name("events.capnp")))
 
 
-def _unpacked(path: Path, problems: Counter[str]) -> bytes:
+def unpacked(path: Path, problems: Counter[str]) -> bytes:
     """Return the content of a log, as far as it can be unpacked.
 
     openpilot writes zst without the size of the content, so it is read as a stream.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from atma18.recordings.finding import files
+
 _LOGS = ("rlog.zst", "rlog.bz2", "rlog", "qlog.zst", "qlog.bz2", "qlog")
 """A full log before its summary."""
 _VIDEOS = ("qcamera.ts", "fcamera.hevc")
@@ -49,18 +51,18 @@ def find(folder: Path) -> list[Route]:
     A segment is a folder named `<route>--<number>` or `<number>`, or files whose names begin `<route>--<number>--`.
     """
     by_segment: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files(folder, "*"):
         kind = next((kind for kind in (*_LOGS, *_VIDEOS) if path.name.endswith(kind)), None)
         if kind is not None:
             before = path.name.removesuffix(kind).removesuffix("--")
             place = (path.parent, before) if before else (path.parent.parent, path.parent.name)
             by_segment[place][kind] = path
     routes: dict[tuple[Path, str], list[Segment]] = defaultdict(list)
-    for (parent, name), files in by_segment.items():
-        log = next((files[kind] for kind in _LOGS if kind in files), None)
+    for (parent, name), parts in by_segment.items():
+        log = next((parts[kind] for kind in _LOGS if kind in parts), None)
         if log is not None:
             match = _SEGMENT.fullmatch(name)
             route, number = (match["route"], int(match["number"])) if match else (name, 0)
-            video = next((files[kind] for kind in _VIDEOS if kind in files), None)
+            video = next((parts[kind] for kind in _VIDEOS if kind in parts), None)
             routes[parent, route].append(Segment(number, log, video))
     return [Route(tuple(sorted(route, key=lambda segment: segment.number))) for _, route in sorted(routes.items())]
