@@ -30,7 +30,9 @@ def main(data: str, out: Path) -> None:
         click.echo(f"{number}. {suspicion}")
     out.parent.mkdir(parents=True, exist_ok=True)
     checks.draw(dataset).savefig(out, dpi=80)
-    found = f"{len(suspicions)} things look wrong" if suspicions else "nothing looks wrong"
+    found = {0: "nothing looks wrong", 1: "1 thing looks wrong"}.get(
+        len(suspicions), f"{len(suspicions)} things look wrong"
+    )
     samples = f"{len(dataset.train)} training and {len(dataset.test)} test samples"
     click.echo(f"check: {found} in {samples} of {data}; the picture is {out.absolute()}")
 

@@ -43,7 +43,7 @@ def main(repair: bool, move_to: Path | None) -> None:
         for finding in found.findings:
             click.echo(f"broken: {finding}")
         if found.findings:
-            raise ValueError(f"expected a store that is whole, found {len(found.findings)} things broken")
+            raise ValueError(f"expected a store that is whole, found {len(found.findings)} broken")
 
 
 if __name__ == "__main__":

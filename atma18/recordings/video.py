@@ -49,7 +49,9 @@ class Packets:
     @property
     def times_s(self) -> FloatArray:
         """(n,) on the file's own clock; NaN where it has none."""
-        return np.full(self.count, np.nan) if self.ticks is None else self.ticks * self.seconds_per_tick
+        if self.ticks is None:
+            return np.full(self.count, np.nan)
+        return np.asarray(self.ticks * self.seconds_per_tick)
 
 
 def packets(path: Path) -> Packets:

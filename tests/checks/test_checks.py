@@ -251,7 +251,7 @@ def test_check_prints_what_it_found_and_draws_one_picture(few, drawn):
     said = ran(call(check, f"--data={few}", "--out=new/check.png"))
 
     assert said.startswith("1. unit of vEgo: in the first 0.5 s cars drive 0.2")
-    assert "check: 1 things look wrong" in said
+    assert "check: 1 thing looks wrong" in said
     with Image.open(few.parent / "new" / "check.png") as picture:
         assert picture.size[0] > 1000
     assert not (few.parent / "mlflow.db").exists()

@@ -140,7 +140,7 @@ def deleted(store):
 def test_a_deleted_experiment_is_one_finding_with_the_command_that_mends_it(store, deleted):
     said = refused(call(doctor))
 
-    assert "found 1 things broken" in said
+    assert "found 1 broken" in said
     assert "experiment atma18: expected the experiment of 2 registered versions, found it deleted" in said
     assert f"by hand: mlflow experiments restore --experiment-id {deleted}\n" in said
     MlflowClient().restore_experiment(deleted)

@@ -131,7 +131,7 @@ def test_a_touched_file_is_found_wherever_it_matters(store, restored, find, dama
     assert f"broken: run {store.new.info.run_id} (blend): its input input.embed: run {run_id}" in said
     assert "broken: models:/atma18-embed/1:" in said
     assert "broken: models:/atma18-embed@candidate: points at version 1, which is broken" in said
-    assert "found 5 things broken" in said
+    assert "found 5 broken" in said
     assert everything(store.store) == before
 
 
@@ -156,7 +156,7 @@ def test_a_run_whose_whole_folder_is_gone_is_found(store, tmp_path):
         shutil.move(tmp_path / "elsewhere", folder)
 
     assert f"expected the files of 1 of 3 runs in {store.store / 'mlruns'}, found that their folders are gone" in said
-    assert "found 1 things broken" in said
+    assert "found 1 broken" in said
     assert "delete" not in said
 
 

@@ -100,7 +100,7 @@ def test_a_store_that_stays_away_is_given_the_result_later(proxy, tiny_folder, t
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)  # the store that the result is for
     told = refused(call(doctor))
     assert f"run {cut_off.info.run_id}: its result is kept in {place}, and not in the store" in told
-    assert "found 1 things broken" in told
+    assert "found 1 broken" in told
 
     said = ran(call(upload))
 

@@ -69,7 +69,7 @@ def test_a_move_changes_all_places_and_no_byte(made, place):
 
 
 def assert_one_finding(said, recorded, actual):
-    assert "found 1 things broken" in said
+    assert "found 1 broken" in said
     assert f"expected the files of 3 of 3 runs in {recorded}, found that they lie in {actual}" in said
     assert "delete" not in said
     assert f"-m steps.doctor --move_to {actual}" in said
@@ -170,7 +170,7 @@ def test_a_store_restored_from_a_backup_elsewhere_is_mended_when_its_place_is_na
     place.enter(place.two)
 
     said = refused(call(doctor))
-    assert "found 1 things broken" in said
+    assert "found 1 broken" in said
     assert f"expected the files of 3 of 3 runs in {place.one / 'mlruns'}, found that their folders are gone" in said
     assert "mlflow runs delete" not in said
     assert "their folders are gone" in refused(call(blend, place.data, "--inputs=embed"))

@@ -46,7 +46,7 @@ def test_files_that_clients_open_themselves(database, tiny_folder, small_backbon
 
     def assert_one_finding(recorded):
         said = refused(call(doctor))
-        assert "found 1 things broken" in said
+        assert "found 1 broken" in said
         assert f"expected the files of 2 of 2 runs in {recorded}, found that their folders are gone" in said
         assert "delete" not in said
         assert "MLFLOW_TRACKING_URI=ITS_BACKEND_STORE_URI python -m steps.doctor --move_to FOLDER" in said
@@ -86,7 +86,7 @@ def test_a_backup_is_restored_at_another_place(database, tiny_folder, small_back
     database.create("restored", backup)
     with served(tmp_path, database, monkeypatch, *words, str(kept), name="restored"):
         said = refused(call(doctor))
-        assert "found 1 things broken" in said
+        assert "found 1 broken" in said
         assert f"expected the files of 1 of 1 runs in {lost}, found that their folders are gone" in said
         move_to(kept, database, monkeypatch, name="restored", whole="whole: 1 runs, 1 versions, 1 aliases")
         assert "whole: 1 runs, 1 versions, 1 aliases" in ran(call(doctor))
@@ -112,7 +112,7 @@ def test_files_that_the_server_serves(database, tiny_folder, small_backbone, no_
 
         said = refused(call(doctor))
 
-        assert "found 1 things broken" in said
+        assert "found 1 broken" in said
         assert "1 of 1 runs in the server's --artifacts-destination, found that their folders are gone" in said
         assert "start the server with the folder in which they lie as its --artifacts-destination" in said
         assert "delete" not in said

@@ -91,7 +91,7 @@ def test_a_log_that_is_cut_off_tells_what_comes_before(form, tmp_path):
     (route,) = openpilot.find(tmp_path)
     recording = openpilot.read(route)
 
-    assert sum(recording.facts["problems"].values()) >= 1
+    assert set(recording.facts["problems"]) & {"logs that end inside an event", "logs whose compression is cut off"}
     assert 0 < len(recording.signals["vEgo"]) < 80
     np.testing.assert_allclose(recording.signals["vEgo"].values, SPEED_MPS, atol=1e-5)
 
@@ -103,7 +103,10 @@ def test_what_is_newer_than_the_reader_does_no_harm(tmp_path):
 
     recording = recorded(tmp_path, events)
 
-    assert recording.facts["problems"] == {"gears newer than this reader, taken as unknown": 1}
+    assert recording.facts["problems"] == {
+        "events newer than this reader": 1,
+        "gears newer than this reader, taken as unknown": 1,
+    }
     assert recording.signals["gearShifter"].held(MOMENTS_S)[0].tolist() == ["unknown", "drive"]
 
 

@@ -119,14 +119,14 @@ _MEMBERS = {
     72: ("liveLocationKalman", "Kalman"),
     90: ("qRoadEncodeIdx", "Index"),
     129: ("livePose", "LivePose"),
-    140: ("newerThanAnyReader", "Xyz"),
+    150: ("newerThanAnyReader", "Xyz"),
 }
 
 
 def log_schema():
     """The layout of openpilot's log as a schema of its own: a union of structs by the published numbers."""
     named = {number: f"{name} @{number} :{kind};" for number, (name, kind) in _MEMBERS.items()}
-    members = [named.get(number, f"m{number} @{number} :Xyz;") for number in range(1, 141) if number != 67]
+    members = [named.get(number, f"m{number} @{number} :Xyz;") for number in range(1, 151) if number != 67]
     capnp.remove_import_hook()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.capnp"

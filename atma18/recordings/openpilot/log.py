@@ -23,6 +23,8 @@ KINDS = {
 }
 """By the number in openpilot's `Event`, the name of an event and its struct."""
 _NOT_IN_UNION = 67  # `valid`; the union's members are counted without it and without `logMonoTime`, number 0
+_NEWEST = 145
+"""The last member of the union in February 2025; what came later is counted, and cannot be needed."""
 _MOST_BYTES = 2**31
 """Of one segment's log; a minute of a full log has about 200 MB."""
 _MOST_WORDS = 2**60
@@ -56,6 +58,8 @@ def events(path: Path, problems: Counter[str]) -> Iterator[tuple[float, str, boo
             if event.kind in structs:
                 name, struct = structs[event.kind]
                 yield event.logMonoTime * 1e-9, name, event.valid, event.body.as_struct(struct)
+            elif event.kind > _discriminant(_NEWEST):
+                problems["events newer than this reader"] += 1
         except capnp.KjException:
             problems["logs that end inside an event"] += 1
             break
