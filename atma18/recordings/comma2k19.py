@@ -18,7 +18,7 @@ from atma18.recordings import video
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.schema import FloatArray
 
 _CAMERA_TO_AXLE_M, _HEIGHT_M = 1.7, 1.22
@@ -137,7 +137,7 @@ def _numbers(segment: Segment, name: str, length: int | None = None) -> NDArray[
         table = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RecordingError(
-            f"{name}: expected a NumPy table, found none ({error}): fetch this segment again"
+            f"{name}: expected a NumPy table, found none ({cause(error)}): fetch this segment again"
         ) from error
     if table.dtype.kind not in "iuf" or (length is not None and len(table) != length):
         raise RecordingError(f"{name}: expected {length or 'some'} numbers, found {table.shape} of {table.dtype}")

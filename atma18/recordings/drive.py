@@ -56,7 +56,7 @@ def write_drive(
     writing = _write_frames(folder, recording, sampled, ids, window)
     complete = set(progress(writing, total=len(ids), desc="write", unit="sample"))
     done = np.array([sample_id in complete for sample_id in ids], bool)
-    sampled = sampled.take(done, "frames that can be decoded")
+    sampled = sampled.take(done, "their frames cannot be decoded")
     ids = [sample_id for sample_id in ids if sample_id in complete]
     return Written(
         rows=_rows(sampled, ids),

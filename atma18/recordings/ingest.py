@@ -219,4 +219,4 @@ def _versions() -> dict[str, str]:
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
-    return first_few(f"{count} have {reason}" for reason, count in Counter(reasons).most_common())
+    return first_few(f"{count}: {reason}" for reason, count in Counter(reasons).most_common())

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.recordings.video import Pictures
 from atma18.schema import FloatArray, first_few
 
@@ -98,7 +98,7 @@ def _times(path: Path) -> FloatArray:
         return np.array([second + float(f"0{line[19:]}") for second, line in zip(whole, lines, strict=True)])
     except (OSError, ValueError) as error:
         raise RecordingError(
-            f"{path.parent.name}/timestamps.txt: expected times like 2011-09-26 13:02:25.594, found others ({error})"
+            f"times of {path.parent.name}: expected lines like 2011-09-26 13:02:25.594, found others ({cause(error)})"
         ) from error
 
 
@@ -107,7 +107,7 @@ def _packet(path: Path) -> FloatArray:
         numbers = np.array(path.read_text().split(), np.float64)
     except (OSError, ValueError) as error:
         raise RecordingError(
-            f"oxts/{path.name}: expected {_NUMBERS} numbers, found something else ({error})"
+            f"oxts/{path.name}: expected {_NUMBERS} numbers, found something else ({cause(error)})"
         ) from error
     if len(numbers) != _NUMBERS:
         raise RecordingError(f"oxts/{path.name}: expected {_NUMBERS} numbers, found {len(numbers)}: fetch it again")

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
 from atma18.recordings.recording import Lens, Recording
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.recordings.video import Pictures
 from atma18.schema import GEAR, FloatArray
 from atma18.storage import strict_json
@@ -125,7 +125,9 @@ def _column(rows: list[dict[str, Any]], name: str) -> FloatArray:
     try:
         return np.array([row[name] for row in rows], np.float64)
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordingError(f"expected numbers {name} in every message, found something else: {error}") from error
+        raise RecordingError(
+            f"expected numbers {name} in every message, found something else: {cause(error)}"
+        ) from error
 
 
 def _monitored(rows: list[dict[str, Any]]) -> dict[str, Signal]:

@@ -81,7 +81,7 @@ def sample(recording: Recording, times_s: FloatArray, names: Sequence[str], poin
     """
     kept, left_out = np.ones(len(times_s), bool), Counter[str]()
     for reason, there in _reasons(recording, names, times_s):
-        left_out[f"no {reason} without a gap"] += int((kept & ~there).sum())
+        left_out[f"{reason}: missing, too old or with a gap"] += int((kept & ~there).sum())
         kept &= there
     chosen_s = times_s[kept]
     waypoints_m = np.zeros((len(chosen_s), len(TARGETS)))

@@ -49,7 +49,7 @@ def cut(sampled: Sampled, drive_sha256: str) -> tuple[Sampled, list[Scene], IntA
         Scene(hashlib.sha256(f"{drive_sha256} {number}".encode()).hexdigest()[:32], start_s + number * SCENE_S)
         for number in range(int(scene_of.max()) + 1 if len(scene_of) else 0)
     ]
-    return sampled.take(inside, "window inside one scene"), scenes, scene_of
+    return sampled.take(inside, "their window reaches into the next scene"), scenes, scene_of
 
 
 def split_of(ids: Sequence[str], share: float) -> list[str]:

@@ -6,11 +6,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from atma18.schema import BoolArray, FloatArray
+from atma18.schema import BoolArray, FloatArray, one_line
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be read as what it is said to be."""
+    """A recording that cannot be read as what it is said to be; its message never has a file's own name.
+
+    Names of recordings tell who drove where, and messages reach files and logs.
+    """
+
+
+def cause(error: Exception) -> str:
+    """Return what went wrong, without the path that an error of the operating system quotes."""
+    if isinstance(error, OSError) or hasattr(error, "strerror"):
+        return getattr(error, "strerror", None) or type(error).__name__
+    return one_line(str(error))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from atma18.recordings.signals import RecordingError
+from atma18.recordings.signals import RecordingError, cause
 from atma18.schema import FloatArray, IntArray, UInt8Array
 
 _MOST_PIXELS = 2**26
@@ -69,7 +69,7 @@ def packets(path: Path) -> Packets:
             tags = Tags.of(stream.codec_context)
             base_s = float(stream.time_base) if stream.time_base else 0.0
     except (av.FFmpegError, OSError) as error:
-        raise RecordingError(f"{path.name}: expected a video, found something else ({error})") from error
+        raise RecordingError(f"the video: expected one, found something else ({cause(error)})") from error
     known = [pts for pts in found if pts is not None]
     ticks = np.sort(np.array(known, np.int64)) if known and len(known) == len(found) else None
     return Packets(ticks, base_s, len(found), tags)
@@ -138,15 +138,15 @@ def _decoded(path: Path) -> Iterator[Any]:
             stream.thread_type = "AUTO"
             yield from container.decode(stream)
     except av.FFmpegError as error:
-        logging.getLogger(__name__).warning("%s: damaged (%s); what comes after is left out", path.name, error)
+        logging.getLogger(__name__).warning("a video is damaged (%s); what comes after is left out", cause(error))
 
 
 def _video_of(container: Any, path: Path) -> Any:  # noqa: ANN401 - PyAV's types
     if not container.streams.video:
-        raise RecordingError(f"{path.name}: expected a video, found no picture in it")
+        raise RecordingError("the video: expected one, found no picture in it")
     stream = container.streams.video[0]
     if stream.codec_context.width * stream.codec_context.height > _MOST_PIXELS:
-        raise RecordingError(f"{path.name}: expected a picture of a camera, found one of more than {_MOST_PIXELS} px")
+        raise RecordingError(f"expected a picture of a camera, found one of more than {_MOST_PIXELS} px")
     return stream
 
 
@@ -166,22 +166,25 @@ class Pictures:
     @property
     def size_px(self) -> tuple[int, int]:
         """Width and height of the first picture."""
-        with _opened(self._paths[0]) as image:
+        with self._opened(0) as image:
             return image.size
 
     def read(self, wanted: IntArray) -> Iterator[tuple[int, UInt8Array]]:
         """Yield the ascending wanted rows of `times_s` and their pictures, in this order."""
         for row in wanted.tolist():
-            with _opened(self._paths[row]) as image:
+            with self._opened(row) as image:
                 yield row, np.asarray(image.convert("RGB"))
 
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, ValueError, SyntaxError) as error:
-        raise RecordingError(f"{path.name}: expected a picture, found something else ({error})") from error
-    if image.width * image.height > _MOST_PIXELS:
-        raise RecordingError(f"{path.name}: expected a picture of a camera, found one of more than {_MOST_PIXELS} px")
-    return image
+    def _opened(self, row: int) -> Image.Image:
+        try:
+            image = Image.open(self._paths[row])
+            if image.width * image.height <= _MOST_PIXELS:
+                image.load()
+                return image
+        except (OSError, ValueError, SyntaxError) as error:
+            raise RecordingError(
+                f"picture {row} of the drive: expected a picture, found something else ({cause(error)})"
+            ) from error
+        raise RecordingError(
+            f"picture {row} of the drive: expected that of a camera, found more than {_MOST_PIXELS} px"
+        )

@@ -145,7 +145,7 @@ def test_a_dbc_whose_comments_are_refused_is_read_without_them(tmp_path):
 
     recording = recorded(tmp_path, dbc=strange)
 
-    assert recording.remarks == ("car.dbc: read without its comments, which cantools refuses",)
+    assert recording.remarks == ("the DBC is read without its comments, which cantools refuses",)
     assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
 
 
@@ -207,9 +207,13 @@ def test_poses_of_a_table_give_the_path(tmp_path):
         ("[video]", "[vidio]", r"vidio: Extra inputs are not permitted"),
         ("values = {{1", "vals = {{1", r"signals.gearShifter.vals: Extra inputs"),
         ("values = {{1 = ", "# ", r"expected values for gearShifter"),
-        ('file = "drive.mp4"', 'file = "none.mp4"', r"none.mp4: expected a video, found something else"),
-        ('log = "{log}"', 'log = "none.log"', r"none.log: expected a CAN log, found none: check `log`"),
-        ("[yaw_rate]", "[yaw_rate", r"drive.toml: expected TOML, found something else"),
+        (
+            'file = "drive.mp4"',
+            'file = "none.mp4"',
+            r"the video: expected one, found something else \(No such file or directory\)",
+        ),
+        ('log = "{log}"', 'log = "none.log"', r"the log: expected a file, found none: check `log`"),
+        ("[yaw_rate]", "[yaw_rate", r"the TOML file: expected TOML, found something else"),
     ],
 )
 def test_what_is_wrong_with_the_mapping_is_said_in_a_line(old, new, message, tmp_path):
@@ -249,5 +253,5 @@ def test_a_damaged_log_is_refused(tmp_path):
     (tmp_path / "drive.log").write_text("this is no candump\n")
     (drive,) = can_logs.find(tmp_path)
 
-    with pytest.raises(RecordingError, match=r"drive.log: expected a CAN log, found what cannot be read"):
+    with pytest.raises(RecordingError, match=r"the log: expected a CAN log, found what cannot be read"):
         can_logs.read(drive)

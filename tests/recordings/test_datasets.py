@@ -204,11 +204,11 @@ def test_a_nose_that_points_down_has_a_positive_pitch(tmp_path):
             "2011-09-26 13:02:25.5\n",
             r"expected a time for every packet, found 1 times and the packets 1",
         ),
-        ("oxts/timestamps.txt", "yesterday\n", r"oxts/timestamps.txt: expected times like"),
+        ("oxts/timestamps.txt", "yesterday\n", r"times of oxts: expected lines like"),
         ("oxts/data/0000000003.txt", "1 2 3", r"oxts/0000000003.txt: expected 30 numbers, found 3"),
         ("oxts/data/0000000003.txt", "a b", r"oxts/0000000003.txt: expected 30 numbers, found something else"),
         ("../calib_velo_to_cam.txt", "R: 1 0 0 0 1 0 0 0 1\n", r"expected the rows R and T, found no T"),
-        ("image_02/data/0000000000.png", "no picture", r"0000000000.png: expected a picture"),
+        ("image_02/data/0000000000.png", "no picture", r"picture 0 of the drive: expected a picture"),
     ],
 )
 def test_what_is_wrong_with_a_drive_is_said_in_a_line(name, content, message, tmp_path):

@@ -163,7 +163,7 @@ def test_without_any_yaw_rate_there_are_no_poses(tmp_path):
 
     found = sampling.sample(recording, MOMENTS_S, ["vEgo"], 0.0)
 
-    assert dict(found.left_out) == {"no poses without a gap": 2}
+    assert dict(found.left_out) == {"poses: missing, too old or with a gap": 2}
 
 
 def test_pedals_that_the_car_does_not_tell_are_left_out(tmp_path):
@@ -216,6 +216,31 @@ def test_several_segments_are_one_drive(tmp_path):
         80,
         90,
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("qlog.zst", "the log of segment 1 is left out: expected zst, found something else"),
+        ("qcamera.ts", "the video of segment 1 is left out: the video: expected one, found something else"),
+    ],
+)
+def test_a_broken_segment_leaves_the_others(name, remark, tmp_path):
+    for number in range(2):
+        mine_s = writers.frame_times_s() + number * writers.DURATION_S
+        segment = writers.write_segment(
+            tmp_path / f"a--{number}", writers.openpilot_events(segment=number, times_s=mine_s)
+        )
+        writers.write_video(segment / "qcamera.ts", mine_s, form="mpegts")
+    (tmp_path / "a--1" / name).write_bytes(b"nothing that anybody could read")
+    (route,) = openpilot.find(tmp_path)
+
+    recording = openpilot.read(route)
+
+    found = sampling.sample(recording, START_S + 0.01 + np.arange(1.0, 12.0), ["vEgo"], 0.0)
+    expected = 4 if name == "qlog.zst" else 7  # with the log of segment 1, samples of segment 0 know their future
+    assert len(found.times_s) == expected
+    assert any(said.startswith(remark) for said in recording.remarks)
 
 
 def test_a_missing_segment_is_a_gap(tmp_path):

@@ -135,15 +135,20 @@ def test_an_interrupted_ingest_goes_on(tmp_path, monkeypatch):
 
 def test_a_drive_that_cannot_be_read_is_left_out_and_said(tmp_path):
     writers.openpilot(tmp_path / "in")
-    broken = tmp_path / "in" / "route--0"
+    broken = tmp_path / "in" / "c0ffee00c0ffee00_2021-03-04--09-09-09--0"
     broken.mkdir()
     (broken / "qlog").write_bytes(b"no log at all")
 
     said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1)
 
     assert said.exit_code == 0
-    assert "drive 2 is left out: qlog: expected a log of openpilot, found no event in it" in said.output
-    assert "found no event" in json.loads((tmp_path / "out" / "ingest.json").read_text())["drives"][1]["left_out"]
+    assert (
+        "drive 2 is left out: the log of segment 0 is left out: expected a log of openpilot, found no event in it"
+        in said.output
+    )
+    summary = (tmp_path / "out" / "ingest.json").read_text()
+    assert "found no event" in json.loads(summary)["drives"][1]["left_out"]
+    assert not IDENTIFIERS.search(said.output + summary)
 
 
 def test_nothing_to_ingest_ends_with_a_line_and_leaves_no_folder(tmp_path):

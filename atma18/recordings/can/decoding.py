@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from atma18.recordings.can.mapping import UNITS, Mapped
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.schema import FLAG_SIGNALS, GEAR, first_few, shown
 
 _COMMENTS = re.compile(r'^CM_[^"]*"(?:[^"\\]|\\.)*"\s*;', re.MULTILINE)
@@ -38,17 +38,15 @@ def database(paths: Sequence[Path]) -> tuple[Any, list[str]]:
         try:
             text = path.read_text(encoding="cp1252")
         except OSError as error:
-            raise RecordingError(f"{path.name}: expected a DBC file, found none ({error})") from error
+            raise RecordingError(f"the DBC: expected a file, found none ({cause(error)})") from error
         try:
             found.add_dbc_string(text)
         except refusals:
             try:
                 found.add_dbc_string(_COMMENTS.sub("", text))
             except refusals as error:
-                raise RecordingError(
-                    f"{path.name}: expected a DBC file, found what cantools refuses: {error}"
-                ) from error
-            remarks.append(f"{path.name}: read without its comments, which cantools refuses")
+                raise RecordingError(f"the DBC: expected one, found what cantools refuses: {cause(error)}") from error
+            remarks.append("the DBC is read without its comments, which cantools refuses")
     return found, remarks
 
 
@@ -182,7 +180,7 @@ def _messages(path: Path) -> Iterator[Any]:
     import can
 
     if not path.is_file():
-        raise RecordingError(f"{path.name}: expected a CAN log, found none: check `log`")
+        raise RecordingError("the log: expected a file, found none: check `log`")
     try:
         zero_s = _start_s(path) if path.suffix.lower() == ".mf4" else 0.0
         with can.LogReader(str(path)) as reader:
@@ -190,7 +188,7 @@ def _messages(path: Path) -> Iterator[Any]:
                 message.timestamp -= zero_s
                 yield message
     except (ValueError, OSError, KeyError, IndexError, NotImplementedError) as error:
-        raise RecordingError(f"{path.name}: expected a CAN log, found what cannot be read ({error})") from error
+        raise RecordingError(f"the log: expected a CAN log, found what cannot be read ({cause(error)})") from error
 
 
 def _start_s(path: Path) -> float:

@@ -38,7 +38,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from atma18.recordings.signals import RecordingError
+from atma18.recordings.signals import RecordingError, cause
 from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS, GEAR, first_few
 
 _SPEED = {"m/s": 1.0, "km/h": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704}
@@ -165,12 +165,12 @@ def read_plan(path: Path) -> Plan:
         content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
         return Plan.model_validate(content)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path.name}: expected TOML, found something else ({error})") from error
+        raise RecordingError(f"the TOML file: expected TOML, found something else ({cause(error)})") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RecordingError(
-            f"{path.name}, {where}: {first['msg'].removeprefix('Value error, ')}: see recordings.md"
+            f"the TOML file, {where}: {first['msg'].removeprefix('Value error, ')}: see recordings.md"
         ) from error
 
 

@@ -93,14 +93,14 @@ def _by_satellite(latitude: Signal, longitude: Signal, oldest_s: float) -> Poses
 
 def _table(named: PoseTable, path: Path) -> Poses:
     if not path.is_file():
-        raise RecordingError(f"{path.name}: expected a table of poses, found none: check `poses.csv`")
-    table = csv_tables.parse(path.read_bytes(), path.name)
+        raise RecordingError("the poses: expected a table, found none: check `poses.csv`")
+    table = csv_tables.parse(path.read_bytes(), "the poses")
     wanted = ("t", "x", "y", "z", "yaw")
     if missing := [name for name in wanted if name not in table]:
-        raise RecordingError(f"{path.name}: expected the columns {', '.join(wanted)}, found no {first_few(missing)}")
+        raise RecordingError(f"the poses: expected the columns {', '.join(wanted)}, found no {first_few(missing)}")
     numbers = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in wanted}
     if bad := [name for name, values in numbers.items() if not np.isfinite(values).all()]:
-        raise RecordingError(f"{path.name}: expected numbers in every row, found others in {first_few(bad)}")
+        raise RecordingError(f"the poses: expected numbers in every row, found others in {first_few(bad)}")
     places_m: FloatArray = np.stack([numbers[name] for name in ("x", "y", "z")], axis=1)
     axes = Rotation.from_euler("z", numbers["yaw"][:, None]).as_matrix()
     return Poses(numbers["t"] + named.offset_s, places_m, axes, "a table of poses", oldest_s=named.oldest_s)
@@ -112,7 +112,7 @@ def _film(plan: Plan, folder: Path) -> tuple[video.Video | None, video.Tags | No
     path = folder / plan.video.file
     packets = video.packets(path)
     if packets.ticks is None:
-        raise RecordingError(f"{path.name}: expected a video that has times, found raw frames: put it into a container")
+        raise RecordingError("the video: expected one that has times, found raw frames: put it into a container")
     return video.Video([video.Clip(path, packets.times_s + plan.video.offset_s, packets.ticks)]), packets.tags
 
 

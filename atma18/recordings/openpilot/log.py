@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from atma18.recordings.signals import RecordingError
+from atma18.recordings.signals import RecordingError, cause
 
 KINDS = {
     1: ("initData", "InitData"),
@@ -64,7 +64,7 @@ def events(path: Path, problems: Counter[str]) -> Iterator[tuple[float, str, boo
             problems["logs that end inside an event"] += 1
             break
     if not count:
-        raise RecordingError(f"{path.name}: expected a log of openpilot, found no event in it: fetch it again")
+        raise RecordingError("expected a log of openpilot, found no event in it: fetch it again")
 
 
 def _discriminant(number: int) -> int:
@@ -91,11 +91,11 @@ def unpacked(path: Path, problems: Counter[str]) -> bytes:
         for chunk in _chunks(path):
             content += chunk
             if len(content) > _MOST_BYTES:
-                raise RecordingError(f"{path.name}: expected a minute's log, found more than {_MOST_BYTES:,} bytes")
+                raise RecordingError(f"expected a minute's log, found more than {_MOST_BYTES:,} bytes")
     except EOFError:
         problems["logs whose compression is cut off"] += 1
     except OSError as error:
-        raise RecordingError(f"{path.name}: expected {path.suffix[1:]}, found something else ({error})") from error
+        raise RecordingError(f"expected {path.suffix[1:]}, found something else ({cause(error)})") from error
     return bytes(content)
 
 

@@ -59,10 +59,17 @@ def read(route: Route) -> Recording:
         RecordingError: If a log is none, or if the route has no speed.
     """
     found = _Collected()
+    left_out = []
     for segment in route.segments:
-        for time_s, name, valid, body in log.events(segment.log, found.problems):
-            _COLLECT[name](found, time_s, valid, body)
+        try:
+            for time_s, name, valid, body in log.events(segment.log, found.problems):
+                _COLLECT[name](found, time_s, valid, body)
+        except RecordingError as error:
+            left_out.append(f"the log of segment {segment.number} is left out: {error}")
+    if len(left_out) == len(route.segments):
+        raise RecordingError(left_out[0])
     signals, remarks = _signals(found)
+    remarks += left_out
     calibration = found.table("liveCalibration", 5)
     turned = Rotation.from_euler("ZYX", calibration[-1, [3, 2, 1]]) if len(calibration) else Rotation.identity()
     yaw_rate = _yaw_rate(found, turned)
@@ -187,20 +194,24 @@ def _film(segments: Sequence[Segment], found: _Collected) -> tuple[video.Video |
     """Return the frames of all segments, their tags, and remarks."""
     clips: list[video.Clip] = []
     tags: list[video.Tags] = []
+    remarks: list[str] = []
     untimed, frames = 0, 0
     for segment in segments:
         if segment.video is None:
             continue
-        packets = video.packets(segment.video)
+        try:
+            packets = video.packets(segment.video)
+        except RecordingError as error:
+            remarks.append(f"the video of segment {segment.number} is left out: {error}")
+            continue
         small = packets.ticks is not None
         index = found.table("qRoadEncodeIdx" if small else "roadEncodeIdx", 3)
         times_s = _by_time(packets.times_s, index[:, 0]) if small else _by_number(packets.count, index, segment.number)
         untimed, frames = untimed + int(np.isnan(times_s).sum()), frames + len(times_s)
         clips.append(video.Clip(segment.video, times_s, packets.ticks))
         tags.append(packets.tags)
-    remarks = (
-        [f"{untimed} of {frames} frames are not in the log's index of frames; they are left out"] if untimed else []
-    )
+    if untimed:
+        remarks.append(f"{untimed} of {frames} frames are not in the log's index of frames; they are left out")
     if any(other != tags[0] for other in tags):
         remarks.append("the segments differ in size or colours: those that differ from the first are left out")
         clips = [clip for clip, other in zip(clips, tags, strict=True) if other == tags[0]]
