@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atma18.recordings import can, comma2k19, kitti, nuscenes, openpilot
-from atma18.recordings.recording import Recording
+from atma18.recordings.recording import Files, Recording
 
 
 class Drive(Protocol):
     """One drive that a source has found."""
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are, in words that name no place, car or person."""
+    def files(self) -> Files:
+        """The files that are read."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from ECEF to local" read the other way round; the direction of travel shows whic
 little askew: its axes are turned so that the car drives along x in the median. The frames of `video.hevc` are counted.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from atma18.recordings import video
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
-from atma18.recordings.recording import Lens, Recording
+from atma18.recordings.recording import Files, Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.schema import FloatArray
 
@@ -37,8 +36,8 @@ class Segment:
     folder: Path
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are."""
+    def files(self) -> Files:
+        """The files that are read."""
         names = [f"global_pose/frame_{what}" for what in ("times", "positions", "orientations", "velocities")]
         names += [f"processed_log/CAN/{name}/{part}" for name in _SIGNALS.values() for part in ("t", "value")]
         return {name: self.folder / name for name in (*names, "video.hevc") if (self.folder / name).is_file()}

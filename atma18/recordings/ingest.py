@@ -75,9 +75,15 @@ def find(source: str, path: Path) -> list[Found]:
         raise ValueError(f"{path}: expected recordings of {source}, found none: check `source` and `path`")
     found: dict[str, Found] = {}
     for drive in progress(drives, desc="digest", unit="drive"):
-        one = Found(drive, {name: file_sha256(file) for name, file in drive.files.items()})
+        one = Found(drive, {name: _sha256(files) for name, files in drive.files.items()})
         found.setdefault(one.sha256, one)
     return list(found.values())
+
+
+def _sha256(files: Path | tuple[Path, ...]) -> str:
+    if isinstance(files, Path):
+        return file_sha256(files)
+    return sha256_of_records([file_sha256(file).encode()] for file in files)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Frames are those of `image_02`, with its own times. KITTI has no steering, pedal
 together by number, not by place in a list: a drive may have gaps.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
-from atma18.recordings.recording import Lens, Recording
+from atma18.recordings.recording import Files, Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.recordings.video import Pictures
 from atma18.schema import FloatArray, first_few
@@ -41,16 +40,16 @@ class Drive:
     folder: Path
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are; pictures are read, too."""
+    def files(self) -> Files:
+        """The files that are read."""
         folder, day = self.folder, self.folder.parent
-        found = {"oxts/timestamps.txt": folder / "oxts" / "timestamps.txt"}
-        found |= {f"oxts/{path.name}": path for path in sorted((folder / "oxts" / "data").glob("*.txt"))}
-        found |= {f"{_CAMERA}/timestamps.txt": folder / _CAMERA / "timestamps.txt"}
+        found = {f"{part}/timestamps.txt": folder / part / "timestamps.txt" for part in ("oxts", _CAMERA)}
         found |= {
             f"calib_{name}.txt": day / f"calib_{name}.txt" for name in ("cam_to_cam", "velo_to_cam", "imu_to_velo")
         }
-        return {name: path for name, path in found.items() if path.is_file()}
+        data = {"oxts/data": "oxts/data/*.txt", f"{_CAMERA}/data": f"{_CAMERA}/data/*.png"}
+        several = {name: tuple(sorted(folder.glob(pattern))) for name, pattern in data.items()}
+        return {name: path for name, path in found.items() if path.is_file()} | several
 
 
 def find(folder: Path) -> list[Drive]:

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses
-from atma18.recordings.recording import Lens, Recording
+from atma18.recordings.recording import Files, Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal, cause
 from atma18.recordings.video import Pictures
 from atma18.schema import GEAR, FloatArray
@@ -46,11 +46,18 @@ class Scene:
     name: str
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are; pictures are read, too."""
+    def files(self) -> Files:
+        """The files that are read."""
         found = {f"can_bus {table}": self.root / "can_bus" / f"{self.name}_{table}.json" for table in _TABLES}
         found |= {f"tables {path.stem}": path for path in _camera_tables(self.root)}
-        return {what: path for what, path in found.items() if path.is_file()}
+        return {what: path for what, path in found.items() if path.is_file()} | {"pictures": self._pictures}
+
+    @property
+    def _pictures(self) -> tuple[Path, ...]:
+        try:
+            return tuple(_pictures(self, _column(_table(self, "pose"), "utime") * 1e-6).values())
+        except RecordingError:  # said when the scene is read
+            return ()
 
 
 def find(folder: Path) -> list[Scene]:
@@ -82,7 +89,8 @@ def read(scene: Scene) -> Recording:
         signals |= _monitored(_table(scene, "vehicle_monitor"))
     else:
         remarks.append("no vehicle_monitor: pedals, gear and blinkers are missing")
-    film = _film(scene, pose_s)
+    pictures = _pictures(scene, pose_s)
+    film = Pictures(np.array(list(pictures)), list(pictures.values())) if pictures else None
     lens, exact = _lens(scene, film)
     if lens is not None and not exact:
         remarks.append("no sample_data: the camera is the median of all logs' front cameras, which differ little")
@@ -149,15 +157,15 @@ def _monitored(rows: list[dict[str, Any]]) -> dict[str, Signal]:
     }
 
 
-def _film(scene: Scene, pose_s: FloatArray) -> Pictures | None:
-    """Return the pictures taken while the car's pose was recorded."""
+def _pictures(scene: Scene, pose_s: FloatArray) -> dict[float, Path]:
+    """Return, by time, the pictures taken while the car's pose was recorded."""
     by_time = {}
     for part in ("samples", "sweeps"):
         for path in (scene.root / part / _CAMERA).glob("*.jpg"):
             if match := _NAME.fullmatch(path.stem):
                 by_time[int(match["microseconds"]) * 1e-6] = path
-    times = [time for time in sorted(by_time) if pose_s.min() - _EDGE_S <= time <= pose_s.max() + _EDGE_S]
-    return Pictures(np.array(times), [by_time[time] for time in times]) if times else None
+    low_s, high_s = pose_s.min() - _EDGE_S, pose_s.max() + _EDGE_S
+    return {time_s: by_time[time_s] for time_s in sorted(by_time) if low_s <= time_s <= high_s}
 
 
 def _camera_tables(root: Path) -> list[Path]:

@@ -11,6 +11,9 @@ from atma18.recordings.poses import Poses
 from atma18.recordings.signals import Signal
 from atma18.schema import FloatArray, IntArray, UInt8Array
 
+Files = Mapping[str, Path | tuple[Path, ...]]
+"""Files, or several of one kind, by what they are, in words that name no place, car or person."""
+
 
 class Frames(Protocol):
     """The pictures of a drive, decoded only when they are asked for."""
@@ -63,7 +66,7 @@ class Recording:
     lens: Lens | None
     clock: str
     """What the times count from."""
-    sources: Mapping[str, Path]
+    sources: Files
     """The files that were read, by what they are; their names may tell who drove where, so only this is kept."""
     frame_tolerance_s: float = 0.03
     """A frame this far from t - 0.5 s is taken for it."""

@@ -14,7 +14,7 @@ from atma18.recordings.can import decoding
 from atma18.recordings.can.mapping import Plan, PoseTable, as_list, read_plan
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses, along_track, dead_reckoned
-from atma18.recordings.recording import Lens, Recording
+from atma18.recordings.recording import Files, Lens, Recording
 from atma18.recordings.signals import RecordingError, Signal
 from atma18.schema import FloatArray, first_few
 from atma18.storage import csv_tables
@@ -30,8 +30,8 @@ class CanDrive:
     path: Path
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are."""
+    def files(self) -> Files:
+        """The files that are read."""
         plan = read_plan(self.path)
         logs, dbcs = as_list(plan.log), as_list(plan.dbc)
         found = {"toml": self.path}

@@ -2,11 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from atma18.recordings.finding import files
+from atma18.recordings.recording import Files
 
 _LOGS = ("rlog.zst", "rlog.bz2", "rlog", "qlog.zst", "qlog.bz2", "qlog")
 """A full log before its summary."""
@@ -31,8 +31,8 @@ class Route:
     segments: tuple[Segment, ...]
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that are read, by what they are."""
+    def files(self) -> Files:
+        """The files that are read."""
         found = {}
         for segment in self.segments:
             for path in (segment.log, segment.video):
