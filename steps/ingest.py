@@ -32,7 +32,7 @@ SOURCES = ("can", "comma2k19", "kitti", "nuscenes", "openpilot")
 @click.option(
     "--split",
     default=0.2,
-    type=click.FloatRange(0, 1),
+    type=click.FloatRange(0, 1, min_open=True),
     show_default=True,
     help="Share of the scenes that are test; 1 for drives to predict.",
 )

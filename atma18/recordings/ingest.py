@@ -123,7 +123,7 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     """Write the samples of some drives, `camera.json` and `ingest.json` into a folder.
 
     Raises:
-        ValueError: If no drive gives a sample.
+        ValueError: If no drive gives a sample, or if there is one scene for two splits.
     """
     surveys = [Survey.of(plan.source, found.drive) for found in progress(drives, desc="read", unit="drive")]
     names, window, lens = _shared(surveys, plan.crop)
@@ -138,6 +138,11 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
         for one in written:
             reasons += Counter(one.said["moments_left_out"])
         raise ValueError(f"expected a moment at which nothing is missing, found none: {_counted(reasons)}")
+    if plan.split < 1 and not all(rows.values()):
+        raise ValueError(
+            "expected a scene for training and one for test, found one minute with samples: add drives, or give split=1 "
+            "if they are to be predicted"
+        )
     dataset_files.write_tables(folder, rows)
     _write_camera(folder, plan, window, lens)
     summary = _summary(plan, drives, surveys, written, names, rows)

@@ -83,7 +83,7 @@ def test_nothing_written_tells_who_drove_when(source, tmp_path):
     out = tmp_path / "out"
     writers.WRITERS[source](tmp_path / "in")
 
-    said = run(source, tmp_path / "in", out)
+    said = run(source, tmp_path / "in", out, split=1)
 
     for path in out.rglob("*"):
         assert not IDENTIFIERS.search(path.relative_to(out).as_posix())
@@ -117,14 +117,14 @@ def test_recordings_are_found_through_links_and_a_link_that_leads_back_does_no_h
 def test_an_interrupted_ingest_goes_on(tmp_path, monkeypatch):
     writers.openpilot(tmp_path / "in")
     whole, out = tmp_path / "whole", tmp_path / "out"
-    run("openpilot", tmp_path / "in", whole, every_s=0.5)
+    run("openpilot", tmp_path / "in", whole, every_s=0.5, split=1)
     monkeypatch.setattr("atma18.storage.dataset_files.write_frames", failing_after(3))
-    assert run("openpilot", tmp_path / "in", out, every_s=0.5).exit_code == 1
+    assert run("openpilot", tmp_path / "in", out, every_s=0.5, split=1).exit_code == 1
     monkeypatch.undo()
     (left,) = tmp_path.glob(".out.partial")
     before = {path.name: (path / FRAME_FILES[0]).stat().st_mtime_ns for path in (left / "images").iterdir()}
 
-    assert run("openpilot", tmp_path / "in", out, every_s=0.5).exit_code == 0
+    assert run("openpilot", tmp_path / "in", out, every_s=0.5, split=1).exit_code == 0
 
     assert len(before) == 3
     after = {path.name: (path / FRAME_FILES[0]).stat().st_mtime_ns for path in (out / "images").iterdir()}
@@ -139,7 +139,7 @@ def test_a_drive_that_cannot_be_read_is_left_out_and_said(tmp_path):
     broken.mkdir()
     (broken / "qlog").write_bytes(b"no log at all")
 
-    said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1)
+    said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1, split=1)
 
     assert said.exit_code == 0
     assert (
@@ -158,6 +158,16 @@ def test_nothing_to_ingest_ends_with_a_line_and_leaves_no_folder(tmp_path):
 
     assert said.exit_code == 1
     assert "expected recordings of kitti, found none: check `source` and `path`" in said.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_scene_cannot_be_split(tmp_path):
+    writers.openpilot(tmp_path / "in")
+
+    said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1)
+
+    assert said.exit_code == 1
+    assert "expected a scene for training and one for test, found one minute with samples: add drives" in said.output
     assert not (tmp_path / "out").exists()
 
 
