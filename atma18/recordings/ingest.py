@@ -140,7 +140,7 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
         raise ValueError(f"expected a moment at which nothing is missing, found none: {_counted(reasons)}")
     if plan.split < 1 and not all(rows.values()):
         raise ValueError(
-            "expected a scene for training and one for test, found one minute with samples: add drives, or give split=1 "
+            "expected a scene for training and one for test, found one minute with samples: add drives, or split=1 "
             "if they are to be predicted"
         )
     dataset_files.write_tables(folder, rows)
