@@ -34,6 +34,8 @@ class RunContext:
     seed: int
     machine: Compute
     cache: Cache
+    suspicions: tuple[str, ...] = ()
+    """What looks wrong about the drives."""
 
     @classmethod
     def open(

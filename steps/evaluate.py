@@ -13,6 +13,7 @@ from steps import options
 from steps.commands import command
 
 TARGETS_FILE = "test_targets.csv"
+TABLES = (".parquet", ".csv")
 
 
 @command
@@ -34,6 +35,8 @@ def main(predictions: str, targets: str) -> None:
         path = demo_folder(cache) if targets == DEMO else Path(targets)
         path = path / TARGETS_FILE if path.is_dir() else path
         ids, truth_m = evaluation.read_targets(path)
+        if Path(predictions).suffix in TABLES and not Path(predictions).is_file():
+            raise ValueError(f"{predictions}: expected a table of predictions, found no file: check the path")
         found = None if Path(predictions).is_file() else tracking.named_run(predictions, cache)
         if found is None:
             predicted_ids, predicted_m = evaluation.read_predictions(Path(predictions), path)
@@ -43,6 +46,7 @@ def main(predictions: str, targets: str) -> None:
         scores = evaluation.score_test(evaluation.aligned(ids, predicted_ids, predicted_m), truth_m, ids)
         table = evaluation.table(scores)
         tracking.record_evaluation(run, {score.part.metric("test"): score.mae_m for score in scores}, table, found)
+    click.echo(f"evaluate: {predictions} on {path}")
     click.echo(table.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
 
 

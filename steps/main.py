@@ -39,7 +39,8 @@ def main(setting: options.Setting, reuse: bool, out: Path, **given: Any) -> None
         done = run_all(context, configs, reuse=reuse)
         deliver(done["blend"], out)
         board = report.keep(parent, context, done, typed.as_typed(varied))
-    click.echo(f"\n{board.text}\n\nOpen the UI with:\n  {tracking.ui_command()}")
+    looks = "".join(f"\n\nThese drives look wrong: {suspicion}" for suspicion in context.suspicions)
+    click.echo(f"\n{board.text}{looks}\n\nOpen the UI with:\n  {tracking.ui_command()}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,8 @@ class Setting:
             adopt=lambda run: tracking.folds_of(run, cache),
             verify=self.verify,
         )
-        for suspicion in checks.check_once(context.dataset, cache):
+        context = replace(context, suspicions=tuple(map(str, checks.check_once(context.dataset, cache))))
+        for suspicion in context.suspicions:
             click.echo(f"{self.data}: {suspicion}", err=True)
         if absent := context.dataset.absent:
             click.echo(f"{self.data}: these drives have no {', '.join(absent)}; the models do without")

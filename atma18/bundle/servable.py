@@ -111,7 +111,10 @@ class Servable:
         missing += ["gearShifter"] * (self.sensors.gear > available.gear)
         missing += ["traffic_lights"] * (self.sensors.lights > available.lights)
         if missing:
-            raise ValueError(f"expected the sensors that the models were trained with, missing: {', '.join(missing)}")
+            raise ValueError(
+                f"expected the sensors that the models were trained with, missing: {', '.join(missing)}: give them, or "
+                "make a model (main) on drives without them"
+            )
         run = _Run(self, samples)
         by_fold_m = np.stack([run.predict(self.root, k) for k in range(self.folds)])
         if not np.isfinite(by_fold_m).all():

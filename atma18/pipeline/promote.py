@@ -1,6 +1,6 @@
 """promote: compute a verdict on a blend, then move the alias `champion`."""
 
-from atma18 import tracking
+from atma18 import checks, tracking
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.data.predictions import Predictions
@@ -41,19 +41,19 @@ def promote(
         return verdict
     ours = tracking.open_blend(version, cache)
     dataset = Dataset.open(ours.upstream.config["data"] if data is None else data, cache)
-    checks = [
+    judged = [
         Check("lineage", True, f"{len(lineage.runs)} runs, every file as its manifest says"),
         code_is_known({run.name: run.git for run in lineage.runs}),
-        _drives(ours, dataset),
+        _drives(ours, dataset, cache),
     ]
     gains: dict[str, Gain] = {}
-    if checks[-1].passed:
-        checks.append(_servable(ours, dataset, cache))
+    if judged[-1].passed:
+        judged.append(_servable(ours, dataset, cache))
         gains["gain_over_motion"] = _over_motion(ours, dataset)
-        checks.append(gains["gain_over_motion"].over_motion())
+        judged.append(gains["gain_over_motion"].over_motion())
     with tracking.exclusive():
         found, gain = _beside_champion(ours, dataset, min_gain_m, cache)
-        verdict = Verdict((*checks, *found), force)
+        verdict = Verdict((*judged, *found), force)
         tracking.promote(run_id, ours, verdict, gains if gain is None else gains | {"gain": gain}, note)
     return verdict
 
@@ -69,17 +69,24 @@ def roll_back(run_id: str, *, note: str | None, cache: Cache) -> BlendVersion:
         tracking.finish_interrupted()
         previous = tracking.version_with(tracking.PREVIOUS)
         if previous is None:
-            raise ValueError("expected a version with the alias previous, found none: nothing was promoted twice")
+            raise ValueError(
+                "expected a version with the alias previous, found none: the champion is the first one; "
+                "promote another blend instead, with force=true if it has other data or folds"
+            )
         to = tracking.open_blend(previous, cache)
         tracking.roll_back(run_id, to, note)
     return to
 
 
-def _drives(blend: BlendVersion, dataset: Dataset) -> Check:
-    """Check that the dataset is the one that the candidate predicted; only then can predictions be compared."""
+def _drives(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
+    """Check that the dataset is the one that the candidate predicted; only then can predictions be compared.
+
+    What looks wrong about it is told; nothing of it is certain, so it decides nothing.
+    """
     expected, found = blend.upstream.data_sha256, dataset.sha256
     if expected == found:
-        return Check("drives", True, f"those that were predicted, {found[:12]}…")
+        looks = "".join(f"; they look wrong: {suspicion}" for suspicion in checks.check_once(dataset, cache))
+        return Check("drives", True, f"those that were predicted, {found[:12]}…{looks}")
     said = f"expected the drives that were predicted, {expected[:12]}…, found {found[:12]}… in {dataset.folder}"
     return Check("drives", False, f"{said}: name them with data")
 

@@ -40,6 +40,7 @@ def keep(parent: str, context: RunContext, done: Mapping[str, Result], given: Ma
     oof_m = {name: result.upstream.predictions(context).oof_m for name, result in done.items()}
     blend = tracking.figures_of(runs["blend"])
     answers = [
+        *(f"**These drives look wrong**: {suspicion}" for suspicion in context.suspicions),
         f"**{board.headline}**",
         ahead(context.dataset, oof_m, context.references_m["constant_velocity"]),
         gain(blend),

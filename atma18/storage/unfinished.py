@@ -17,7 +17,7 @@ def folder_of(out: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the folder to write into; it is renamed to `out` at the end.
 
     Until then it is `.<name>.partial`. The next call with the same plan finds what an interrupted one left there; a
-    call with another plan begins anew.
+    call with another plan begins anew. A ValueError, which refuses the content, removes it.
 
     Args:
         out: the path of the result.
@@ -33,7 +33,11 @@ def folder_of(out: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
             existing = "folder" if out.is_dir() else "file"
             raise ValueError(f"{out}: expected nothing there, found a {existing}: name another")
         _start_or_resume(unfinished, json.dumps(plan, sort_keys=True))
-        yield unfinished
+        try:
+            yield unfinished
+        except ValueError:
+            shutil.rmtree(unfinished)  # refused: there is nothing to resume
+            raise
         (unfinished / _PLAN).unlink()
         unfinished.rename(out)
 

@@ -247,6 +247,8 @@ def setting_tags(context: RunContext) -> dict[str, str]:
     """Return the tags that describe a run context."""
     absent = ",".join(context.dataset.absent) or "none"
     described = {"preset": context.preset_name, "git": git_state(), "absent_sensors": absent}
+    if context.suspicions:
+        described["suspicions"] = "\n".join(context.suspicions)
     return {PREFIX + name: value for name, value in described.items()}
 
 

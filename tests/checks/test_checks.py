@@ -13,10 +13,10 @@ from atma18.cache import Cache
 from atma18.data.dataset import Dataset
 from atma18.run_context import cached_folds
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, TARGETS, FrameRows
-from steps import check, embed
+from steps import check, embed, main
 from tests.e2e.test_real_drives import CLIPS
 from tests.fixtures import enter
-from tests.store import SMALL, call, ran
+from tests.store import SHORT, SMALL, STEPS, all_runs, call, ran
 
 
 @pytest.fixture(scope="session")
@@ -262,6 +262,20 @@ def test_check_takes_a_folder_without_training_drives(few, drawn):
 
     assert "check: nothing looks wrong in 0 training and " in ran(call(check, f"--data={few}"))
     assert (few.parent / "check.png").is_file()
+
+
+def test_main_keeps_what_looks_wrong_and_says_it_beside_its_result(few, small_backbone):
+    in_km_per_h(few)
+
+    said = ran(call(main, f"--data={few}", "--folds=2", *SHORT, SMALL))
+
+    _, result = said.split("3 s ahead m", 1)
+    assert "These drives look wrong: unit of vEgo: in the first 0.5 s" in result
+    parent = next(run for run in all_runs() if run.data.tags["atma18.step"] == "main")
+    assert parent.data.tags["mlflow.note.content"].startswith("- **These drives look wrong**: unit of vEgo: ")
+    steps = [run for run in all_runs() if run.data.tags["atma18.step"] in STEPS]
+    assert len(steps) == len(STEPS)
+    assert all(run.data.tags["atma18.suspicions"].startswith("unit of vEgo: ") for run in steps)
 
 
 def test_every_step_says_what_looks_wrong(few, small_backbone):

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from atma18 import tracking
+from atma18 import checks, tracking
+from atma18.checks import Suspicion
 from atma18.pipeline import blend as blend_step
 from atma18.tracking import runs
 from steps import blend, embed, motion, promote
@@ -93,6 +94,17 @@ def test_the_first_promotes_a_better_one_too_a_tie_and_a_worse_one_do_not_and_ro
     ]
     statuses = [run.info.status for run in records()]
     assert statuses == ["FINISHED", "FINISHED", "FAILED", "FAILED", "FINISHED"]
+
+
+def test_a_verdict_says_what_looks_wrong_about_the_drives(store, monkeypatch):
+    """It decides nothing, for nothing of it is certain."""
+    slow = Suspicion("unit of vEgo", "vEgo looks like km/h", "divide it by 3.6")
+    monkeypatch.setattr(checks, "check_once", lambda dataset, cache: [slow])
+
+    said = ran(call(promote, version(store.good)))
+
+    assert f"they look wrong: {slow}" in said
+    assert holder("champion") == store.good
 
 
 def test_a_copy_under_another_name_does_not_block_the_promotion(store):

@@ -348,10 +348,17 @@ def test_a_run_and_its_submission_have_the_test_score_of_the_withheld_targets(th
         scored = newest("evaluate")
         assert scored.data.metrics["test/mae_m"] == pytest.approx(expected)
         assert f"{expected:.4f}" in output
+        assert f"evaluate: {predictions} on {tiny.folder}" in output
         assert "test_horizon/3.0s_m" in scored.data.metrics
     by_file, by_run = [r for r in reversed(all_runs()) if r.data.tags.get("atma18.step") == "evaluate"][:2]
     assert by_run.data.tags["atma18.input.blend"] == run.info.run_id
     assert "atma18.input.blend" not in by_file.data.tags
+
+
+def test_a_table_of_predictions_that_is_not_there_is_named(there, tiny):
+    said = refused(call(evaluate, "--predictions=none.parquet", f"--targets={tiny.folder}"))
+
+    assert "none.parquet: expected a table of predictions, found no file: check the path" in said
 
 
 def test_simulated_drives_go_through_the_steps(tmp_path, drawn, small_backbone, monkeypatch):
