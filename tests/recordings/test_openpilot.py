@@ -353,6 +353,29 @@ def test_a_full_video_without_times_is_counted_against_the_index(tmp_path):
     assert len(with_full_index(159).frames.times_s) == 0  # which frame is missing?
 
 
+def test_a_full_video_that_was_cut_in_an_open_group_of_pictures_gives_no_frame(tmp_path):
+    """It has as many packets as the index has frames, but the decoder drops some, and nothing tells which."""
+    settings = "log-level=none:crf=8:bframes=3:open-gop=1:keyint=40:min-keyint=40:scenecut=0:repeat-headers=1"
+    options = {"preset": "ultrafast", "x265-params": settings}
+    times_s = writers.frame_times_s()
+    writers.write_video(tmp_path / "whole.hevc", times_s, codec="libx265", form="hevc", options=options)
+    with av.open(str(tmp_path / "whole.hevc")) as whole:
+        packets = [(bytes(packet), packet.is_keyframe) for packet in whole.demux(video=0) if packet.size]
+    second = [number for number, (_, is_key) in enumerate(packets) if is_key][1]
+    index = [
+        writers.event(t, roadEncodeIdx={"segmentNum": 0, "segmentId": k, "timestampEof": round(t * 1e9)})
+        for k, t in enumerate(times_s[second:])
+    ]
+    segment = writers.write_segment(tmp_path / "0", writers.openpilot_events() + index)
+    (segment / "fcamera.hevc").write_bytes(b"".join(content for content, _ in packets[second:]))
+    (route,) = openpilot.find(tmp_path)
+
+    recording = openpilot.read(route)
+
+    assert len(recording.frames.times_s) == len(times_s) - second
+    assert shown(recording, [START_S + 4, START_S + 5]) == []
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
