@@ -2,7 +2,8 @@
 
 A source is a module with two functions: `find` lists the drives in a folder, each a small handle that knows its files,
 and `read` turns one into a `Recording`: signals, poses and frames, each on its own clock. `sampling` makes samples of
-it, `window` frames, and `ingest` the folder. A new source is one module and one line in `SOURCES`.
+it, `window` frames, and `ingest` the folder. A new source is one module, and one line in
+`SOURCES` and in `steps/ingest.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

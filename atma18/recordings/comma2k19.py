@@ -77,7 +77,6 @@ def read(segment: Segment) -> Recording:
         frames=film,
         lens=Lens(focal_px, ahead_px, size_px, _HEIGHT_M, _CAMERA_TO_AXLE_M),
         clock="seconds since the device started (frame_times)",
-        sources=segment.files,
         remarks=_speed_remark(signals["vEgo"], times_s, speed_mps),
         facts={"video": tags and asdict(tags)},
     )

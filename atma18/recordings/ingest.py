@@ -113,8 +113,6 @@ class Ingested:
     """A dataset folder that has been filled."""
 
     written: list[Written]
-    window: Window
-    lens: Lens
     summary: dict[str, Any]
     """The content of `ingest.json`."""
 
@@ -147,7 +145,7 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     _write_camera(folder, plan, window, lens)
     summary = _summary(plan, drives, surveys, written, names, rows)
     (folder / "ingest.json").write_text(json.dumps(summary, indent=2))
-    return Ingested(written, window, lens, summary)
+    return Ingested(written, summary)
 
 
 def _shared(surveys: Sequence[Survey], crop: str) -> tuple[tuple[str, ...], Window, Lens]:

@@ -83,7 +83,6 @@ def read(drive: Drive) -> Recording:
         frames=film,
         lens=_lens(drive.folder.parent, film.size_px) if film else None,
         clock="seconds since 1970 (timestamps.txt)",
-        sources=drive.files,
         frame_tolerance_s=_TOLERANCE_S,
         remarks=("waypoints are those of the inertial unit: its distance to the rear axle is not in the files",),
     )

@@ -107,7 +107,6 @@ def read(scene: Scene) -> Recording:
         frames=film,
         lens=lens,
         clock="seconds since 1970 (utime)",
-        sources=scene.files,
         frame_tolerance_s=_TOLERANCE_S,
         remarks=tuple(remarks),
     )

@@ -66,8 +66,6 @@ class Recording:
     lens: Lens | None
     clock: str
     """What the times count from."""
-    sources: Files
-    """The files that were read, by what they are; their names may tell who drove where, so only this is kept."""
     frame_tolerance_s: float = 0.03
     """A frame this far from t - 0.5 s is taken for it."""
     remarks: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ from atma18.recordings.recording import Lens
 from atma18.recordings.signals import RecordingError
 from atma18.schema import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, FloatArray, UInt8Array, first_few
 
-CROPS = ("competition", "whole")
 _LOWER, _UPPER = slice(0, 2), slice(2, 4)
 
 

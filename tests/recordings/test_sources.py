@@ -104,6 +104,10 @@ def test_the_same_recording_gives_the_same_data_wherever_it_lies(source, tmp_pat
     assert digest_of(source, tmp_path / "there" / "renamed", tmp_path / "second") == first
 
 
+def test_the_command_offers_every_source():
+    assert list(ingest.SOURCES) == sorted(SOURCES)
+
+
 @of_each_source
 def test_recordings_are_found_through_links_and_a_link_that_leads_back_does_no_harm(source, tmp_path):
     writers.WRITERS[source](tmp_path / "disk" / "drives")

@@ -66,7 +66,6 @@ def read(drive: CanDrive) -> Recording:
         frames=film,
         lens=_lens(plan, tags),
         clock="the log's own times, with clock_offset_s",
-        sources=drive.files,
         frame_tolerance_s=_tolerance_s(film),
         remarks=tuple(remarks),
         facts={"problems": dict(problems), "video": tags and asdict(tags)},

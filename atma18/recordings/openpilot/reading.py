@@ -83,7 +83,6 @@ def read(route: Route) -> Recording:
         frames=film,
         lens=_lens(tags, found, turned, calibration) if tags else None,
         clock="seconds since the device started (logMonoTime)",
-        sources=route.files,
         remarks=tuple(remarks),
         facts={
             "openpilot": sorted({version for (version,) in found.rows["initData"]}),
