@@ -70,10 +70,10 @@ def ingested(folder: Path, every_s: float) -> dict[str, Any]:
 
 
 _MEASURED = """
-import resource
+from benchmarks.results import peak_gb
 from steps.ingest import main
 main(standalone_mode=False)
-print("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, "GB")
+print("peak memory", peak_gb(), "GB")
 """
 
 

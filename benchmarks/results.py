@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import resource
 import subprocess
 import time
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ json_option = click.option("--json", "file", type=click.Path(path_type=Path), he
 
 def keep(file: Path | None, figures: Mapping[str, Any]) -> None:
     """Print the most memory that this process held; write figures and where they come from, if there is a place."""
-    click.echo(f"peak memory of this process: {_most_gb():.2f} GB")
+    click.echo(f"peak memory of this process: {peak_gb():.2f} GB")
     write(file, figures)
 
 
@@ -31,8 +30,10 @@ def write(file: Path | None, figures: Mapping[str, Any]) -> None:
         file.write_text(json.dumps({**figures, "made": _made()}, indent=1) + "\n")
 
 
-def _most_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+def peak_gb() -> float:
+    """The most memory that this process held: `VmHWM`, for `ru_maxrss` keeps that of the parent process over exec."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024 / 1e9
 
 
 def _made() -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _made() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": platform.platform(),
-        "peak_memory_gb": _most_gb(),
+        "peak_memory_gb": peak_gb(),
     }
 
 

@@ -19,6 +19,19 @@ def figures(name, tmp_path):
     return kept
 
 
+def test_the_peak_of_a_process_is_its_own_whatever_its_parent_held():
+    child = [sys.executable, "-c", "from benchmarks.results import peak_gb; print(peak_gb())"]
+    parent = f"""
+import subprocess
+held = b"1" * 600_000_000
+subprocess.run({child!r}, check=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", parent], cwd=PROJECT_FOLDER, capture_output=True, text=True, check=True
+    )
+    assert 0 < float(done.stdout) < 0.6
+
+
 def test_blending_is_never_above_the_search_and_says_how_far_it_may_be_from_the_least(tmp_path):
     found = figures("blending", tmp_path)
 
