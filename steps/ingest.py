@@ -70,7 +70,7 @@ def main(source: str, path: Path, out: Path, every_s: float, split: float, point
         if "left_out" in one:
             click.echo(f"ingest: drive {one['drive']} is left out: {one['left_out']}", err=True)
     counts = " and ".join(f"{count} {split}" for split, count in ingested.summary["samples"].items())
-    click.echo(f"ingest: {counts} samples of {len(drives)} drives are in {out.absolute()}; look at report.html")
+    click.echo(f"ingest: {counts} samples are in {out.absolute()}; drives: {len(drives)}; look at report.html")
 
 
 if __name__ == "__main__":

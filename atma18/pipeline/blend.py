@@ -112,8 +112,8 @@ def _prove(run: StepRun, fitted: Fitted) -> None:
         for axis, part in zip(blend.axes or ("",), parts, strict=True):
             _prove_part(run, part, f"{group}_{axis}" if axis else group, f"{label}, {axis}" if axis else label)
         if borrowed:
-            few = f"{samples} samples of scene size {label}, fewer than {blending.FEWEST_SAMPLES}"
-            _log.info(f"blend: {few}: they get the weights of all samples")
+            few = f"scenes of size {label} have {samples} samples here, fewer than {blending.FEWEST_SAMPLES}"
+            _log.info(f"blend: {few}: the weights for such scenes are those of all samples")
             run.note(**{f"few_samples_{group}": str(samples)})
 
 

@@ -109,7 +109,7 @@ def along_track(times_s: FloatArray, positions_m: FloatArray, origin: str, oldes
         origin: what they come from.
         oldest_s: the longest step between two times that is no gap.
     """
-    step_m = np.gradient(positions_m[:, :2], times_s, axis=0)
+    step_m = np.gradient(positions_m[:, :2], times_s, axis=0) if len(times_s) > 1 else positions_m[:, :2] * 0
     moving = np.linalg.norm(step_m, axis=1) > _STANDS_MPS
     if not moving.any():
         heading_rad = np.zeros(len(times_s))

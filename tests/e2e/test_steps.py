@@ -176,7 +176,7 @@ def test_a_blend_proves_its_weights_and_says_which_group_has_too_few_samples(the
         assert run.data.metrics[f"optimality/{group}_bound_m"] > 0
     assert run.data.tags["atma18.few_samples_1_to_2"] == str((sizes <= 2).sum())
     assert "atma18.few_samples_3_or_more" not in run.data.tags
-    assert there.said.count("fewer than 50: they get the weights of all samples") == 1
+    assert there.said.count("fewer than 50: the weights for such scenes are those of all samples") == 1
 
 
 def test_a_blend_with_weights_per_axis_proves_each_and_is_served_as_it_scored(there, tiny):

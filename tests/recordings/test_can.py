@@ -11,7 +11,7 @@ from atma18.recordings import can as can_logs
 from atma18.recordings import sampling
 from atma18.recordings.signals import RecordingError
 from tests.recordings import writers
-from tests.recordings.writers import BUS_S, DBC, SPEED_MPS, TOML, WHEEL_DEG
+from tests.recordings.writers import BUS_S, DBC, SPEED_MPS, TOML, WHEEL_DEG, motion
 
 BEGIN_S = BUS_S + writers.START_S
 FORMATS = ("log", "asc", "blf", "trc", "csv", "mf4")
@@ -67,7 +67,7 @@ def test_the_time_zone_of_the_reader_changes_nothing(form, tmp_path, zone):
 def spoilt(*changed):
     """The drive with other frames at some moments."""
     there = {message.timestamp for message in changed}
-    others = [message for message in map(writers.motion, writers.bus_times_s()) if message.timestamp not in there]
+    others = [message for message in map(motion, writers.bus_times_s()) if message.timestamp not in there]
     return sorted([*changed, *others], key=lambda one: one.timestamp)
 
 
@@ -77,12 +77,8 @@ AT = writers.bus_times_s()[125]  # 2 s after the start
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        pytest.param(
-            writers.motion(AT, length=4), "MOTION: frames shorter than 8 bytes", id="a frame that is too short"
-        ),
-        pytest.param(
-            writers.motion(AT, speed_code=65535), "MOTION.SPEED: codes that stand for no value", id="not available"
-        ),
+        pytest.param(motion(AT, length=4), "MOTION: frames shorter than 8 bytes", id="a frame that is too short"),
+        pytest.param(motion(AT, speed_code=65535), "MOTION.SPEED: codes that stand for no value", id="not available"),
     ],
 )
 def test_a_value_that_is_none_is_bridged_by_its_neighbours(changed, problem, tmp_path):
@@ -94,7 +90,7 @@ def test_a_value_that_is_none_is_bridged_by_its_neighbours(changed, problem, tmp
 
 
 def test_a_gear_that_the_mapping_does_not_name_is_missing_and_the_others_stay(tmp_path):
-    recording = recorded(tmp_path, messages=spoilt(writers.motion(AT, gear=9)))
+    recording = recorded(tmp_path, messages=spoilt(motion(AT, gear=9)))
 
     assert recording.facts["problems"] == {"MOTION.GEAR: codes that stand for no value": 1}
     assert set(recording.signals["gearShifter"].values) == {"drive"}
@@ -104,7 +100,7 @@ def test_a_gear_that_the_mapping_does_not_name_is_missing_and_the_others_stay(tm
 def test_pages_of_a_multiplexed_message_are_decoded_one_by_one(tmp_path):
     gas = '[signals.gas]\nsignal = "PEDAL"\nunit = "%"\n\n[yaw_rate]'
     pages = [writers.page(t, number, 80) for t in writers.bus_times_s() for number in (0, 7)]
-    messages = sorted([*map(writers.motion, writers.bus_times_s()), *pages], key=lambda one: one.timestamp)
+    messages = sorted([*map(motion, writers.bus_times_s()), *pages], key=lambda one: one.timestamp)
 
     recording = recorded(tmp_path, messages=messages, toml=TOML.replace("[yaw_rate]", gas))
 
@@ -120,7 +116,7 @@ def test_a_signal_that_turns_the_other_way_is_turned(tmp_path):
 
 def test_a_sample_in_a_gap_of_the_bus_is_not_made(tmp_path):
     """Nothing is sent from BEGIN_S + 3 to BEGIN_S + 4: no window may reach into it."""
-    messages = [m for m in map(writers.motion, writers.bus_times_s()) if not BEGIN_S + 3 < m.timestamp < BEGIN_S + 4]
+    messages = [m for m in map(motion, writers.bus_times_s()) if not BEGIN_S + 3 < m.timestamp < BEGIN_S + 4]
     recording = recorded(tmp_path, messages=messages)
 
     found = sampling.sample(recording, recording.frames.times_s[20:], ["vEgo"], 0.0)
@@ -155,6 +151,72 @@ def test_a_standard_and_an_extended_frame_of_one_number_are_apart(tmp_path):
     recording = recorded(tmp_path, messages=spoilt(other))
 
     assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+
+
+@pytest.mark.parametrize(("form", "bus"), [("log", "can0"), ("asc", "0"), ("blf", "0"), ("trc", "1"), ("mf4", "0")])
+def test_of_several_buses_one_must_be_named(form, bus, tmp_path):
+    """The second bus has a frame of the same number that says twice the speed."""
+    both = list(map(motion, writers.bus_times_s()))
+    for time_s in writers.bus_times_s()[1:]:
+        other = motion(time_s - 0.01, speed_code=7200)
+        other.channel = 1
+        both.append(other)
+    both.sort(key=lambda message: message.timestamp)
+    tables = ("[signals.vEgo]", "[signals.steeringAngleDeg]", "[signals.brakePressed]", "[signals.gearShifter]")
+    toml = TOML.replace("[yaw_rate]", f'[yaw_rate]\nbus = "{bus}"')
+    for table in tables:
+        toml = toml.replace(table, f'{table}\nbus = "{bus}"')
+
+    with pytest.raises(RecordingError, match=f'vEgo: expected frames of MOTION on one bus, .*such as bus = "{bus}"'):
+        recorded(tmp_path / "a", name=f"drive.{form}", messages=both)
+    named = recorded(tmp_path / "b", name=f"drive.{form}", messages=both, toml=toml)
+
+    assert named.signals["vEgo"].values == pytest.approx(SPEED_MPS)
+    assert len(named.signals["vEgo"]) == len(writers.bus_times_s())
+
+
+def degrees(number, time_s, value_e6):
+    """A latitude (768) or a longitude (769) in 0.000001°."""
+    data = ((value_e6 + 180_000_000) % 360_000_000 - 180_000_000).to_bytes(4, "little", signed=True)
+    return can.Message(timestamp=time_s, arbitration_id=number, is_extended_id=False, data=data, channel=0)
+
+
+def recorded_with(fixes, folder):
+    """The drive with poses by satellite, of a message for the latitude and one for the longitude."""
+    dbc = (
+        DBC
+        + 'BO_ 768 LATITUDE: 4 CAR\n SG_ LAT : 0|32@1- (1e-06,0) [-90|90] "deg" CAR\n'
+        + 'BO_ 769 LONGITUDE: 4 CAR\n SG_ LON : 0|32@1- (1e-06,0) [-180|180] "deg" CAR\n'
+    )
+    gnss = (
+        '[gnss]\nlatitude = {{signal = "LAT", unit = "deg"}}\nlongitude = {{signal = "LON", unit = "deg"}}\n\n[video]'
+    )
+    toml = re.sub(r"\[yaw_rate\].*?\[video\]", gnss, TOML, flags=re.DOTALL)
+    return recorded(folder, messages=spoilt(*fixes), dbc=dbc, toml=toml)
+
+
+def test_latitude_and_longitude_of_two_messages_give_one_path_across_the_date_line(tmp_path):
+    """On the equator 0.0001° is 11.12 m: the car drives east, and each longitude comes 0.3 s after a latitude."""
+    fixes = []
+    for k in range(11):
+        time_s = BEGIN_S - 1 + k
+        fixes += [degrees(768, time_s, 0), degrees(769, time_s + 0.3, 179_999_600 + 100 * k)]
+
+    poses = recorded_with(fixes, tmp_path).poses
+
+    waypoints_m = poses.waypoints(np.array([BEGIN_S + 2.0]), 0.0)[0]
+    np.testing.assert_allclose(waypoints_m[:, 0], 11.12 * np.arange(0.5, 3.5, 0.5), rtol=1e-3)
+    np.testing.assert_allclose(waypoints_m[:, 1:], 0, atol=1e-6)
+    assert poses.times_s[0] == pytest.approx(BEGIN_S)  # the latitude before has no longitude before it
+    place_m, _ = poses.at(np.array([BEGIN_S + 2.3]), 0.0)
+    np.testing.assert_allclose(place_m[0, 0], np.deg2rad(0.00023) * 6_371_008.8, atol=1e-3)
+
+
+def test_one_position_gives_no_path(tmp_path):
+    poses = recorded_with([degrees(768, BEGIN_S + 1, 0), degrees(769, BEGIN_S + 1, 0)], tmp_path).poses
+
+    assert len(poses.times_s) == 1
+    assert not poses.covers(np.array([BEGIN_S]), np.array([BEGIN_S + 3])).any()
 
 
 def test_positions_by_satellite_give_the_path(tmp_path):

@@ -88,24 +88,37 @@ def decode(
         problems: counts what was left out.
 
     Raises:
-        RecordingError: If a log cannot be read, or if a signal never comes.
+        RecordingError: If a log cannot be read, if a signal never comes, or if it comes on several buses.
     """
     messages = {name: message_of(dbc, name, mapped) for name, mapped in wanted.items()}
     by_frame = {(message.frame_id, message.is_extended_frame): message for message in messages.values()}
     values: dict[str, list[tuple[float, Any]]] = defaultdict(list)
-    for time_s, key, data in _frames(logs, problems):
+    buses: dict[str, set[str]] = defaultdict(set)
+    for time_s, bus, key, data in _frames(logs, problems):
         message = by_frame.get(key)
         if message is None:
             continue
         decoded = _decoded(message, data, problems)
         for name, mapped in wanted.items():
-            if messages[name] is message and mapped.signal in decoded:
+            if messages[name] is message and mapped.signal in decoded and mapped.bus in (None, bus):
                 values[name].append((time_s + offset_s, decoded[mapped.signal]))
+                buses[name].add(bus)
+    _check_buses(buses, messages)
     if missing := [f"{name} ({mapped.signal})" for name, mapped in wanted.items() if not values[name]]:
         raise RecordingError(
             f"expected frames with {first_few(missing)}, found none: is this the DBC of this car, and of this bus?"
         )
     return {name: _signal(name, wanted[name], messages[name], values[name], problems) for name in wanted}
+
+
+def _check_buses(buses: Mapping[str, set[str]], messages: Mapping[str, Any]) -> None:
+    """Refuse frames of several buses for one signal: one number often means two things on two buses."""
+    for name, found in buses.items():
+        if len(found) > 1:
+            raise RecordingError(
+                f"{name}: expected frames of {messages[name].name} on one bus, found some on {first_few(sorted(found))}"
+                f': say which, such as bus = "{min(found)}"'
+            )
 
 
 def _decoded(message: Any, data: bytes, problems: Counter[str]) -> dict[str, Any]:  # noqa: ANN401
@@ -154,8 +167,8 @@ def _by_table(name: str, mapped: Mapped, codes: np.ndarray) -> np.ndarray:
     return np.array([float(table.get(int(code), np.nan)) for code in codes])
 
 
-def _frames(logs: Sequence[Path], problems: Counter[str]) -> Iterator[tuple[float, tuple[int, bool], bytes]]:
-    """Yield the time in seconds, the number with its kind, and the bytes of every data frame."""
+def _frames(logs: Sequence[Path], problems: Counter[str]) -> Iterator[tuple[float, str, tuple[int, bool], bytes]]:
+    """Yield the time in seconds, the bus, the number with its kind, and the bytes of every data frame."""
     if len(logs) > 1 and any(path.suffix.lower() in _OWN_ZERO for path in logs):
         raise RecordingError(
             "expected one log, or logs of one clock, found several, and .asc and .mf4 count from their own start: give "
@@ -168,7 +181,7 @@ def _frames(logs: Sequence[Path], problems: Counter[str]) -> Iterator[tuple[floa
                 yield last
             usable = not (message.is_error_frame or message.is_remote_frame)
             key = (message.arbitration_id, bool(message.is_extended_id))
-            last = (message.timestamp, key, bytes(message.data)) if usable else None
+            last = (message.timestamp, str(message.channel), key, bytes(message.data)) if usable else None
         if last is not None and path.suffix.lower() in _TEXT and not _ends_with_a_line(path):
             problems["last frames of a log that ends inside a line"] += 1
         elif last is not None:

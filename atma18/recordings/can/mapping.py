@@ -8,6 +8,7 @@ clock_offset_s = 0.0               # is added to the log's times
 [signals.vEgo]
 signal = "XMISSION_SPEED"
 message = "ENGINE_DATA"            # where several messages have a signal of this name
+bus = "can0"                       # where the log has several buses with this message
 unit = "km/h"
 
 [signals.gearShifter]
@@ -67,6 +68,7 @@ class Mapped(BaseModel):
     model_config = _STRICT
     signal: str
     message: str | None = None
+    bus: str | None = None
     unit: str | None = None
     scale: float = 1.0
     values: dict[int, str | bool] | None = None

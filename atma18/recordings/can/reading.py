@@ -15,7 +15,7 @@ from atma18.recordings.can.mapping import Plan, PoseTable, as_list, read_plan
 from atma18.recordings.finding import files
 from atma18.recordings.poses import Poses, along_track, dead_reckoned
 from atma18.recordings.recording import Files, Lens, Recording
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.signals import RecordingError, Signal, covers
 from atma18.schema import FloatArray, first_few
 from atma18.storage import csv_tables
 
@@ -82,10 +82,12 @@ def _poses(plan: Plan, found: Mapping[str, Signal], folder: Path) -> Poses:
 
 def _by_satellite(latitude: Signal, longitude: Signal, oldest_s: float) -> Poses:
     """Return poses on the plane that touches the Earth at the first fix."""
-    times_s, values = latitude.times_s, latitude.values
-    nearest = np.clip(np.searchsorted(longitude.times_s, times_s), 0, len(longitude) - 1)
-    north_m = np.deg2rad(values - values[0]) * _EARTH_M
-    east_m = np.deg2rad(longitude.values[nearest] - longitude.values[0]) * _EARTH_M * np.cos(np.deg2rad(values[0]))
+    known = covers(longitude.times_s, latitude.times_s, latitude.times_s, oldest_s)
+    times_s, north_deg = latitude.times_s[known], latitude.values[known]
+    east_deg = np.interp(times_s, longitude.times_s, np.unwrap(longitude.values, period=360))
+    start_deg = north_deg[:1]
+    north_m = np.deg2rad(north_deg - start_deg) * _EARTH_M
+    east_m = np.deg2rad(east_deg - east_deg[:1]) * _EARTH_M * np.cos(np.deg2rad(start_deg))
     places_m = np.stack([east_m, north_m, 0 * east_m], axis=1)
     return along_track(times_s, places_m, f"{latitude.origin} and {longitude.origin}", oldest_s)
 
