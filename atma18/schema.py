@@ -33,6 +33,14 @@ CAN_SIGNALS = (*NUMERIC_SIGNALS, *FLAG_SIGNALS)
 """In m/s, m/s², degrees of the steering wheel and N·m (raw units; positive to the left), 0–1, 0–1, then flags 0/1."""
 GEAR = "gearShifter"
 GEARS = ("drive", "park", "neutral", "reverse", "unknown")
+DRIVE_MODES = ("sport", "low", "brake", "eco", "manumatic")
+"""Openpilot's other names of a gear in which a car drives forward; `brake` is the engine's, for long descents."""
+GEAR_WORDS = {
+    **{name: name for name in GEARS},
+    **dict.fromkeys(DRIVE_MODES, "drive"),
+    **{name[0]: name for name in ("park", "reverse", "neutral", "drive")},
+}
+"""One of `GEARS` by every word for it, in small letters."""
 """`unknown` is what a car sends while it shifts; it is a value, unlike an empty cell."""
 ALWAYS_PRESENT = "vEgo"
 

@@ -16,18 +16,22 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from atma18.schema import FLAG_SIGNALS, GEAR, GEARS, LARGEST_SIGNAL, FloatArray, StrArray, first_few, shown
+from atma18.schema import (
+    DRIVE_MODES,
+    FLAG_SIGNALS,
+    GEAR,
+    GEAR_WORDS,
+    GEARS,
+    LARGEST_SIGNAL,
+    FloatArray,
+    StrArray,
+    first_few,
+    shown,
+)
 
 _FLAGS = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none"})
-_DRIVEN = ("sport", "low", "brake", "eco", "manumatic")
-"""Openpilot's other names of a gear in which a car drives forward; `brake` is the engine's, for long descents."""
-_GEARS = {
-    **{name: name for name in GEARS},
-    **dict.fromkeys(_DRIVEN, "drive"),
-    **{name[0]: name for name in ("park", "reverse", "neutral", "drive")},
-}
 
 
 def parse(name: str, ids: Sequence[str], values: Sequence[object]) -> FloatArray:
@@ -60,9 +64,9 @@ def parse_gears(ids: Sequence[str], values: Sequence[object]) -> StrArray:
     Raises:
         ValueError: If one of them is not the name of a gear.
     """
-    gears = [_GEARS.get(_word(value)) for value in values]
+    gears = [GEAR_WORDS.get(_word(value)) for value in values]
     known = np.array([np.nan if gear is None else 0.0 for gear in gears])
-    _refuse_others(GEAR, f"one of {', '.join((*GEARS, *_DRIVEN))}", ids, values, known)
+    _refuse_others(GEAR, f"one of {', '.join((*GEARS, *DRIVE_MODES))}", ids, values, known)
     return np.array(gears, dtype=np.str_)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from atma18.compute.progress import progress
 from atma18.recordings import SOURCES, Drive
 from atma18.recordings.drive import Written, point_of, write_drive
-from atma18.recordings.recording import Lens
+from atma18.recordings.recording import PICTURES, Lens
 from atma18.recordings.sampling import SCENE_S
 from atma18.recordings.scenes import split_of
 from atma18.recordings.signals import RecordingError
@@ -55,6 +55,8 @@ class Found:
     drive: Drive
     sources: Mapping[str, str]
     """SHA-256 by what a file is."""
+    refused: str | None = None
+    """Why it is left out."""
 
     @property
     def sha256(self) -> str:
@@ -63,7 +65,10 @@ class Found:
 
 
 def find(source: str, path: Path) -> list[Found]:
-    """Find the drives of a source in a folder, and digest their files; a drive that is there twice is taken once.
+    """Find the drives of a source in a folder, and digest their files.
+
+    A drive that is there twice is taken once, also if only its pictures are the same: its log may have been fetched as
+    `rlog` and as `qlog`.
 
     Raises:
         ValueError: If there is none.
@@ -73,11 +78,20 @@ def find(source: str, path: Path) -> list[Found]:
     drives = SOURCES[source].find(path)
     if not drives:
         raise ValueError(f"{path}: expected recordings of {source}, found none: check `source` and `path`")
-    found: dict[str, Found] = {}
-    for drive in progress(drives, desc="digest", unit="drive"):
-        one = Found(drive, {name: _sha256(files) for name, files in drive.files.items()})
-        found.setdefault(one.sha256, one)
-    return list(found.values())
+    found: list[Found] = []
+    seen: dict[str, int] = {}
+    for number, drive in enumerate(progress(drives, desc="digest", unit="drive"), start=1):
+        try:
+            files = drive.files
+            sources = {name: _sha256(of_one) for name, of_one in files.items()}
+        except RecordingError as error:
+            found.append(Found(drive, {}, str(error)))
+            continue
+        pictures = [sources[name] for name, of_one in files.items() if of_one and name.endswith(PICTURES)]
+        first = min((seen[digest] for digest in pictures if digest in seen), default=None)
+        seen |= dict.fromkeys(pictures, number) if first is None else {}
+        found.append(Found(drive, sources, None if first is None else f"it has pictures of drive {first}"))
+    return found
 
 
 def _sha256(files: Path | tuple[Path, ...]) -> str:
@@ -95,10 +109,12 @@ class Survey:
     refused: str | None = None
 
     @classmethod
-    def of(cls, source: str, drive: Drive) -> Self:
+    def of(cls, source: str, found: Found) -> Self:
         """Read a drive."""
+        if found.refused is not None:
+            return cls(frozenset(), None, found.refused)
         try:
-            recording = SOURCES[source].read(drive)
+            recording = SOURCES[source].read(found.drive)
         except RecordingError as error:
             return cls(frozenset(), None, str(error))
         if recording.frames is None or not len(recording.frames.times_s):
@@ -123,7 +139,7 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     Raises:
         ValueError: If no drive gives a sample, or if there is one scene for two splits.
     """
-    surveys = [Survey.of(plan.source, found.drive) for found in progress(drives, desc="read", unit="drive")]
+    surveys = [Survey.of(plan.source, found) for found in progress(drives, desc="read", unit="drive")]
     names, window, lens = _shared(surveys, plan.crop)
     written = [
         _kept(folder, number, plan, found, names, window)

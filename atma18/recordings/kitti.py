@@ -53,8 +53,9 @@ class Drive:
 
 
 def find(folder: Path) -> list[Drive]:
-    """Return the drives in a folder, or the one that it is."""
-    return [Drive(path.parents[1]) for path in files(folder, "oxts/timestamps.txt")]
+    """Return the drives in a folder, or the one that it is; unrectified ones (`_extract`) are left out."""
+    folders = [path.parents[1] for path in files(folder.resolve(), "oxts/timestamps.txt")]
+    return [Drive(place) for place in folders if not place.name.endswith("_extract")]
 
 
 def read(drive: Drive) -> Recording:
@@ -174,6 +175,9 @@ def _calibration(path: Path) -> dict[str, FloatArray]:
             found[name] = np.array(text.split(), np.float64)
         except ValueError:  # the date
             continue
-    if missing := [name for name in ("R", "T") if name not in found and "cam_to_cam" not in path.name]:
-        raise RecordingError(f"{path.name}: expected the rows R and T, found no {first_few(missing)}: fetch it again")
+    wanted = ("P_rect_02", "R_rect_00") if "cam_to_cam" in path.name else ("R", "T")
+    if missing := [name for name in wanted if name not in found]:
+        raise RecordingError(
+            f"{path.name}: expected the rows {' and '.join(wanted)}, found no {first_few(missing)}: fetch it again"
+        )
     return found

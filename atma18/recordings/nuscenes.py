@@ -10,6 +10,7 @@ its time.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _TOLERANCE_S = 0.11
 """Key frames follow each other in 0.4 to 0.6 s."""
 _NAME = re.compile(r".*__CAM_FRONT__(?P<microseconds>[0-9]{10,18})")
 _TABLES = ("pose", "steeranglefeedback", "vehicle_monitor")
+_CAMERA_TABLES = ("sensor", "calibrated_sensor")
 _CAMERA = "CAM_FRONT"
 _EDGE_S = 0.5
 
@@ -49,7 +51,7 @@ class Scene:
     def files(self) -> Files:
         """The files that are read."""
         found = {f"can_bus {table}": self.root / "can_bus" / f"{self.name}_{table}.json" for table in _TABLES}
-        found |= {f"tables {path.stem}": path for path in _camera_tables(self.root)}
+        found |= {f"tables {path.stem}": path for path in _camera_tables(self)}
         return {what: path for what, path in found.items() if path.is_file()} | {"pictures": self._pictures}
 
     @property
@@ -122,10 +124,17 @@ def _table(scene: Scene, name: str) -> list[dict[str, Any]]:
         raise RecordingError(
             f"can_bus: expected the table {name} of every scene, found none: fetch the expansion again"
         )
-    rows = strict_json.loads(path.read_bytes())
+    rows = _json(path)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise RecordingError(f"can_bus {name}: expected a list of messages, found something else: fetch it again")
     return rows
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return strict_json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RecordingError(f"{path.parent.name}, {path.stem.partition('_')[2]}: {error}: fetch it again") from error
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> FloatArray:
@@ -160,42 +169,60 @@ def _pictures(scene: Scene, pose_s: FloatArray) -> dict[float, Path]:
     """Return, by time, the pictures taken while the car's pose was recorded."""
     by_time = {}
     for part in ("samples", "sweeps"):
-        for path in (scene.root / part / _CAMERA).glob("*.jpg"):
+        for path in (scene.root / part / _CAMERA).glob("[!.]*.jpg"):
             if match := _NAME.fullmatch(path.stem):
                 by_time[int(match["microseconds"]) * 1e-6] = path
     low_s, high_s = pose_s.min() - _EDGE_S, pose_s.max() + _EDGE_S
     return {time_s: by_time[time_s] for time_s in sorted(by_time) if low_s <= time_s <= high_s}
 
 
-def _camera_tables(root: Path) -> list[Path]:
-    names = ("sensor.json", "calibrated_sensor.json")
-    return [path for version in sorted(root.glob("v1.0-*")) for name in names if (path := version / name).is_file()][:2]
+def _camera_tables(scene: "Scene") -> list[Path]:
+    """Return the tables of cameras: of the version that has this scene, else of the first one that has both."""
+    folders = [place for place in sorted(scene.root.glob("v1.0-*")) if _has(place, *_CAMERA_TABLES)]
+    chosen = [place for place in folders if scene.name in _own_cameras(place)] or folders
+    return [chosen[0] / f"{name}.json" for name in _CAMERA_TABLES] if chosen else []
 
 
-def _lens(scene: Scene, film: Pictures | None) -> tuple[Lens | None, bool]:
+def _has(folder: Path, *tables: str) -> bool:
+    return all((folder / f"{name}.json").is_file() for name in tables)
+
+
+def _lens(scene: "Scene", film: Pictures | None) -> tuple[Lens | None, bool]:
     """Return the front camera, and whether it is that of the scene's own log."""
-    tables = _camera_tables(scene.root)
-    if film is None or len(tables) < 2:
+    tables = _camera_tables(scene)
+    if film is None or not tables:
         return None, False
-    sensors, calibrated = (strict_json.loads(path.read_bytes()) for path in tables)
-    fronts = {sensor["token"] for sensor in sensors if sensor["channel"] == _CAMERA}
-    cameras = [camera for camera in calibrated if camera["sensor_token"] in fronts]
-    own = _own(scene, tables[0].parent, {camera["token"] for camera in cameras})
-    chosen = [camera for camera in cameras if camera["token"] == own] or cameras
+    cameras = _front_cameras(tables[0].parent)
+    own = _own_cameras(tables[0].parent).get(scene.name)
+    chosen = [cameras[own]] if own in cameras else list(cameras.values())
     if not chosen:
         return None, False
-    return Lens.middle([_of_calibration(camera, film.size_px) for camera in chosen]), bool(own)
+    return Lens.middle([_of_calibration(camera, film.size_px) for camera in chosen]), own in cameras
 
 
-def _own(scene: Scene, tables: Path, fronts: set[str]) -> str | None:
-    """Return the calibration of the scene's own front camera, if `sample_data` names it."""
-    paths = [tables / f"{name}.json" for name in ("scene", "sample_data")]
-    if not all(path.is_file() for path in paths):
-        return None
-    scenes, data = (strict_json.loads(path.read_bytes()) for path in paths)
-    first = {row["first_sample_token"] for row in scenes if row["name"] == scene.name}
-    found = [row["calibrated_sensor_token"] for row in data if row["sample_token"] in first]
-    return next((token for token in found if token in fronts), None)
+@lru_cache(maxsize=8)
+def _front_cameras(tables: Path) -> dict[str, dict[str, Any]]:
+    """Return the calibrations of front cameras by token."""
+    sensors, calibrated = (_json(tables / f"{name}.json") for name in _CAMERA_TABLES)
+    fronts = {sensor["token"] for sensor in sensors if sensor["channel"] == _CAMERA}
+    return {camera["token"]: camera for camera in calibrated if camera["sensor_token"] in fronts}
+
+
+@lru_cache(maxsize=8)
+def _own_cameras(tables: Path) -> dict[str, str]:
+    """Return the token of the front camera's calibration by scene, as far as `sample_data` tells it.
+
+    That table has millions of rows, so it is read once for all scenes.
+    """
+    if not _has(tables, "scene", "sample_data"):
+        return {}
+    names = {row["first_sample_token"]: row["name"] for row in _json(tables / "scene.json")}
+    fronts = _front_cameras(tables)
+    return {
+        names[row["sample_token"]]: row["calibrated_sensor_token"]
+        for row in _json(tables / "sample_data.json")
+        if row["sample_token"] in names and row["calibrated_sensor_token"] in fronts
+    }
 
 
 def _of_calibration(camera: Mapping[str, Any], size_px: tuple[int, int]) -> Lens:

@@ -1,5 +1,6 @@
 """Where the car was and where it pointed: measured, or computed from its speed and its yaw rate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,20 +79,34 @@ def dead_reckoned(speed_mps: Signal, yaw_rate_radps: Signal) -> Poses:
         yaw_rate_radps: rad/s, positive to the left.
     """
     origin = f"{speed_mps.origin} and {yaw_rate_radps.origin}"
-    if min(len(speed_mps), len(yaw_rate_radps)) < 2:
-        return Poses(np.empty(0), np.empty((0, 3)), np.empty((0, 3, 3)), origin)
-    start_s = max(speed_mps.times_s[0], yaw_rate_radps.times_s[0])
-    end_s = min(speed_mps.times_s[-1], yaw_rate_radps.times_s[-1])
-    times_s = np.arange(start_s, end_s, _STEP_S)
-    speed, known = speed_mps.interpolated(times_s)
-    turning, also_known = yaw_rate_radps.interpolated(times_s)
+    stretches = [_stretch(speed_mps, yaw_rate_radps, *ends) for ends in _shared(speed_mps, yaw_rate_radps)]
+    table = np.concatenate([np.empty((0, 5)), *stretches])
+    axes = Rotation.from_euler("z", table[:, 4:]).as_matrix()
+    return Poses(table[:, 0], table[:, 1:4], axes, origin, oldest_s=2 * _STEP_S)
+
+
+def _shared(first: Signal, second: Signal) -> Iterator[tuple[float, float]]:
+    """Yield begin and end of each stretch in which neither signal has a gap."""
+    these, those = first.stretches(), second.stretches()
+    here, there = next(these, None), next(those, None)
+    while here and there:
+        begin_s, end_s = max(here[0], there[0]), min(here[1], there[1])
+        if begin_s < end_s:
+            yield begin_s, end_s
+        if here[1] < there[1]:
+            here = next(these, None)
+        else:
+            there = next(those, None)
+
+
+def _stretch(speed_mps: Signal, yaw_rate_radps: Signal, begin_s: float, end_s: float) -> FloatArray:
+    """Return (n, 5) times, positions and headings, from a beginning at 0, 0, 0 with heading 0."""
+    times_s: FloatArray = begin_s + _STEP_S * np.arange(int(np.ceil((end_s - begin_s) / _STEP_S)), dtype=np.float64)
+    speed, _ = speed_mps.interpolated(times_s)
+    turning, _ = yaw_rate_radps.interpolated(times_s)
     heading_rad = _integral(turning)
-    places_m = np.stack(
-        [_integral(speed * np.cos(heading_rad)), _integral(speed * np.sin(heading_rad)), 0 * heading_rad], axis=1
-    )
-    there = known & also_known
-    axes = Rotation.from_euler("z", heading_rad[there][:, None]).as_matrix()
-    return Poses(times_s[there], places_m[there], axes, origin, oldest_s=2 * _STEP_S)
+    x_m, y_m = _integral(speed * np.cos(heading_rad)), _integral(speed * np.sin(heading_rad))
+    return np.stack([times_s, x_m, y_m, 0 * x_m, heading_rad], axis=1)
 
 
 def _integral(rate: FloatArray) -> FloatArray:
@@ -109,17 +124,21 @@ def along_track(times_s: FloatArray, positions_m: FloatArray, origin: str, oldes
         origin: what they come from.
         oldest_s: the longest step between two times that is no gap.
     """
-    step_m = np.gradient(positions_m[:, :2], times_s, axis=0) if len(times_s) > 1 else positions_m[:, :2] * 0
-    moving = np.linalg.norm(step_m, axis=1) > _STANDS_MPS
-    if not moving.any():
-        heading_rad = np.zeros(len(times_s))
-    else:
-        last = np.maximum.accumulate(np.where(moving, np.arange(len(times_s)), np.argmax(moving)))
-        heading_rad = np.arctan2(step_m[last, 1], step_m[last, 0])
-    return Poses(
-        times_s, positions_m, Rotation.from_euler("z", heading_rad[:, None]).as_matrix(), origin, oldest_s=oldest_s
-    )
+    heading_rad = _headings(times_s, positions_m) if len(times_s) > 1 else np.zeros(len(times_s))
+    axes = Rotation.from_euler("z", heading_rad[:, None]).as_matrix()
+    return Poses(times_s, positions_m, axes, origin, oldest_s=oldest_s)
 
 
-_STANDS_MPS = 0.3
-"""Below this speed the direction between two positions is noise."""
+def _headings(times_s: FloatArray, positions_m: FloatArray) -> FloatArray:
+    """Return the (N,) direction of the path at each of N > 1 positions, counter-clockwise from x."""
+    begin_s, end_s = (np.clip(times_s + way_s, times_s[0], times_s[-1]) for way_s in (-_BASE_S, _BASE_S))
+    x_m, y_m = (np.interp(end_s, times_s, axis_m) - np.interp(begin_s, times_s, axis_m) for axis_m in positions_m.T[:2])
+    moving = np.hypot(x_m, y_m) > _STANDS_MPS * (end_s - begin_s)
+    last = np.maximum.accumulate(np.where(moving, np.arange(len(times_s)), np.argmax(moving)))
+    return np.asarray(np.where(moving.any(), np.arctan2(y_m[last], x_m[last]), 0.0))
+
+
+_BASE_S = 1.0
+"""The direction at a moment is that from the position this long before it to the one this long after."""
+_STANDS_MPS = 1.0
+"""Below this speed the direction between two positions is noise: a standing receiver wanders by half a metre."""

@@ -13,6 +13,8 @@ from atma18.schema import FloatArray, IntArray, UInt8Array
 
 Files = Mapping[str, Path | tuple[Path, ...]]
 """Files, or several of one kind, by what they are, in words that name no place, car or person."""
+PICTURES = ("qcamera.ts", "fcamera.hevc", "video.hevc", "video", "pictures", "image_02/data")
+"""What the names of files with pictures end with."""
 
 
 class Frames(Protocol):

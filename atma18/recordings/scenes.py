@@ -36,7 +36,8 @@ def cut(sampled: Sampled, drive_sha256: str) -> tuple[Sampled, list[Scene], IntA
         drive_sha256: the digest of its files.
 
     Returns:
-        The samples that lie in one scene with their whole window, all scenes, and the (M,) scene of each sample.
+        The samples that lie in one scene with their whole window, the scenes that have samples, and the (M,) scene of
+        each sample.
     """
     if not len(sampled.times_s):
         return sampled, [], np.empty(0, np.int64)
@@ -44,12 +45,16 @@ def cut(sampled: Sampled, drive_sha256: str) -> tuple[Sampled, list[Scene], IntA
     first = np.floor((sampled.times_s - HISTORY_S - start_s) / SCENE_S + 1e-9)
     last = np.floor((sampled.times_s + FUTURE_S - start_s) / SCENE_S - 1e-9)
     inside = first == last
-    scene_of = first[inside].astype(np.int64)
+    sampled = sampled.take(inside, "their window reaches into the next scene")
+    numbers, scene_of = np.unique(first[inside].astype(np.int64), return_inverse=True)
     scenes = [
         Scene(hashlib.sha256(f"{drive_sha256} {number}".encode()).hexdigest()[:32], start_s + number * SCENE_S)
-        for number in range(int(scene_of.max()) + 1 if len(scene_of) else 0)
+        for number in numbers.tolist()
     ]
-    return sampled.take(inside, "their window reaches into the next scene"), scenes, scene_of
+    ids = [scenes[k].sample_id(time_s) for k, time_s in zip(scene_of, sampled.times_s, strict=True)]
+    own = np.zeros(len(ids), bool)
+    own[np.unique(ids, return_index=True)[1]] = True
+    return sampled.take(own, "less than 0.1 s after the one before"), scenes, scene_of[own]
 
 
 def split_of(ids: Sequence[str], share: float) -> list[str]:

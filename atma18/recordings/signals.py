@@ -1,6 +1,7 @@
 """A signal of the car on its own clock, and what gaps are."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -72,6 +73,13 @@ class Signal:
             return np.zeros(len(times_s)), np.zeros(len(times_s), bool)
         return np.interp(times_s, self.times_s, self.values), self.covers(times_s, times_s)
 
+    def stretches(self) -> Iterator[tuple[float, float]]:
+        """Yield begin and end of each stretch without a gap."""
+        after = np.flatnonzero(np.diff(self.times_s) > self.oldest_s) + 1
+        for times_s in np.split(self.times_s, after):
+            if len(times_s):
+                yield float(times_s[0]), float(times_s[-1])
+
     def covers(self, start_s: FloatArray, end_s: FloatArray) -> BoolArray:
         """Return whether there are values from each start to its end, without a gap longer than `oldest_s`."""
         return covers(self.times_s, start_s, end_s, self.oldest_s)
@@ -95,3 +103,28 @@ def covers(times_s: FloatArray, start_s: FloatArray, end_s: FloatArray, longest_
     gaps = np.concatenate([[0], np.cumsum(np.diff(times_s) > longest_s)]) if len(times_s) else np.zeros(1, np.int64)
     first, last = np.clip(first, 0, None), np.clip(last, None, max(len(times_s) - 1, 0))
     return np.asarray(inside & (gaps[last] == gaps[first]))
+
+
+def signed(speed: Signal, gear: Signal) -> tuple[Signal, bool]:
+    """Make the speed negative where the gear is reverse, if this car tells it without a sign.
+
+    It does if it mostly is positive while the car moves backwards; a speed that is filtered falls below 0 at stops too.
+
+    Args:
+        speed: m/s.
+        gear: names of gears.
+
+    Returns:
+        The speed, and whether it was changed.
+    """
+    gears, young = gear.held(speed.times_s)
+    reverse = young & (gears == "reverse")
+    moving = reverse & (np.abs(speed.values) > _MOVES_MPS)
+    if not moving.any() or np.median(speed.values[moving]) < 0:
+        return speed, False
+    return replace(speed, values=np.where(reverse, -np.abs(speed.values), speed.values)), True
+
+
+UNSIGNED = "vEgo has no sign in this car: it is made negative where the gear is reverse"
+_MOVES_MPS = 0.3
+"""Below this speed the sign of a filtered speed means nothing."""

@@ -6,6 +6,7 @@ each file is read once from its beginning, and its frames are counted against it
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,16 +25,25 @@ class Tags:
     """How a video says that its pictures are to be read: range and matrix decide how colours are converted."""
 
     size_px: tuple[int, int]
-    """Width, height."""
+    """Width, height, as it is shown."""
     pix_fmt: str
     range: int
     matrix: int
+    rotation_deg: int = 0
+    """By which a picture is turned when it is shown, counter-clockwise."""
 
     @classmethod
-    def of(cls, context: Any) -> Self:  # noqa: ANN401 - PyAV's type
-        """Read the tags of a stream."""
-        size_px = (context.width, context.height)
-        return cls(size_px, str(context.pix_fmt), int(context.color_range), int(context.colorspace))
+    def of(cls, picture: Any) -> Self:  # noqa: ANN401 - PyAV's type
+        """Read the tags of a decoded picture."""
+        width, height = picture.width, picture.height
+        size_px = (height, width) if _quarters(picture) % 2 else (width, height)
+        matrix = int(picture.colorspace)
+        return cls(size_px, picture.format.name, int(picture.color_range), matrix, int(picture.rotation))
+
+
+def _quarters(picture: Any) -> int:  # noqa: ANN401 - PyAV's type
+    """Return by how many quarters a decoded picture is to be turned counter-clockwise; PyAV leaves that to us."""
+    return int(round(picture.rotation / 90) % 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +76,15 @@ def packets(path: Path) -> Packets:
         with av.open(str(path)) as container:
             stream = _video_of(container, path)
             found = [packet.pts for packet in container.demux(stream) if packet.size]
-            tags = Tags.of(stream.codec_context)
             base_s = float(stream.time_base) if stream.time_base else 0.0
     except (av.FFmpegError, OSError) as error:
         raise RecordingError(f"the video: expected one, found something else ({cause(error)})") from error
+    first = next(_decoded(path), None)
+    if first is None:
+        raise RecordingError("the video: expected one, found no picture in it that can be decoded: fetch it again")
     known = [pts for pts in found if pts is not None]
     ticks = np.sort(np.array(known, np.int64)) if known and len(known) == len(found) else None
-    return Packets(ticks, base_s, len(found), tags)
+    return Packets(ticks, base_s, len(found), Tags.of(first))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +135,7 @@ def _wanted_of(clip: Clip, rows: dict[int, int]) -> Iterator[tuple[int, UInt8Arr
     for place, picture in enumerate(_decoded(clip.path)):
         there = by_key.pop(place if clip.ticks is None else picture.pts, None)
         if there is not None:
-            yield there, picture.to_ndarray(format="rgb24")
+            yield there, np.rot90(picture.to_ndarray(format="rgb24"), _quarters(picture))
         if not by_key:
             return
 
@@ -165,15 +177,23 @@ class Pictures:
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height of the first picture."""
-        with self._opened(0) as image:
+        """Width and height of the first picture that can be read."""
+        for row in range(len(self._paths) - 1):
+            with suppress(RecordingError), self._opened(row) as image:
+                return image.size
+        with self._opened(len(self._paths) - 1) as image:
             return image.size
 
     def read(self, wanted: IntArray) -> Iterator[tuple[int, UInt8Array]]:
-        """Yield the ascending wanted rows of `times_s` and their pictures, in this order."""
+        """Yield the ascending wanted rows of `times_s` and their pictures, in this order; damaged ones are left out."""
         for row in wanted.tolist():
-            with self._opened(row) as image:
-                yield row, np.asarray(image.convert("RGB"))
+            try:
+                with self._opened(row) as image:
+                    picture = np.asarray(image.convert("RGB"))
+            except RecordingError as error:
+                logging.getLogger(__name__).warning("%s; it is left out", error)
+            else:
+                yield row, picture
 
     def _opened(self, row: int) -> Image.Image:
         try:

@@ -1,6 +1,8 @@
 """A folder that is complete or absent: it gets its name at the end, and an interrupted write of it can be resumed."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +28,18 @@ def folder_of(out: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     Raises:
         ValueError: If `out` already exists.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise ValueError(
+            f"{out}: expected a place for a folder, found none ({error.strerror}): name another"
+        ) from error
     unfinished = out.with_name(f".{out.name}.partial")
     with _alone(unfinished):
-        if out.exists():
-            existing = "folder" if out.is_dir() else "file"
+        if os.path.lexists(out):
+            existing = "folder" if out.is_dir() else "file" if out.is_file() else "link to nothing"
             raise ValueError(f"{out}: expected nothing there, found a {existing}: name another")
         _start_or_resume(unfinished, json.dumps(plan, sort_keys=True))
         try:

@@ -1,6 +1,9 @@
 """CAN logs of every format with a DBC: right values, or one clear line."""
 
+import gc
+import gzip
 import re
+import struct
 import time
 
 import can
@@ -145,6 +148,31 @@ def test_a_dbc_whose_comments_are_refused_is_read_without_them(tmp_path):
     assert recording.signals["vEgo"].values == pytest.approx(SPEED_MPS)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_a_dbc_may_have_letters_of_any_language(encoding, tmp_path):
+    writers.write_can(tmp_path)
+    text = DBC.replace("Speed over ground", "Velocidad Á mph" if encoding == "cp1252" else "Velocidad Á, 速度 “km”")
+    (tmp_path / "car.dbc").write_bytes(text.encode(encoding))
+    toml = tmp_path / "drive.toml"
+    toml.write_text(toml.read_text(), encoding="utf-8-sig")
+    (drive,) = can_logs.find(tmp_path)
+
+    assert can_logs.read(drive).signals["vEgo"].values == pytest.approx(SPEED_MPS)
+
+
+def test_a_packed_log_is_read(tmp_path):
+    writers.write_can(tmp_path)
+    log, toml = tmp_path / "drive.log", tmp_path / "drive.toml"
+    (tmp_path / "drive.log.gz").write_bytes(gzip.compress(log.read_bytes()))
+    toml.write_text(toml.read_text().replace('"drive.log"', '"drive.log.gz"'))
+    (drive,) = can_logs.find(tmp_path)
+
+    recording = can_logs.read(drive)
+
+    assert len(recording.signals["vEgo"]) == len(writers.bus_times_s())
+    assert recording.facts["problems"] == {}
+
+
 def test_a_standard_and_an_extended_frame_of_one_number_are_apart(tmp_path):
     other = can.Message(timestamp=BUS_S + AT + 0.001, arbitration_id=256, is_extended_id=True, data=bytes(8), channel=0)
 
@@ -181,7 +209,7 @@ def degrees(number, time_s, value_e6):
     return can.Message(timestamp=time_s, arbitration_id=number, is_extended_id=False, data=data, channel=0)
 
 
-def recorded_with(fixes, folder):
+def recorded_with(fixes, folder, others=()):
     """The drive with poses by satellite, of a message for the latitude and one for the longitude."""
     dbc = (
         DBC
@@ -192,7 +220,7 @@ def recorded_with(fixes, folder):
         '[gnss]\nlatitude = {{signal = "LAT", unit = "deg"}}\nlongitude = {{signal = "LON", unit = "deg"}}\n\n[video]'
     )
     toml = re.sub(r"\[yaw_rate\].*?\[video\]", gnss, TOML, flags=re.DOTALL)
-    return recorded(folder, messages=spoilt(*fixes), dbc=dbc, toml=toml)
+    return recorded(folder, messages=spoilt(*fixes, *others), dbc=dbc, toml=toml)
 
 
 def test_latitude_and_longitude_of_two_messages_give_one_path_across_the_date_line(tmp_path):
@@ -213,10 +241,132 @@ def test_latitude_and_longitude_of_two_messages_give_one_path_across_the_date_li
 
 
 def test_one_position_gives_no_path(tmp_path):
-    poses = recorded_with([degrees(768, BEGIN_S + 1, 0), degrees(769, BEGIN_S + 1, 0)], tmp_path).poses
+    poses = recorded_with([degrees(768, BEGIN_S + 1, 100), degrees(769, BEGIN_S + 1, 100)], tmp_path).poses
 
     assert len(poses.times_s) == 1
     assert not poses.covers(np.array([BEGIN_S]), np.array([BEGIN_S + 3])).any()
+
+
+EAST_MPS = 11.161
+"""0.00015° of longitude a second at 48° north: 0.00015 * 111,195 m * cos 48°."""
+
+
+def eastwards():
+    """A fix each second: time, latitude and longitude in 0.000001°."""
+    return [(BEGIN_S - 1 + k, 48_000_000, 11_000_000 + 150 * k) for k in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("fixes", "problems"),
+    [
+        pytest.param(eastwards(), {}, id="as they are"),
+        pytest.param(
+            [(BEGIN_S - 1.5, 0, 0), (BEGIN_S - 1.2, 0, 0), *eastwards()], {"fixes at 0, 0": 2}, id="0, 0 before"
+        ),
+        pytest.param(
+            [(time_s + k / 10, *place) for time_s, *place in eastwards() for k in range(10)], {}, id="repeated"
+        ),
+        pytest.param(
+            [(BEGIN_S - 1.5, 48_100_000, 11_000_000), *eastwards()],
+            {"fixes beside a jump": 3},
+            id="an old place before",
+        ),
+    ],
+)
+def test_what_a_receiver_says_before_it_knows_and_twice_is_no_place(fixes, problems, tmp_path):
+    messages = [one for t, n, e in fixes for one in (degrees(768, t, n), degrees(769, t, e))]
+
+    recording = recorded_with(messages, tmp_path)
+
+    assert recording.facts["problems"] == problems
+    assert "the positions by satellite move 1.116 times as fast as vEgo says; both are kept as they are" in (
+        recording.remarks
+    )
+    waypoints_m = recording.poses.waypoints(np.array([BEGIN_S + 4.0]), 0.0)[0]
+    np.testing.assert_allclose(waypoints_m[:, 0], EAST_MPS * np.arange(0.5, 3.5, 0.5), rtol=1e-4)
+    np.testing.assert_allclose(waypoints_m[:, 1:], 0, atol=1e-3)
+    assert not recording.poses.covers(np.array([BEGIN_S - 1.4]), np.array([BEGIN_S + 2])).any()
+
+
+def test_a_car_that_stands_stays_where_it_is(tmp_path):
+    messages = [one for k in range(12) for one in (degrees(768, BEGIN_S - 1 + k, 1), degrees(769, BEGIN_S - 1 + k, 1))]
+    stands = [motion(time_s, speed_code=0) for time_s in writers.bus_times_s()]
+
+    poses = recorded_with(messages, tmp_path, stands).poses
+
+    assert poses.covers(np.array([BEGIN_S]), np.array([BEGIN_S + 8])).all()
+    np.testing.assert_allclose(poses.waypoints(np.array([BEGIN_S + 2.0]), 0.0), 0, atol=1e-9)
+
+
+def test_a_speed_without_a_sign_is_negative_in_reverse(tmp_path):
+    backwards = [motion(time_s, gear=1) for time_s in writers.bus_times_s()]
+
+    recording = recorded(tmp_path, messages=backwards, toml=TOML.replace('1 = "park"', '1 = "R"'))
+
+    assert recording.signals["vEgo"].values == pytest.approx(-SPEED_MPS)
+    assert recording.signals["gearShifter"].values[0] == "reverse"
+    assert (recording.poses.waypoints(np.array([BEGIN_S + 2.0]), 0.0)[0, :, 0] < -4).all()
+    assert "vEgo has no sign in this car: it is made negative where the gear is reverse" in recording.remarks
+
+
+def test_a_log_whose_clock_was_set_back_is_refused(tmp_path):
+    there = list(map(motion, writers.bus_times_s()))
+
+    with pytest.raises(RecordingError, match=r"found a step back by 9\.0 s: its clock was set, or it holds two drives"):
+        recorded(tmp_path, messages=[*there, *there])
+
+
+def test_a_video_of_other_moments_is_refused(tmp_path):
+    toml = TOML.replace("offset_s = {offset_s}", "offset_s = 5.0  # {offset_s}")
+
+    with pytest.raises(
+        RecordingError, match=r"expected a video and a log of the same moments, found the video from 5\.0"
+    ):
+        recorded(tmp_path, toml=toml)
+
+
+IDENTITY = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+"""The matrix in the head of a track of an MP4 (ISO 14496-12): x' = a x + c y, y' = b x + d y."""
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size_px", "turned"),
+    [
+        pytest.param((-1, 0, 0, -1), (256, 128), lambda shot: shot[::-1, ::-1], id="upside down"),
+        pytest.param((0, 1, -1, 0), (128, 256), lambda shot: np.swapaxes(shot, 0, 1)[:, ::-1], id="to the right"),
+        pytest.param((0, -1, 1, 0), (128, 256), lambda shot: np.swapaxes(shot, 0, 1)[::-1], id="to the left"),
+    ],
+)
+def test_pictures_are_turned_as_players_show_them(matrix, size_px, turned, tmp_path):
+    plain = recorded(tmp_path / "plain")
+    writers.write_can(tmp_path / "turned")
+    path = tmp_path / "turned" / "drive.mp4"
+    a, b, c, d = (part << 16 for part in matrix)
+    content = path.read_bytes()
+    assert content.count(IDENTITY) == 2  # of the whole and of the track
+    place = content.index(IDENTITY, content.index(b"tkhd"))
+    path.write_bytes(content[:place] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[place + 36 :])
+    (drive,) = can_logs.find(tmp_path / "turned")
+
+    recording = can_logs.read(drive)
+
+    ((_, expected),) = plain.frames.read(np.array([37]))
+    ((_, shot),) = recording.frames.read(np.array([37]))
+    np.testing.assert_array_equal(shot, turned(expected))
+    assert recording.lens.size_px == size_px
+    assert recording.facts["video"]["size_px"] == size_px
+
+
+def test_frames_that_come_seldom_are_not_taken_for_others(tmp_path):
+    """Three a second: none is within 0.06 s of t - 0.5 s."""
+    writers.write_can(tmp_path)
+    writers.write_video(tmp_path / "drive.mp4", np.arange(24) / 3, form="mp4")
+    (drive,) = can_logs.find(tmp_path)
+    recording = can_logs.read(drive)
+
+    found = sampling.sample(recording, recording.frames.times_s, ["vEgo"], 0.0)
+
+    assert dict(found.left_out) == {"frames: missing, too old or with a gap": 24}
 
 
 def test_positions_by_satellite_give_the_path(tmp_path):
@@ -269,6 +419,7 @@ def test_poses_of_a_table_give_the_path(tmp_path):
         ("[video]", "[vidio]", r"vidio: Extra inputs are not permitted"),
         ("values = {{1", "vals = {{1", r"signals.gearShifter.vals: Extra inputs"),
         ("values = {{1 = ", "# ", r"expected values for gearShifter"),
+        ('4 = "drive"', '4 = "Forward"', r"expected for gearShifter one of drive, .*, found Forward"),
         (
             'file = "drive.mp4"',
             'file = "none.mp4"',
@@ -310,10 +461,23 @@ def test_several_logs_that_count_from_their_own_start_are_refused(tmp_path):
         recorded(tmp_path, name="drive.asc", toml=toml)
 
 
-def test_a_damaged_log_is_refused(tmp_path):
-    writers.write_can(tmp_path)
-    (tmp_path / "drive.log").write_text("this is no candump\n")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # python-can leaves files open
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_damaged_log_is_refused_without_a_word_of_it(form, tmp_path):
+    writers.write_can(tmp_path, name=f"drive.{form}")
+    (tmp_path / f"drive.{form}").write_bytes(b"WVWZZZ1JZXW000001 is no frame\n" * 20)
     (drive,) = can_logs.find(tmp_path)
 
-    with pytest.raises(RecordingError, match=r"the log: expected a CAN log, found what cannot be read"):
+    with pytest.raises(RecordingError, match=r"the log: expected a CAN log, found|expected frames with") as raised:
         can_logs.read(drive)
+
+    assert "WVWZZZ" not in str(raised.value)
+    del raised
+    gc.collect()
+
+
+def test_a_dbc_that_is_none_is_refused_without_a_word_of_it(tmp_path):
+    with pytest.raises(RecordingError, match=r"the DBC: expected one, found what cantools refuses \(") as raised:
+        recorded(tmp_path, dbc="VIN WVWZZZ1JZXW000001\n")
+
+    assert "WVWZZZ" not in str(raised.value)

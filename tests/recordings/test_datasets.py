@@ -1,6 +1,7 @@
 """nuScenes, comma2k19 and KITTI: what their files may lack, and what each lack does."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -68,6 +69,20 @@ def test_the_camera_of_the_scenes_own_log_is_taken_if_it_is_named(tmp_path):
     assert recording.remarks == ()
 
 
+def test_of_several_versions_the_one_with_the_scene_is_taken(tmp_path):
+    writers.nuscenes(tmp_path)
+    shutil.copytree(tmp_path / "v1.0-mini", tmp_path / "v1.0-trainval")
+    tables = tmp_path / "v1.0-trainval"
+    edit(tables / "calibrated_sensor.json", lambda rows: [rows[0] | {"translation": [1.5, 0.1, 1.4]}])
+    (tables / "scene.json").write_text(json.dumps([{"name": "scene-0103", "first_sample_token": "f"}]))
+    (tables / "sample_data.json").write_text(json.dumps([{"sample_token": "f", "calibrated_sensor_token": "c"}]))
+
+    recording = read(nuscenes, tmp_path)
+
+    assert recording.lens.forward_m == 1.5
+    assert recording.remarks == ()
+
+
 def test_pictures_of_other_scenes_are_not_taken(tmp_path):
     writers.nuscenes(tmp_path)
     folder = tmp_path / "samples" / "CAM_FRONT"
@@ -81,6 +96,7 @@ def test_pictures_of_other_scenes_are_not_taken(tmp_path):
     [
         ("pose", "{}", "can_bus pose: expected a list of messages"),
         ("pose", '[{"utime": 1}]', "expected numbers vel in every message"),
+        ("pose", '[{"utime": 1', "can_bus, pose: expected JSON"),
         ("steeranglefeedback", "[]", "can_bus steeranglefeedback: expected a list of messages"),
     ],
 )
@@ -208,7 +224,7 @@ def test_a_nose_that_points_down_has_a_positive_pitch(tmp_path):
         ("oxts/data/0000000003.txt", "1 2 3", r"oxts/0000000003.txt: expected 30 numbers, found 3"),
         ("oxts/data/0000000003.txt", "a b", r"oxts/0000000003.txt: expected 30 numbers, found something else"),
         ("../calib_velo_to_cam.txt", "R: 1 0 0 0 1 0 0 0 1\n", r"expected the rows R and T, found no T"),
-        ("image_02/data/0000000000.png", "no picture", r"picture 0 of the drive: expected a picture"),
+        ("../calib_cam_to_cam.txt", "R_rect_00: 1 0 0 0 1 0 0 0 1\n", r"P_rect_02 and R_rect_00, found no P_rect_02"),
     ],
 )
 def test_what_is_wrong_with_a_drive_is_said_in_a_line(name, content, message, tmp_path):
@@ -220,6 +236,27 @@ def test_what_is_wrong_with_a_drive_is_said_in_a_line(name, content, message, tm
         kitti.read(drive)
 
     assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_picture_costs_no_other(tmp_path):
+    writers.kitti(tmp_path)
+    (drive,) = kitti.find(tmp_path)
+    for number in (0, 5):
+        (drive.folder / "image_02" / "data" / f"{number:010d}.png").write_bytes(b"no picture")
+
+    recording = kitti.read(drive)
+
+    assert recording.lens.size_px == writers.SIZE_PX
+    found = recording.frames.read(np.array([4, 5, 6]))
+    assert [(row, writers.number_of(shot)) for row, shot in found] == [(4, 8), (6, 12)]
+
+
+def test_a_drive_before_rectification_is_none(tmp_path):
+    writers.kitti(tmp_path)
+    (drive,) = kitti.find(tmp_path)
+    shutil.copytree(drive.folder, drive.folder.with_name(drive.folder.name.replace("_sync", "_extract")))
+
+    assert kitti.find(tmp_path) == [drive]
 
 
 def test_a_day_without_its_calibration_is_refused(tmp_path):

@@ -184,6 +184,37 @@ def test_a_car_in_reverse_goes_back_whatever_sign_its_speed_has(told, tmp_path):
     assert (found.waypoints_m[:, 0] < -4).all()
 
 
+def test_a_filtered_speed_that_falls_below_0_at_a_stop_has_no_sign_yet(tmp_path):
+    """In reverse at +10 m/s, speeding up; a moment before it stood in drive at -0.003 m/s."""
+    events = writers.openpilot_events(gearShifter="reverse", vEgo=SPEED_MPS, aEgo=0.5)
+    events.append(writers.car_state(START_S - 0.1, gearShifter="drive", vEgo=-0.003, aEgo=0.0))
+
+    recording = recorded(tmp_path, events)
+
+    found = sampling.sample(recording, MOMENTS_S, ["vEgo", "aEgo"], 0.0)
+    np.testing.assert_allclose(found.signals["vEgo"], -SPEED_MPS, atol=1e-5)
+    np.testing.assert_allclose(found.signals["aEgo"], -0.5, atol=1e-5)
+    assert (found.waypoints_m[:, 0] < -4).all()
+    assert any(remark.startswith("vEgo has no sign in this car") for remark in recording.remarks)
+
+
+@pytest.mark.parametrize("names", [("drive1", "drive2"), ("2024-05-01", "2024-05-02"), ("20240501", "20240502")])
+def test_folders_that_are_no_numbered_segments_are_drives_of_their_own(names, tmp_path):
+    for name in names:
+        writers.write_segment(tmp_path / name, writers.openpilot_events())
+
+    assert [len(route.segments) for route in openpilot.find(tmp_path)] == [1, 1]
+
+
+def test_segments_of_two_drives_are_not_taken_for_one(tmp_path):
+    for number in (0, 1):
+        writers.write_segment(tmp_path / str(number), writers.openpilot_events(segment=number))
+    (route,) = openpilot.find(tmp_path)
+
+    with pytest.raises(RecordingError, match="found segment 1 that begins 8 s before segment 0 ends: give each drive"):
+        openpilot.read(route)
+
+
 @pytest.mark.parametrize("fix", [{"hasFix": True}, {"flags": 1}])
 def test_the_scale_of_the_speed_is_told_from_gps(fix, tmp_path):
     events = writers.openpilot_events()

@@ -1,13 +1,15 @@
 """Signals, poses, windows and scenes: expected values come from paper."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.recordings.poses import Poses, along_track, dead_reckoned
 from atma18.recordings.recording import Lens
-from atma18.recordings.scenes import split_of
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.sampling import Sampled
+from atma18.recordings.scenes import cut, split_of
+from atma18.recordings.signals import RecordingError, Signal, signed
 from atma18.recordings.window import Window
 
 QCAMERA = Lens((722.4, 723.4), (263.0, 165.0), (526, 330), 1.22, 1.7)
@@ -68,6 +70,48 @@ def test_times_that_go_back_are_no_signal():
         Signal(np.array([1.0, 0.0]), np.zeros(2), "a field")
 
 
+@pytest.mark.parametrize(
+    ("speed_mps", "expected_mps", "changed"),
+    [
+        pytest.param([5, 2, 0, 1, 2, 0], [5, 2, 0, -1, -2, 0], True, id="without a sign"),
+        pytest.param([5, 2, -0.05, 1, 2, -0.02], [5, 2, -0.05, -1, -2, -0.02], True, id="below 0 at stops"),
+        pytest.param([5, 2, 0, -1, -2, 0], [5, 2, 0, -1, -2, 0], False, id="with its sign"),
+        pytest.param([5, 2, 0, 0, 0.1, 0], [5, 2, 0, 0, 0.1, 0], False, id="reverse, but it stands"),
+    ],
+)
+def test_a_speed_without_a_sign_is_negative_in_reverse(speed_mps, expected_mps, changed):
+    times_s = np.arange(6.0)
+    gear = signal(times_s, ["drive", "drive", "drive", "reverse", "reverse", "reverse"])
+
+    found, is_changed = signed(signal(times_s, np.array(speed_mps, float)), gear)
+
+    assert found.values.tolist() == expected_mps
+    assert is_changed == changed
+
+
+def test_a_gap_of_days_costs_nothing_and_each_stretch_has_its_path():
+    day_s = 86_400.0
+    times_s = np.concatenate([np.arange(0, 5, 0.1), 400 * day_s + np.arange(0, 5, 0.1)])
+    poses = dead_reckoned(signal(times_s, 10 + 0 * times_s), signal(times_s, 0 * times_s))
+
+    assert len(poses.times_s) == pytest.approx(2 * 4.9 / 0.005, abs=3)
+    for begin_s in (1.0, 400 * day_s + 1.0):
+        np.testing.assert_allclose(poses.waypoints(np.array([begin_s]), 0.0)[0, :, 0], 10 * np.arange(0.5, 3.5, 0.5))
+
+
+def test_scenes_without_a_sample_are_none_and_of_two_samples_in_a_tenth_one_is_left():
+    times_s = np.array([1.0, 1.51, 1.54, 700.0])
+    sampled = Sampled(times_s, np.zeros((4, 3), np.int64), pd.DataFrame({"vEgo": times_s}), np.zeros((4, 18)), {})
+
+    kept, scenes, scene_of = cut(sampled, "of the drive")
+
+    assert kept.times_s.tolist() == [1.0, 1.51, 700.0]
+    assert kept.left_out == {"less than 0.1 s after the one before": 1}
+    assert [scene.start_s for scene in scenes] == [0.0, 660.0]
+    assert scene_of.tolist() == [0, 0, 1]
+    assert scenes[0].sample_id(1.51) == scenes[0].sample_id(1.54)
+
+
 def test_a_quarter_turn_ends_where_paper_says():
     """Radius 20 m, a quarter turn left in 3 s: the axle ends at 20, 20; a point 2 m ahead of it began at 2, 0."""
     rate = np.pi / 2 / 3
@@ -93,6 +137,16 @@ def test_a_car_that_stands_keeps_its_direction():
 
     np.testing.assert_allclose(poses.axes[[0, 3], :, 0], [[1, 0, 0], [1, 0, 0]], atol=1e-9)
     np.testing.assert_allclose(poses.axes[6, :, 0], [0, 1, 0], atol=1e-9)
+
+
+def test_the_direction_of_rounded_positions_is_that_of_the_path():
+    """Ten positions a second, rounded to 0.2 m: a straight line to the east, at 10 m/s."""
+    times_s = np.arange(0, 10, 0.1)
+    north_m = 0.2 * (np.arange(100) % 2)
+    poses = along_track(times_s, np.stack([10 * times_s, north_m, 0 * times_s], axis=1), "fixes", 1.5)
+
+    heading_rad = np.arctan2(poses.axes[10:-10, 1, 0], poses.axes[10:-10, 0, 0])
+    np.testing.assert_allclose(heading_rad, 0, atol=0.011)  # 0.2 m over 20 m
 
 
 def test_between_two_poses_the_car_turns_evenly():

@@ -1,6 +1,7 @@
 """One invented drive, in the format of every source, becomes the same samples."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,48 @@ def test_a_drive_that_cannot_be_read_is_left_out_and_said(tmp_path):
     summary = (tmp_path / "out" / "ingest.json").read_text()
     assert "found no event" in json.loads(summary)["drives"][1]["left_out"]
     assert not IDENTIFIERS.search(said.output + summary)
+
+
+def test_the_same_pictures_are_taken_once(tmp_path):
+    """A route was fetched with its full log, and again with the summary of it: neither split may know the other's."""
+    writers.openpilot(tmp_path / "in" / "qlog")
+    (segment,) = (tmp_path / "in" / "qlog").iterdir()
+    again = tmp_path / "in" / "rlog" / segment.name
+    again.mkdir(parents=True)
+    (again / "rlog.bz2").write_bytes(writers.packed(writers.openpilot_events(), "bz2"))
+    shutil.copyfile(segment / "qcamera.ts", again / "qcamera.ts")
+
+    said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1, split=1)
+
+    assert said.exit_code == 0, said.output
+    assert "drive 2 is left out: it has pictures of drive 1" in said.output
+    assert len(pd.read_csv(tmp_path / "out" / "test_features.csv")) == 4
+
+
+def test_another_toml_beside_the_drives_costs_none(tmp_path):
+    writers.write_can(tmp_path / "in")
+    (tmp_path / "in" / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+    (tmp_path / "in" / "._drive.toml").write_bytes(b"\0\5\x16\7")
+
+    said = run("can", tmp_path / "in", tmp_path / "out", every_s=1, split=1)
+
+    assert said.exit_code == 0, said.output
+    assert "drive 2 is left out: the TOML file, log: Field required" in said.output
+    assert len(pd.read_csv(tmp_path / "out" / "test_features.csv")) == 5
+
+
+def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path):
+    writers.openpilot(tmp_path / "in")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    below = run("openpilot", tmp_path / "in", tmp_path / "file" / "out", split=1)
+    link = run("openpilot", tmp_path / "in", tmp_path / "link", split=1)
+
+    assert (below.exit_code, link.exit_code) == (1, 1)
+    assert "expected a place for a folder, found none" in below.output
+    assert "expected nothing there, found a link to nothing: name another" in link.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in", "link"]
 
 
 def test_nothing_to_ingest_ends_with_a_line_and_leaves_no_folder(tmp_path):

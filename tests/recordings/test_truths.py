@@ -125,10 +125,11 @@ signals.gas = {signal = "PEDAL_GAS", unit = "%"}
 signals.brakePressed = {signal = "BRAKE_PRESSED"}
 yaw_rate = {signal = "STEER_ANGLE_RATE", message = "STEERING_SENSORS", unit = "deg/s"}
 """
+# The speed comes once a second, twice with 2 s between.
 MF4_TOML = """\
 log = "canmod-gps-drive.MF4"
 dbc = "canmod-gps.dbc"
-signals.vEgo = {signal = "Speed", unit = "m/s", oldest_s = 1.5}
+signals.vEgo = {signal = "Speed", unit = "m/s", oldest_s = 2.5}
 yaw_rate = {signal = "AngularRateX", unit = "deg/s"}
 """
 

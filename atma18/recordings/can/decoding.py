@@ -5,6 +5,7 @@ that the DBC does not have. A code that the DBC names ("not available", "error")
 code of a gear that the mapping does not name.
 """
 
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,13 @@ import numpy as np
 
 from atma18.recordings.can.mapping import UNITS, Mapped
 from atma18.recordings.signals import RecordingError, Signal, cause
-from atma18.schema import FLAG_SIGNALS, GEAR, first_few, shown
+from atma18.schema import FLAG_SIGNALS, GEAR, GEAR_WORDS, first_few, shown
 
+_LOG = logging.getLogger(__name__)
 _COMMENTS = re.compile(r'^CM_[^"]*"(?:[^"\\]|\\.)*"\s*;', re.MULTILINE)
 _TEXT = (".log", ".asc", ".trc", ".csv")
+_BACK_S = 1.0
+"""Frames of several buses may be logged a little out of order."""
 _OWN_ZERO = (".asc", ".mf4")
 """Formats whose times are counted from the start of each log: their dates depend on the time zone of whoever reads."""
 
@@ -35,19 +39,31 @@ def database(paths: Sequence[Path]) -> tuple[Any, list[str]]:
     refusals = (cantools.database.errors.Error, textparser.Error, KeyError, ValueError, AttributeError)
     found, remarks = cantools.database.Database(strict=False), []  # signals may share bits, as in opendbc
     for path in paths:
-        try:
-            text = path.read_text(encoding="cp1252")
-        except OSError as error:
-            raise RecordingError(f"the DBC: expected a file, found none ({cause(error)})") from error
+        text = _text(path)
         try:
             found.add_dbc_string(text)
         except refusals:
             try:
                 found.add_dbc_string(_COMMENTS.sub("", text))
             except refusals as error:
-                raise RecordingError(f"the DBC: expected one, found what cantools refuses: {cause(error)}") from error
+                _LOG.warning("the DBC: %s", cause(error))  # it quotes the DBC, so it is kept out of all files
+                raise RecordingError(
+                    f"the DBC: expected one, found what cantools refuses ({type(error).__name__})"
+                ) from error
             remarks.append("the DBC is read without its comments, which cantools refuses")
     return found, remarks
+
+
+def _text(path: Path) -> str:
+    """Read a DBC; the standard has no encoding, so it is that of Windows where it is not UTF-8."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"the DBC: expected a file, found none ({cause(error)})") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
 
 
 def message_of(dbc: Any, name: str, mapped: Mapped) -> Any:  # noqa: ANN401 - cantools' types
@@ -160,7 +176,8 @@ def _by_table(name: str, mapped: Mapped, codes: np.ndarray) -> np.ndarray:
     """Translate codes by the mapping's own table; a code that it does not name is missing."""
     table = mapped.values or {}
     if name == GEAR:
-        return np.array([str(table.get(int(code), "")) for code in codes])
+        words = {code: GEAR_WORDS[str(word).strip().lower()] for code, word in table.items()}
+        return np.array([words.get(int(code), "") for code in codes])
     wrong = [value for value in table.values() if not isinstance(value, bool)]
     if wrong:
         raise RecordingError(f"{name}: expected true and false as values, found {shown(wrong[0])}")
@@ -169,16 +186,22 @@ def _by_table(name: str, mapped: Mapped, codes: np.ndarray) -> np.ndarray:
 
 def _frames(logs: Sequence[Path], problems: Counter[str]) -> Iterator[tuple[float, str, tuple[int, bool], bytes]]:
     """Yield the time in seconds, the bus, the number with its kind, and the bytes of every data frame."""
-    if len(logs) > 1 and any(path.suffix.lower() in _OWN_ZERO for path in logs):
+    if len(logs) > 1 and any(_form(path) in _OWN_ZERO for path in logs):
         raise RecordingError(
             "expected one log, or logs of one clock, found several, and .asc and .mf4 count from their own start: give "
             "each a TOML file of its own"
         )
     for path in logs:
-        last = None
+        last, latest_s = None, -np.inf
         for message in _messages(path):
             if last is not None:
                 yield last
+            if message.timestamp < latest_s - _BACK_S:
+                raise RecordingError(
+                    f"the log: expected times that ascend, found a step back by {latest_s - message.timestamp:.1f} s: "
+                    "its clock was set, or it holds two drives: cut it there"
+                )
+            latest_s = max(latest_s, message.timestamp)
             usable = not (message.is_error_frame or message.is_remote_frame)
             key = (message.arbitration_id, bool(message.is_extended_id))
             last = (message.timestamp, str(message.channel), key, bytes(message.data)) if usable else None
@@ -188,6 +211,11 @@ def _frames(logs: Sequence[Path], problems: Counter[str]) -> Iterator[tuple[floa
             yield last
 
 
+def _form(path: Path) -> str:
+    """Return the suffix that tells a log's form; a log may be packed, as `drive.log.gz`."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
 def _messages(path: Path) -> Iterator[Any]:
     """Yield the messages of a log; those before a damaged place."""
     import can
@@ -195,13 +223,16 @@ def _messages(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise RecordingError("the log: expected a file, found none: check `log`")
     try:
-        zero_s = _start_s(path) if path.suffix.lower() == ".mf4" else 0.0
+        zero_s = _start_s(path) if _form(path) == ".mf4" else 0.0
         with can.LogReader(str(path)) as reader:
             for message in reader:
                 message.timestamp -= zero_s
                 yield message
-    except (ValueError, OSError, KeyError, IndexError, NotImplementedError) as error:
-        raise RecordingError(f"the log: expected a CAN log, found what cannot be read ({cause(error)})") from error
+    except Exception as error:  # readers of six formats, of two libraries, raise what they meet
+        _LOG.warning("the log: %s", cause(error))  # it may quote the log, so it is kept out of all files
+        raise RecordingError(
+            f"the log: expected a CAN log, found what cannot be read ({type(error).__name__})"
+        ) from error
 
 
 def _start_s(path: Path) -> float:

@@ -40,7 +40,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from atma18.recordings.signals import RecordingError, cause
-from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS, GEAR, first_few
+from atma18.schema import CAN_SIGNALS, FLAG_SIGNALS, GEAR, GEAR_WORDS, first_few
 
 _SPEED = {"m/s": 1.0, "km/h": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704}
 _ANGLE = {"deg": 1.0, "rad": 57.29577951308232}
@@ -136,10 +136,16 @@ class Plan(BaseModel):
             raise ValueError("expected one of yaw_rate, gnss and poses, found none or several")
         if GEAR in self.signals and not self.signals[GEAR].values:
             raise ValueError(f"expected values for {GEAR}, such as values = {{1 = 'park', 4 = 'drive'}}, found none")
+        if other := [word for word in self._gears if word.strip().lower() not in GEAR_WORDS]:
+            raise ValueError(f"expected for {GEAR} one of {', '.join(GEAR_WORDS)}, found {first_few(other)}")
         for name, mapped in self.measured.items():
             if mapped.unit not in UNITS[name]:
                 raise ValueError(f"expected for {name} a unit of {', '.join(UNITS[name])}, found {mapped.unit}")
         return self
+
+    @property
+    def _gears(self) -> list[str]:
+        return [str(word) for word in (self.signals[GEAR].values or {}).values()] if GEAR in self.signals else []
 
     @property
     def measured(self) -> dict[str, Mapped]:
@@ -164,7 +170,7 @@ def read_plan(path: Path) -> Plan:
         RecordingError: If it is no TOML, or if it says something else than the above; the message names the first key.
     """
     try:
-        content: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: Any = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return Plan.model_validate(content)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecordingError(f"the TOML file: expected TOML, found something else ({cause(error)})") from error

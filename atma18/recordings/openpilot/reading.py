@@ -7,7 +7,7 @@ into the car's. The time of a frame is the `timestampEof` of its event in the in
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,27 +15,22 @@ from scipy.spatial.transform import Rotation
 
 from atma18.recordings import video
 from atma18.recordings.openpilot import log
+from atma18.recordings.openpilot.lens import road_camera
 from atma18.recordings.openpilot.route import Route, Segment
 from atma18.recordings.poses import dead_reckoned
-from atma18.recordings.recording import Lens, Recording
-from atma18.recordings.signals import RecordingError, Signal
+from atma18.recordings.recording import Recording
+from atma18.recordings.signals import UNSIGNED, RecordingError, Signal, signed
 from atma18.schema import FLAG_SIGNALS, GEAR, FloatArray
 
 GEARS = ("unknown", "park", "drive", "neutral", "reverse", "sport", "low", "brake", "eco", "manumatic")
 """`GearShifter` by number; a newer number is `unknown`."""
 _NUMBERS = ("vEgo", "aEgo", "steeringAngleDeg", "steeringTorque", "brake", "gas")
 _PEDALS = {"gas": "gasPressed", "brake": "brakePressed"}
-_CAMERA_TO_AXLE_M = 1.7
-"""How far a device behind the windscreen rides in front of the rear axle."""
-_HEIGHT_M = 1.22
-_SENSORS = {3: (1344, 760, 1141.5)}
-"""By `FrameData.sensor`, width, height and focal length in pixels of a road camera that its shape does not tell
-(openpilot, common/transformations/camera.py: os04c10)."""
-_BY_SHAPE = ((1928, 1208, 2648.0), (1164, 874, 910.0))
-"""The road cameras of comma 3 and 3X, and of comma two, told apart by the shape of the picture."""
 _SAME_FRAME_S = 0.02
 """Less than half of the 50 ms between two frames."""
 _MPEG_WRAP_S = 2**33 / 90_000
+_OVERLAP_S = 2.0
+"""Segments of one drive follow each other within tenths of a second."""
 _GPS_FASTER_MPS = 5.0
 
 
@@ -45,6 +40,29 @@ class _Collected:
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: defaultdict(list))
     problems: Counter[str] = field(default_factory=Counter)
+    segments: list[tuple[int, int]] = field(default_factory=list)
+    """The number of each segment that was read, and the count of its last row of `carState`."""
+
+    def end_segment(self, number: int) -> None:
+        """Check that a segment goes on where the one before it ended.
+
+        Raises:
+            RecordingError: If it begins earlier.
+        """
+        cars, (before, begin) = self.rows["carState"], self.segments[-1] if self.segments else (0, 0)
+        if begin and begin < len(cars):
+            back_s = max(row[0] for row in cars[:begin]) - min(row[0] for row in cars[begin:])
+            if back_s > _OVERLAP_S:
+                raise RecordingError(
+                    f"expected segments that follow each other, found segment {number} that begins {back_s:.0f} s "
+                    f"before segment {before} ends: give each drive a folder of its own"
+                )
+        self.segments.append((number, len(cars)))
+
+    @property
+    def sensor(self) -> int:
+        """The number of the road camera's kind; 0 if no log tells it."""
+        return int(self.rows["sensor"][-1][0]) if self.rows["sensor"] else 0
 
     def table(self, name: str, width: int) -> FloatArray:
         """Return the (n, width) numbers of an event, sorted by time."""
@@ -63,9 +81,10 @@ def read(route: Route) -> Recording:
     for segment in route.segments:
         try:
             for time_s, name, valid, body in log.events(segment.log, found.problems):
-                _COLLECT[name](found, time_s, valid, body)
+                _collect(found, name, time_s, valid, body)
         except RecordingError as error:
             left_out.append(f"the log of segment {segment.number} is left out: {error}")
+        found.end_segment(segment.number)
     if len(left_out) == len(route.segments):
         raise RecordingError(left_out[0])
     signals, remarks = _signals(found)
@@ -81,7 +100,7 @@ def read(route: Route) -> Recording:
         signals=signals,
         poses=dead_reckoned(signals["vEgo"], yaw_rate),
         frames=film,
-        lens=_lens(tags, found, turned, calibration) if tags else None,
+        lens=road_camera(tags, found.sensor, turned, calibration[:, 4]) if tags else None,
         clock="seconds since the device started (logMonoTime)",
         remarks=tuple(remarks),
         facts={
@@ -90,6 +109,16 @@ def read(route: Route) -> Recording:
             "video": tags and asdict(tags),
         },
     )
+
+
+def _collect(found: _Collected, name: str, time_s: float, valid: bool, body: Any) -> None:  # noqa: ANN401 - a struct
+    """Keep what is needed of an event; one that is damaged inside is counted."""
+    import capnp
+
+    try:
+        _COLLECT[name](found, time_s, valid, body)
+    except capnp.KjException:
+        found.problems["damaged events"] += 1
 
 
 def _collect_car(found: _Collected, time_s: float, valid: bool, body: Any) -> None:  # noqa: ANN401 - a struct
@@ -169,11 +198,15 @@ def _signals(found: _Collected) -> tuple[dict[str, Signal], list[str]]:
         if not columns[pedal].any() and columns[pressed].any():
             del columns[pedal]
             remarks.append(f"{pedal} is 0 although {pressed}: this car does not tell it, so it is left out")
-    if (reverse := gears == "reverse").any() and not (columns["vEgo"] < 0).any():
-        columns["vEgo"] = np.where(reverse, -columns["vEgo"], columns["vEgo"])
-        remarks.append("vEgo has no sign in this car: it is made negative where the gear is reverse")
     signals = {name: Signal.of(times_s, values, f"carState.{name}") for name, values in columns.items()}
-    return signals | {GEAR: Signal.of(times_s, gears, f"carState.{GEAR}")}, remarks
+    signals[GEAR] = Signal.of(times_s, gears, f"carState.{GEAR}")
+    signals["vEgo"], unsigned = signed(signals["vEgo"], signals[GEAR])
+    if unsigned:
+        backwards = signals[GEAR].values == "reverse"
+        accelerations = signals["aEgo"].values
+        signals["aEgo"] = replace(signals["aEgo"], values=np.where(backwards, -accelerations, accelerations))
+        remarks.append(f"{UNSIGNED}, and aEgo, its change, is turned there too")
+    return signals, remarks
 
 
 def _yaw_rate(found: _Collected, turned: Rotation) -> Signal:
@@ -240,24 +273,6 @@ def _by_number(count: int, index: FloatArray, segment: int) -> FloatArray:
     if len(mine) == count and sorted(mine[:, 2]) == list(range(count)):
         times_s[mine[:, 2].astype(np.int64)] = mine[:, 0]
     return times_s
-
-
-def _lens(tags: video.Tags, found: _Collected, turned: Rotation, calibration: FloatArray) -> Lens:
-    """Return the road camera, which looks along the device's x axis."""
-    width, height = tags.size_px
-    sensor = int(found.rows["sensor"][-1][0]) if found.rows["sensor"] else 0
-    full = _SENSORS.get(sensor) or min(_BY_SHAPE, key=lambda shape: abs(shape[0] / shape[1] - width / height))
-    focal_px = full[2] * width / full[0], full[2] * height / full[1]
-    forward, right, down = turned.apply([1.0, 0.0, 0.0])
-    ahead_px = width / 2 + focal_px[0] * right / forward, height / 2 + focal_px[1] * down / forward
-    heights_m = calibration[np.isfinite(calibration[:, 4]), 4]
-    return Lens(
-        focal_px,
-        ahead_px,
-        (width, height),
-        float(heights_m[-1]) if len(heights_m) else _HEIGHT_M,
-        _CAMERA_TO_AXLE_M,
-    )
 
 
 def _gps_remark(found: _Collected, speed_mps: Signal) -> list[str]:

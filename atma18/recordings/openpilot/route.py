@@ -12,7 +12,8 @@ _LOGS = ("rlog.zst", "rlog.bz2", "rlog", "qlog.zst", "qlog.bz2", "qlog")
 """A full log before its summary."""
 _VIDEOS = ("qcamera.ts", "fcamera.hevc")
 """The small picture first: the competition's frames are a window of it."""
-_SEGMENT = re.compile(r"(?P<route>.*?)(--)?(?P<number>[0-9]+)")
+_SEGMENT = re.compile(r"(?:(?P<route>.+)--)?(?P<number>[0-9]{1,4})")
+"""A folder of another name, a date for example, is a route of one segment."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def find(folder: Path) -> list[Route]:
         log = next((parts[kind] for kind in _LOGS if kind in parts), None)
         if log is not None:
             match = _SEGMENT.fullmatch(name)
-            route, number = (match["route"], int(match["number"])) if match else (name, 0)
+            route, number = (match["route"] or "", int(match["number"])) if match else (name, 0)
             video = next((parts[kind] for kind in _VIDEOS if kind in parts), None)
             routes[parent, route].append(Segment(number, log, video))
     return [Route(tuple(sorted(route, key=lambda segment: segment.number))) for _, route in sorted(routes.items())]
