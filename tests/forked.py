@@ -1,5 +1,6 @@
 """Steps in processes of their own that begin at once: each is forked from a server that has imported everything."""
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ WRITES = (
 
 FILLER = "filler"
 
+gc.freeze()  # for the processes that are forked from the one that has imported this
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.forked"])
 
