@@ -454,6 +454,17 @@ def test_a_bus_without_the_message_is_refused(tmp_path):
         recorded(tmp_path, messages=other)
 
 
+def test_an_asc_log_whose_times_count_from_line_to_line_is_refused(tmp_path):
+    writers.write_can(tmp_path, name="drive.asc")
+    path = tmp_path / "drive.asc"
+    assert "timestamps absolute" in path.read_text()
+    path.write_text(path.read_text().replace("timestamps absolute", "timestamps relative"))
+    (drive,) = can_logs.find(tmp_path)
+
+    with pytest.raises(RecordingError, match="found `timestamps relative`, from line to line: save it again"):
+        can_logs.read(drive)
+
+
 def test_several_logs_that_count_from_their_own_start_are_refused(tmp_path):
     toml = TOML.replace('log = "{log}"', 'log = ["{log}", "{log}"]')
 

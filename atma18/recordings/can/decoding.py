@@ -226,8 +226,15 @@ def _messages(path: Path) -> Iterator[Any]:
         zero_s = _start_s(path) if _form(path) == ".mf4" else 0.0
         with can.LogReader(str(path)) as reader:
             for message in reader:
+                if getattr(reader, "timestamps_format", None) == "relative":
+                    raise RecordingError(
+                        "the log: expected times that count from its start, found `timestamps relative`, from line to "
+                        "line: save it again with absolute ones"
+                    )
                 message.timestamp -= zero_s
                 yield message
+    except RecordingError:
+        raise
     except Exception as error:  # readers of six formats, of two libraries, raise what they meet
         _LOG.warning("the log: %s", cause(error))  # it may quote the log, so it is kept out of all files
         raise RecordingError(
