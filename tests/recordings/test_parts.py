@@ -142,7 +142,7 @@ def test_a_car_that_stands_keeps_its_direction():
 def test_the_direction_of_rounded_positions_is_that_of_the_path():
     """Ten positions a second, rounded to 0.2 m: a straight line to the east, at 10 m/s."""
     times_s = np.arange(0, 10, 0.1)
-    north_m = 0.2 * (np.arange(100) % 2)
+    north_m = 0.2 * (np.arange(100) // 2 % 2)
     poses = along_track(times_s, np.stack([10 * times_s, north_m, 0 * times_s], axis=1), "fixes", 1.5)
 
     heading_rad = np.arctan2(poses.axes[10:-10, 1, 0], poses.axes[10:-10, 0, 0])
