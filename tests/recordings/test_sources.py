@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,25 @@ def test_every_source_tells_the_same_drive(source, point, tmp_path):
         [writers.number_of(image) for _, image in recording.frames.read(np.sort(rows))] for rows in found.frame_rows
     ]
     assert shown == [[10, 20, 30], [40, 50, 60], [70, 80, 90]]
+
+
+@pytest.mark.parametrize(("begin_s", "end_s"), [(-0.9, -0.2), (1.0, 2.0)])
+def test_a_gap_of_a_signal_that_is_interpolated_crosses_no_window(begin_s, end_s, tmp_path):
+    """The poses have no gap; a flag, which is held, may have one away from t."""
+    recording = recorded("openpilot", tmp_path)
+    moment_s = recording.frames.times_s[60]
+
+    def with_gap(name):
+        signal = recording.signals[name]
+        kept = (signal.times_s < moment_s + begin_s) | (signal.times_s > moment_s + end_s)
+        holed = replace(signal, times_s=signal.times_s[kept], values=signal.values[kept])
+        return replace(recording, signals={**recording.signals, name: holed})
+
+    def left_out(name):
+        return dict(sampling.sample(with_gap(name), np.array([moment_s]), list(recording.signals), 0.0).left_out)
+
+    assert left_out("steeringAngleDeg") == {"steeringAngleDeg: missing, too old or with a gap": 1}
+    assert left_out("leftBlinker") == {}
 
 
 @of_each_source
