@@ -11,6 +11,7 @@ import click
 
 from steps.commands import command
 from steps.messages import clear_messages
+from steps.typed import FiniteRange
 
 SOURCES = ("can", "comma2k19", "kitti", "nuscenes", "openpilot")
 """The keys of `recordings.SOURCES`: to import them takes longer than --help may."""
@@ -25,14 +26,14 @@ SOURCES = ("can", "comma2k19", "kitti", "nuscenes", "openpilot")
 @click.option(
     "--every_s",
     default=10.0,
-    type=click.FloatRange(min=0.2),
+    type=FiniteRange(min=0.2),
     show_default=True,
     help="Seconds between samples; the competition has 10.",
 )
 @click.option(
     "--split",
     default=0.2,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     show_default=True,
     help="Share of the scenes that are test; 1 for drives to predict.",
 )

@@ -23,7 +23,7 @@ from steps.messages import clear_messages
     "--min_gain_m",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=typed.FiniteRange(min=0),
     help="By how many metres its test-mix MAE must be lower than the champion's.",
 )
 @typed.flag("force", False, "Pass over what is a matter of judgement: the gains, folds, uncommitted code.")

@@ -1,5 +1,6 @@
 """Conversion between option values and their text on the command line."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -27,10 +28,21 @@ class GroupsType(click.ParamType[Groups]):
         return groups
 
 
+class FiniteRange(click.FloatRange):
+    """A finite number in a range; click lets NaN pass every bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Parse the text."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, found {value}", param, ctx)
+        return number
+
+
 TYPES: Mapping[Any, Callable[[FieldInfo], click.ParamType[Any]]] = {
     bool: lambda field: click.BOOL,
     int: lambda field: click.IntRange(**_range(field)),
-    float: lambda field: click.FloatRange(**_range(field)),
+    float: lambda field: FiniteRange(**_range(field)),
     str: lambda field: click.STRING,
     Literal: lambda field: click.Choice(get_args(field.annotation)),
     Groups: lambda field: GroupsType(),

@@ -211,7 +211,7 @@ def test_segments_of_two_drives_are_not_taken_for_one(tmp_path):
         writers.write_segment(tmp_path / str(number), writers.openpilot_events(segment=number))
     (route,) = openpilot.find(tmp_path)
 
-    with pytest.raises(RecordingError, match="found segment 1 that begins 8 s before segment 0 ends: give each drive"):
+    with pytest.raises(RecordingError, match="found segment 1 that begins 8 s before the one before it ends: give"):
         openpilot.read(route)
 
 

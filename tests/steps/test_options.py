@@ -7,7 +7,7 @@ from pydantic import Field
 
 from atma18.config import BlendConfig, EmbedConfig, GbdtConfig, NetConfig, varied
 from atma18.config.checking import checked
-from steps import blend, embed, gbdt, main, nn1, nn2, options, typed
+from steps import blend, embed, gbdt, ingest, main, nn1, nn2, options, typed
 
 PUBLISHED = "--stage=first --batch_size=128 --learning_rate=2e-3 --weight_decay=1e-6 --num_epochs=20 --num_layers=2"
 
@@ -83,6 +83,8 @@ def test_a_word_becomes_a_value_of_the_fields_type(config, word, name, value):
         (nn1, "--num_layers=101", "101 is not in the range 1<=x<=100"),
         (nn1, "--learning_rate=0", "0.0 is not in the range x>0"),
         (nn1, "--ema_decay=1", "1.0 is not in the range 0<=x<1"),
+        (nn1, "--learning_rate=nan", "expected a finite number, found nan"),
+        (ingest, "--every_s=inf", "expected a finite number, found inf"),
         (nn1, "--stage=third", "'third' is not one of 'first', 'second', 'both'"),
         (nn1, "--mirror=maybe", "'maybe' is not a valid boolean"),
         (blend, "--groups=2+", "expected groups of scene sizes from 1"),

@@ -10,18 +10,15 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from atma18.recordings import video
-from atma18.recordings.can import decoding
+from atma18.recordings.can import decoding, satellite
 from atma18.recordings.can.mapping import Plan, PoseTable, as_list, read_plan
 from atma18.recordings.finding import files
-from atma18.recordings.poses import Poses, along_track, dead_reckoned
+from atma18.recordings.poses import Poses, dead_reckoned
 from atma18.recordings.recording import Files, Lens, Recording
-from atma18.recordings.signals import UNSIGNED, RecordingError, Signal, covers, signed
-from atma18.schema import GEAR, BoolArray, FloatArray, first_few
+from atma18.recordings.signals import UNSIGNED, RecordingError, Signal, signed
+from atma18.schema import GEAR, FloatArray, first_few
 from atma18.storage import csv_tables
 
-_EARTH_M = 6371008.8
-"""The mean radius of the Earth (IUGG); the error over a few hundred metres is below 0.5 %."""
-_FASTEST_MPS, _DRIVES_MPS, _STANDS_MPS = 100.0, 5.0, 0.5
 _MOST_TOLERANCE_S = 0.06
 
 
@@ -69,7 +66,7 @@ def read(drive: CanDrive) -> Recording:
         _check_clocks(film.times_s, found["vEgo"].times_s)
     poses = _poses(plan, found, folder, problems)
     if plan.gnss is not None:
-        remarks += _length_remark(poses, found["vEgo"])
+        remarks += satellite.speed_remark(poses, found["vEgo"])
     return Recording(
         signals={name: found[name] for name in plan.signals},
         poses=poses,
@@ -87,40 +84,7 @@ def _poses(plan: Plan, found: Mapping[str, Signal], folder: Path, problems: Coun
         return dead_reckoned(found["vEgo"], found["yaw_rate"])
     if plan.poses is not None:
         return _table(plan.poses, folder / plan.poses.csv)
-    return _by_satellite(found, plan.gnss.oldest_s if plan.gnss else 0.0, problems)
-
-
-def _by_satellite(found: Mapping[str, Signal], oldest_s: float, problems: Counter[str]) -> Poses:
-    """Return poses on the plane that touches the Earth in the middle of the drive.
-
-    A receiver says 0, 0 or an old place until it knows better, and a gateway repeats the last fix while the car drives
-    on: neither is a place.
-    """
-    latitude, longitude = found["latitude"], found["longitude"]
-    known = covers(longitude.times_s, latitude.times_s, latitude.times_s, oldest_s)
-    times_s, north_deg = latitude.times_s[known], latitude.values[known]
-    east_deg = np.interp(times_s, longitude.times_s, np.unwrap(longitude.values, period=360))
-    fixed = (north_deg != 0) | (east_deg != 0)
-    problems["fixes at 0, 0"] += int((~fixed).sum())
-    speed_mps, is_known = found["vEgo"].interpolated(times_s)
-    stands = is_known & (np.abs(speed_mps) < _STANDS_MPS)
-    changed = np.append(True, (np.diff(north_deg) != 0) | (np.diff(east_deg) != 0))[: len(fixed)]
-    new = fixed & (changed | stands)
-    times_s, north_deg, east_deg = times_s[new], north_deg[new], east_deg[new]
-    north_m = np.deg2rad(north_deg - north_deg[:1]) * _EARTH_M
-    shrink = np.cos(np.deg2rad(np.median(north_deg))) if new.any() else 1.0
-    east_m = np.deg2rad(east_deg - east_deg[:1]) * _EARTH_M * shrink
-    places_m = np.stack([east_m, north_m, 0 * east_m], axis=1)
-    near = _without_jumps(times_s, places_m, oldest_s)
-    problems["fixes beside a jump"] += int((~near).sum())
-    return along_track(times_s[near], places_m[near], f"{latitude.origin} and {longitude.origin}", oldest_s)
-
-
-def _without_jumps(times_s: FloatArray, places_m: FloatArray, oldest_s: float) -> BoolArray:
-    """Return which fixes are so far from every jump that a gap remains where it is."""
-    faster = np.linalg.norm(np.diff(places_m, axis=0), axis=1) > _FASTEST_MPS * np.diff(times_s)
-    jumps_s = np.concatenate([times_s[:-1][faster], times_s[1:][faster]])
-    return np.asarray((np.abs(times_s[:, None] - jumps_s) > oldest_s).all(axis=1))
+    return satellite.poses(found, plan.gnss.oldest_s if plan.gnss else 0.0, problems)
 
 
 def _table(named: PoseTable, path: Path) -> Poses:
@@ -162,18 +126,6 @@ def _check_clocks(frames_s: FloatArray, signals_s: FloatArray) -> None:
             f"expected a video and a log of the same moments, found the video from {frames_s[0]:.1f} to "
             f"{frames_s[-1]:.1f} s and the log from {signals_s[0]:.1f} to {signals_s[-1]:.1f} s: set `offset_s`"
         )
-
-
-def _length_remark(poses: Poses, speed_mps: Signal) -> list[str]:
-    """Say by how much the speed along the path differs from vEgo."""
-    step_s = np.diff(poses.times_s)
-    along_mps = np.linalg.norm(np.diff(poses.positions_m, axis=0), axis=1) / step_s
-    own_mps, known = speed_mps.interpolated(poses.times_s[:-1] + step_s / 2)
-    used = known & (step_s <= poses.oldest_s) & (np.abs(own_mps) > _DRIVES_MPS)
-    if not used.any():
-        return []
-    ratio = float(np.median(along_mps[used] / np.abs(own_mps[used])))
-    return [f"the positions by satellite move {ratio:.3f} times as fast as vEgo says; both are kept as they are"]
 
 
 def _lens(plan: Plan, tags: video.Tags | None) -> Lens | None:

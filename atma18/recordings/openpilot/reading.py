@@ -40,24 +40,27 @@ class _Collected:
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: defaultdict(list))
     problems: Counter[str] = field(default_factory=Counter)
-    segments: list[tuple[int, int]] = field(default_factory=list)
-    """The number of each segment that was read, and the count of its last row of `carState`."""
+    latest_s: float = -np.inf
+    """The end of what was read, by `carState`."""
+    cars: int = 0
+    """The rows of `carState` of the segments that were read."""
 
     def end_segment(self, number: int) -> None:
-        """Check that a segment goes on where the one before it ended.
+        """Check that a segment goes on where those before it ended.
 
         Raises:
             RecordingError: If it begins earlier.
         """
-        cars, (before, begin) = self.rows["carState"], self.segments[-1] if self.segments else (0, 0)
-        if begin and begin < len(cars):
-            back_s = max(row[0] for row in cars[:begin]) - min(row[0] for row in cars[begin:])
-            if back_s > _OVERLAP_S:
-                raise RecordingError(
-                    f"expected segments that follow each other, found segment {number} that begins {back_s:.0f} s "
-                    f"before segment {before} ends: give each drive a folder of its own"
-                )
-        self.segments.append((number, len(cars)))
+        times_s = [row[0] for row in self.rows["carState"][self.cars :]]
+        if not times_s:
+            return
+        back_s = self.latest_s - min(times_s)
+        if back_s > _OVERLAP_S:
+            raise RecordingError(
+                f"expected segments that follow each other, found segment {number} that begins {back_s:.0f} s before "
+                "the one before it ends: give each drive a folder of its own"
+            )
+        self.latest_s, self.cars = max(self.latest_s, *times_s), len(self.rows["carState"])
 
     @property
     def sensor(self) -> int:
