@@ -55,6 +55,8 @@ class Found:
     drive: Drive
     sources: Mapping[str, str]
     """SHA-256 by what a file is."""
+    pictures: frozenset[str] = frozenset()
+    """Those of the files with pictures."""
     refused: str | None = None
     """Why it is left out."""
 
@@ -67,9 +69,6 @@ class Found:
 def find(source: str, path: Path) -> list[Found]:
     """Find the drives of a source in a folder, and digest their files.
 
-    A drive that is there twice is taken once, also if only its pictures are the same: its log may have been fetched as
-    `rlog` and as `qlog`.
-
     Raises:
         ValueError: If there is none.
     """
@@ -79,18 +78,15 @@ def find(source: str, path: Path) -> list[Found]:
     if not drives:
         raise ValueError(f"{path}: expected recordings of {source}, found none: check `source` and `path`")
     found: list[Found] = []
-    seen: dict[str, int] = {}
-    for number, drive in enumerate(progress(drives, desc="digest", unit="drive"), start=1):
+    for drive in progress(drives, desc="digest", unit="drive"):
         try:
             files = drive.files
             sources = {name: _sha256(of_one) for name, of_one in files.items()}
         except RecordingError as error:
-            found.append(Found(drive, {}, str(error)))
+            found.append(Found(drive, {}, refused=str(error)))
             continue
-        pictures = [sources[name] for name, of_one in files.items() if of_one and name.endswith(PICTURES)]
-        first = min((seen[digest] for digest in pictures if digest in seen), default=None)
-        seen |= dict.fromkeys(pictures, number) if first is None else {}
-        found.append(Found(drive, sources, None if first is None else f"it has pictures of drive {first}"))
+        pictures = frozenset(sources[name] for name, of_one in files.items() if of_one and name.endswith(PICTURES))
+        found.append(Found(drive, sources, pictures))
     return found
 
 
@@ -139,7 +135,7 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     Raises:
         ValueError: If no drive gives a sample, or if there is one scene for two splits.
     """
-    surveys = [Survey.of(plan.source, found) for found in progress(drives, desc="read", unit="drive")]
+    surveys = _surveys(plan.source, drives)
     names, window, lens = _shared(surveys, plan.crop)
     written = [
         _kept(folder, number, plan, found, names, window)
@@ -162,6 +158,25 @@ def ingest(folder: Path, plan: Plan, drives: Sequence[Found]) -> Ingested:
     summary = _summary(plan, drives, surveys, written, names, rows)
     (folder / "ingest.json").write_text(json.dumps(summary, indent=2))
     return Ingested(written, summary)
+
+
+def _surveys(source: str, drives: Sequence[Found]) -> list[Survey]:
+    """Read all drives; one with pictures of an earlier one that can be read is left out.
+
+    Its log may have been fetched as `rlog` and as `qlog`, and no split may know the other's pictures.
+    """
+    surveys: list[Survey] = []
+    seen: dict[str, int] = {}
+    for number, found in enumerate(progress(drives, desc="read", unit="drive"), start=1):
+        first = min((seen[digest] for digest in found.pictures if digest in seen), default=None)
+        if first is None:
+            survey = Survey.of(source, found)
+        else:
+            survey = Survey(frozenset(), None, f"it has pictures of drive {first}")
+        if survey.refused is None:
+            seen |= dict.fromkeys(found.pictures, number)
+        surveys.append(survey)
+    return surveys
 
 
 def _shared(surveys: Sequence[Survey], crop: str) -> tuple[tuple[str, ...], Window, Lens]:

@@ -176,7 +176,7 @@ def _pictures(scene: Scene, pose_s: FloatArray) -> dict[float, Path]:
     return {time_s: by_time[time_s] for time_s in sorted(by_time) if low_s <= time_s <= high_s}
 
 
-def _camera_tables(scene: "Scene") -> list[Path]:
+def _camera_tables(scene: Scene) -> list[Path]:
     """Return the tables of cameras: of the version that has this scene, else of the first one that has both."""
     folders = [place for place in sorted(scene.root.glob("v1.0-*")) if _has(place, *_CAMERA_TABLES)]
     chosen = [place for place in folders if scene.name in _own_cameras(place)] or folders
@@ -187,7 +187,7 @@ def _has(folder: Path, *tables: str) -> bool:
     return all((folder / f"{name}.json").is_file() for name in tables)
 
 
-def _lens(scene: "Scene", film: Pictures | None) -> tuple[Lens | None, bool]:
+def _lens(scene: Scene, film: Pictures | None) -> tuple[Lens | None, bool]:
     """Return the front camera, and whether it is that of the scene's own log."""
     tables = _camera_tables(scene)
     if film is None or not tables:

@@ -176,7 +176,14 @@ def test_a_drive_that_cannot_be_read_is_left_out_and_said(tmp_path):
     assert not IDENTIFIERS.search(said.output + summary)
 
 
-def test_the_same_pictures_are_taken_once(tmp_path):
+@pytest.mark.parametrize(
+    ("first_log", "said_of"),
+    [
+        pytest.param(None, "drive 2 is left out: it has pictures of drive 1", id="both logs are whole"),
+        pytest.param(b"no log", "drive 1 is left out: the log of segment 0", id="the first log is broken"),
+    ],
+)
+def test_the_same_pictures_are_taken_once(first_log, said_of, tmp_path):
     """A route was fetched with its full log, and again with the summary of it: neither split may know the other's."""
     writers.openpilot(tmp_path / "in" / "qlog")
     (segment,) = (tmp_path / "in" / "qlog").iterdir()
@@ -184,11 +191,14 @@ def test_the_same_pictures_are_taken_once(tmp_path):
     again.mkdir(parents=True)
     (again / "rlog.bz2").write_bytes(writers.packed(writers.openpilot_events(), "bz2"))
     shutil.copyfile(segment / "qcamera.ts", again / "qcamera.ts")
+    if first_log is not None:
+        (segment / "qlog.zst").write_bytes(first_log)
 
     said = run("openpilot", tmp_path / "in", tmp_path / "out", every_s=1, split=1)
 
     assert said.exit_code == 0, said.output
-    assert "drive 2 is left out: it has pictures of drive 1" in said.output
+    assert said.output.count("is left out") == (1 if first_log is None else 2)
+    assert said_of in said.output
     assert len(pd.read_csv(tmp_path / "out" / "test_features.csv")) == 4
 
 
