@@ -332,7 +332,7 @@ def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
             id="unknown model of torchvision",
         ),
         pytest.param(main, ["--backbone=resnet18"], ["expected a backbone among", "found 'resnet18'"], id="in main"),
-        pytest.param(gbdt, ["--learning_rate=nan"], ["learning_rate above 0, found nan"], id="no rate"),
+        pytest.param(gbdt, ["--learning_rate=nan"], ["--learning_rate", "a finite number, found nan"], id="no rate"),
         pytest.param(
             gbdt, ["--engine=both", "--bags=1"], ["at least 2 bags with engine both, found 1"], id="two rules at once"
         ),
