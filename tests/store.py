@@ -16,8 +16,8 @@ STEPS = ("motion", "embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
 SMALL = "--backbone=small"
 """Known to processes of `Forked`, and to a test that asks for `small_backbone`; to no other process."""
-FAST = "--backbone=torchvision:shufflenet_v2_x0_5"
-"""With drawn weights; known everywhere."""
+FAST = "--backbone=cnn"
+"""Drawn weights, known everywhere, and nothing to import for it."""
 OF_METRES = ["--view=frame", "--target=absolute", "--by_speed=false"]
 """Options of embed: its probe learns metres from frames, as published, and errs by metres."""
 
