@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18 import simulate
 from atma18.cache import Cache
 from atma18.data import frames, values
 from atma18.data.lights import light_table, read_lights
@@ -137,6 +136,8 @@ def _named_folder(data: str) -> Path:
 
 def demo_folder(cache: Cache) -> Path:
     """Return the folder of the simulated demo drives, made on first use and again when the simulator changes."""
+    from atma18 import simulate  # a version of a model predicts without it
+
     workers = os.cpu_count() or 1
     return cache.get(
         "demo", simulate.source_sha256()[:16], lambda path: simulate.write_folder(path, simulate.DEMO, workers)

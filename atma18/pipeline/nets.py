@@ -91,7 +91,7 @@ def _train(
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
         figures = {"train_mae_m": epoch.train_mae_m, "held_out_mae_m": epoch.held_out_mae_m}
-        run.measure({f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, index=epoch.index)
+        run.measure({f"fold{epoch.fold}/{name}": v for name, v in figures.items() if v is not None}, epoch=epoch.index)
 
     with _checkpoints(run, context) as checkpoints, run.phase("train") as phase:
         try:

@@ -17,6 +17,7 @@ from atma18.tracking import store
 _log = logging.getLogger(__name__)
 
 _UNSENT = "unsent.jsonl"
+_OF_MODEL = "of_model.jsonl"
 
 
 @dataclass
@@ -30,8 +31,11 @@ class Outbox:
 
     def metrics(self, figures: Mapping[str, float], index: int = 0) -> None:
         """Send metrics; `index` is the epoch where there are several."""
-        now_ms = int(time.time() * 1000)
-        self._say({"metrics": [[name, float(value), now_ms, index] for name, value in figures.items()]})
+        self._say(_as_message(figures, index))
+
+    def metrics_of_model(self, figures: Mapping[str, float]) -> None:
+        """Keep metrics of the model until `flush_model`: MLflow asks the store for each that is there before it."""
+        self._keep(_OF_MODEL, _as_message(figures, 0))
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Send tags."""
@@ -50,12 +54,20 @@ class Outbox:
             MlflowException: If the store still refuses them.
             OSError: If its files cannot be written.
         """
-        unsent = self.folder / _UNSENT
-        if unsent.exists():
-            for line in unsent.read_text().splitlines():
-                self._send(json.loads(line))
-            unsent.unlink()
+        for words in self._kept(_UNSENT):
+            self._send(words)
+        (self.folder / _UNSENT).unlink(missing_ok=True)
         self.away = False
+
+    def flush_model(self, model_id: str) -> None:
+        """Send the metrics of the model in one message, as metrics of the run and of the logged model.
+
+        Raises:
+            MlflowException: If the store refuses them; they stay kept.
+            OSError: If their file cannot be read.
+        """
+        metrics = [metric for words in self._kept(_OF_MODEL) for metric in words["metrics"]]
+        store.client().log_batch(self.run_id, metrics=[Metric(*metric, model_id=model_id) for metric in metrics])
 
     def _say(self, words: Mapping[str, Any]) -> None:
         if not self.away:
@@ -69,8 +81,15 @@ class Outbox:
                     "the end"
                 )
                 self.away = True
-        with (self.folder / _UNSENT).open("a") as file:
+        self._keep(_UNSENT, words)
+
+    def _keep(self, name: str, words: Mapping[str, Any]) -> None:
+        with (self.folder / name).open("a") as file:
             file.write(json.dumps(words) + "\n")
+
+    def _kept(self, name: str) -> list[dict[str, Any]]:
+        file = self.folder / name
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def _send(self, words: Mapping[str, Any]) -> None:
         client = store.client()
@@ -82,3 +101,8 @@ class Outbox:
             case {"picture": [name, file, index]}:
                 with Image.open(self.folder / file) as image:
                     client.log_image(self.run_id, image, key=name, step=index, synchronous=True)
+
+
+def _as_message(figures: Mapping[str, float], index: int) -> dict[str, Any]:
+    now_ms = int(time.time() * 1000)
+    return {"metrics": [[name, float(value), now_ms, index] for name, value in figures.items()]}

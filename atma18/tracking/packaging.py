@@ -1,8 +1,11 @@
 """Log a bundle as a model that MLflow stores, loads and serves."""
 
 import re
+import shutil
+import tempfile
 import warnings
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -26,12 +29,17 @@ _BUILT_WITH = {TORCHVISION: "torchvision", RSUD20K: "torchvision", HF: "transfor
 """The package that draws a kind of backbone; the other kinds are ours."""
 _READ_WITH = {".ubj": "xgboost", ".cbm": "catboost"}
 """The package that reads a kind of file."""
+_SERVED = (
+    *("__init__.py", "quoting.py", "schema.py", "config", "storage", "cache", "compute", "geometry", "metrics"),
+    *("features", "backbones", "blending", "embedding", "data", "motion", "nets", "gbdt", "bundle", "serving"),
+)
+"""The code between a request and its answer, which a version carries; a server takes and gives each file on its own."""
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+)==([A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
 def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
     """Log a bundle as a model of a run and return the model's ID. The model contains no pickle."""
-    with warnings.catch_warnings():
+    with _served_code() as code, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
         info = Model.log(  # mlflow.pyfunc.log_model calls this, but takes no run ID
             artifact_path=None,
@@ -40,7 +48,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             run_id=run_id,
             python_model=str(PROJECT_FOLDER / "atma18" / "serving" / "pyfunc_model.py"),
             artifacts={"bundle": str(bundle)},
-            code_paths=[str(PROJECT_FOLDER / "atma18")],
+            code_paths=[str(code)],
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
             pip_requirements=[
@@ -49,6 +57,20 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             ],
         )
     return str(info.model_id)
+
+
+@contextmanager
+def _served_code() -> Iterator[Path]:
+    """Copy the package as a version carries it to a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        package, copy = PROJECT_FOLDER / "atma18", Path(folder) / "atma18"
+        copy.mkdir()
+        for name in _SERVED:
+            if (package / name).is_dir():
+                shutil.copytree(package / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(package / name, copy / name)
+        yield copy
 
 
 def link_to_upstreams(model: Path, upstream_bundles: Sequence[Path]) -> tuple[float, float]:

@@ -59,9 +59,12 @@ class StepRun:
     finished: Upstream | None = None
     """The verified run, after it has ended."""
 
-    def measure(self, figures: Mapping[str, float], index: int = 0) -> None:
-        """Log metrics; `index` is the epoch where there are several."""
-        self.outbox.metrics(figures, index)
+    def measure(self, figures: Mapping[str, float], epoch: int | None = None) -> None:
+        """Log metrics: those of an epoch at once, the others with the result, as metrics of its model too."""
+        if epoch is None:
+            self.outbox.metrics_of_model(figures)
+        else:
+            self.outbox.metrics(figures, epoch)
 
     def note(self, **tags: str) -> None:
         """Set tags of the run."""

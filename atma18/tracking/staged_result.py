@@ -93,7 +93,7 @@ class StagedResult:
         _log.info(
             f"{self.address.step}: servable of {stored_mb:.1f} MB, {linked_mb:.1f} MB of it linked to its upstreams"
         )
-        outbox.metrics({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
+        outbox.metrics_of_model({"servable/size_mb": stored_mb, "servable/linked_mb": linked_mb})
         if client.list_artifacts(run_id, _SHOWN):  # the manifest lists pictures that were sent earlier, too
             client.download_artifacts(run_id, _SHOWN, str(self.files))
         causal = Bundle.read(self.bundle).members[run_id].causal
@@ -101,6 +101,7 @@ class StagedResult:
         client.log_artifacts(run_id, str(self.files))
         outbox.tags({MANIFEST_TAG: manifest.sha256})
         outbox.flush()
+        outbox.flush_model(model_id)
         manifest.write(self.files / FILE)
         client.log_artifact(run_id, str(self.files / FILE))
         lifecycle.finish(run_id)

@@ -89,6 +89,21 @@ def test_what_the_store_does_not_take_is_sent_when_it_answers_again(outbox, tmp_
     assert not (tmp_path / "unsent.jsonl").exists()
 
 
+def test_metrics_of_a_model_wait_for_it_and_are_metrics_of_the_run_too(outbox):
+    outbox.metrics_of_model({"mae_m": 0.5})
+    outbox.metrics_of_model({"seconds": 2.0})
+    assert values(outbox.run_id, "mae_m") == []
+
+    experiment = MlflowClient().get_run(outbox.run_id).info.experiment_id
+    model = MlflowClient().create_logged_model(experiment, "model", source_run_id=outbox.run_id)
+    for _ in range(2):  # the second time as after an upload that was cut off
+        outbox.flush_model(model.model_id)
+
+    assert values(outbox.run_id, "mae_m") == [(0, 0.5)]
+    of_model = MlflowClient().get_logged_model(model.model_id).metrics
+    assert {metric.key: metric.value for metric in of_model} == {"mae_m": 0.5, "seconds": 2.0}
+
+
 def test_what_is_sent_twice_is_there_once(outbox, tmp_path):
     with away():
         outbox.metrics({"a": 1.0}, 0)
