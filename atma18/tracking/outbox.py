@@ -66,8 +66,12 @@ class Outbox:
             MlflowException: If the store refuses them; they stay kept.
             OSError: If their file cannot be read.
         """
-        metrics = [metric for words in self._kept(_OF_MODEL) for metric in words["metrics"]]
-        store.client().log_batch(self.run_id, metrics=[Metric(*metric, model_id=model_id) for metric in metrics])
+        metrics = [
+            Metric(name, value, time_ms, step, model_id=model_id)
+            for words in self._kept(_OF_MODEL)
+            for name, value, time_ms, step in words["metrics"]
+        ]
+        store.client().log_batch(self.run_id, metrics=metrics)
 
     def _say(self, words: Mapping[str, Any]) -> None:
         if not self.away:
