@@ -332,7 +332,6 @@ def test_an_unknown_light_is_warned_of_once_and_read_as_other(there, folder):
             id="unknown model of torchvision",
         ),
         pytest.param(main, ["--backbone=resnet18"], ["expected a backbone among", "found 'resnet18'"], id="in main"),
-        pytest.param(gbdt, ["--learning_rate=nan"], ["--learning_rate", "a finite number, found nan"], id="no rate"),
         pytest.param(
             gbdt, ["--engine=both", "--bags=1"], ["at least 2 bags with engine both, found 1"], id="two rules at once"
         ),
@@ -369,6 +368,7 @@ def test_parameters_that_cannot_be_are_refused(there, command, words, said):
         pytest.param(
             blend, ["--groups=2+"], ["groups of scene sizes from 1", "found ((2, None),)"], id="a size left out"
         ),
+        pytest.param(gbdt, ["--learning_rate=nan"], ["--learning_rate", "a finite number, found nan"], id="no rate"),
         pytest.param(blend, ["--groups=few"], ["groups of scene sizes like 1-2,3+", "found 'few'"], id="no groups"),
         pytest.param(blend, ["--method=best"], ["'best' is not one of 'shrunk', 'exact', 'nelder-mead'"], id="method"),
         pytest.param(blend, ["--out=."], ["'.' is a directory"], id="folder for a file"),
