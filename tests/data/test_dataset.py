@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from atma18.data import dataset as dataset_module
-from atma18.data.dataset import Dataset
+from atma18 import simulate
+from atma18.data.dataset import Dataset, demo_folder
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.schema import CAN_SIGNALS, FRAME_FILES, TARGETS
 
@@ -723,13 +723,13 @@ def test_the_demo_drives_are_made_once_and_anew_when_the_simulator_changes(monke
         made.append(plan)
         path.mkdir()
 
-    monkeypatch.setattr(dataset_module.simulate, "write_folder", write_folder)
-    first, again = (dataset_module.demo_folder(tiny_cache) for _ in range(2))
-    monkeypatch.setattr(dataset_module.simulate, "source_sha256", lambda: "0" * 64)
-    other = dataset_module.demo_folder(tiny_cache)
+    monkeypatch.setattr(simulate, "write_folder", write_folder)
+    first, again = (demo_folder(tiny_cache) for _ in range(2))
+    monkeypatch.setattr(simulate, "source_sha256", lambda: "0" * 64)
+    other = demo_folder(tiny_cache)
 
     assert first == again != other
-    assert made == [dataset_module.simulate.DEMO] * 2
+    assert made == [simulate.DEMO] * 2
 
 
 def test_drives_without_speed_are_refused(read, folder):
