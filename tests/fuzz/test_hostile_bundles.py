@@ -1,6 +1,5 @@
 """Hostile bundles, which would crash their reader or give other answers, are refused with one line."""
 
-import copy
 import hashlib
 import json
 import os
@@ -276,16 +275,13 @@ strange = st.sampled_from([None, True, 0, -1, 1e999, float("nan"), 10**400, "", 
 
 
 @often(150)
-@given(st.data())
-def test_whatever_one_value_says_a_bundle_answers_or_is_refused(bundles, tiny, tmp_path_factory, data):
+@given(st.integers(0, 10**6), strange)
+def test_whatever_one_value_says_a_bundle_answers_or_is_refused(bundles, tiny, tmp_path_factory, which, value):
     folder = tmp_path_factory.mktemp("changed")
     shutil.copytree(bundles / "gbdt", folder / "bundle", copy_function=os.link)
-    plain = copy.deepcopy(plain_of(bundles / "gbdt"))
-    *path, last = data.draw(st.sampled_from([place for place in leaves(plain) if place]))
-    place = plain
-    for key in path:
-        place = place[key]
-    place[last] = data.draw(strange)
+    plain = plain_of(bundles / "gbdt")
+    places = [place for place in leaves(plain) if place]
+    put_in(*places[which % len(places)], value=value)(plain)
     (folder / "bundle" / "bundle.json").unlink()
     (folder / "bundle" / "bundle.json").write_text(json.dumps(plain))
 
