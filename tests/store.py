@@ -99,21 +99,25 @@ def put_back(*paths):
 
 
 def all_runs():
-    client = MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    return client.search_runs(experiments, order_by=["attributes.start_time ASC"])
+    """Return the runs of the store, the oldest first."""
+    return _search("", "ASC", most=1000)
 
 
 def newest(step):
     """Return the newest finished run of a step."""
-    query = f"tags.`atma18.step` = '{step}' and attributes.status = 'FINISHED'"
-    experiments = [e.experiment_id for e in MlflowClient().search_experiments()]
-    return MlflowClient().search_runs(experiments, query, order_by=["attributes.start_time DESC"])[0]
+    return _search(f"tags.`atma18.step` = '{step}' and attributes.status = 'FINISHED'", "DESC")[0]
 
 
 def first(step):
     """Return the run of a step in the first `main`."""
-    return next(run for run in all_runs() if run.data.tags.get("atma18.step") == step)
+    return _search(f"tags.`atma18.step` = '{step}'", "ASC")[0]
+
+
+def _search(query, order, most=1):
+    client = MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    order_by = [f"attributes.start_time {order}"]
+    return client.search_runs(experiments, query, order_by=order_by, max_results=most)
 
 
 def artifacts(run):
