@@ -31,6 +31,7 @@ from steps import (
     nn2,
     predict,
     promote,
+    serve,
     simulate,
     upload,
 )
@@ -44,6 +45,7 @@ OTHERS = {
     "compare": compare,
     "promote": promote,
     "predict": predict,
+    "serve": serve,
     "evaluate": evaluate,
     "lineage": lineage,
     "doctor": doctor,

@@ -26,7 +26,7 @@ def as_text(value):
 
 def test_the_entry_points_are_the_documented_ones():
     steps = ["main", "motion", "embed", "nn1", "nn2", "gbdt", "blend"]
-    registry = ["promote", "predict", "lineage", "doctor", "upload", "compare"]
+    registry = ["promote", "predict", "serve", "lineage", "doctor", "upload", "compare"]
     data = ["simulate", "evaluate", "look", "ingest", "check", "fetch", "cache"]
     assert list(ENTRY_POINTS) == [*steps, *registry, *data, "test"]
 

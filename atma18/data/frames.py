@@ -43,6 +43,13 @@ class FrameStore:
     """(N, 3, 32) SHA-256 of each frame's RGB bytes."""
 
 
+def encode(frame: UInt8Array) -> bytes:
+    """Return an RGB picture as the bytes of a PNG file, which `decode` turns into the same pixels."""
+    with BytesIO() as file:
+        Image.fromarray(frame).save(file, format="PNG")
+        return file.getvalue()
+
+
 def decode(png: bytes, where: str) -> UInt8Array:
     """Decode one frame; `where` names it in messages.
 

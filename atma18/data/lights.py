@@ -110,3 +110,10 @@ def light_table(lights: Mapping[str, Sequence[Detection]]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["ID", "class", *LIGHT_BOX])
     return table.astype({"ID": object, "class": object} | dict.fromkeys(LIGHT_BOX, np.float64))
+
+
+def light_text(table: pd.DataFrame, sample_id: str) -> str:
+    """Return the detections of one sample of a `light_table` as the text of its JSON file."""
+    own = table[table["ID"] == sample_id]
+    boxes = own[list(LIGHT_BOX)].to_numpy(np.float64).tolist()
+    return strict_json.dumps([{"class": name, "bbox": box} for name, box in zip(own["class"], boxes, strict=True)])

@@ -8,6 +8,7 @@ from atma18.geometry.kinematics import MotionModel
 from atma18.metrics.scores import TESTMIX, training_parts
 from atma18.metrics.verdict import Check, Gain, Verdict, code_is_known, reproduces, same_setting
 from atma18.schema import FloatArray
+from atma18.serving import rehearsal
 from atma18.tracking import BlendVersion
 
 
@@ -97,7 +98,7 @@ def _servable(blend: BlendVersion, dataset: Dataset, cache: Cache) -> Check:
         found = tracking.check_serving(blend.uri, blend.upstream, dataset, cache)
     except ValueError as error:
         return Check("servable", False, str(error))
-    return reproduces(found.worst_m, found.share, found.samples, tracking.TOLERANCE_M, same_machine=found.same_machine)
+    return reproduces(found.worst_m, found.share, found.samples, rehearsal.TOLERANCE_M, same_machine=found.same_machine)
 
 
 def _beside_champion(

@@ -2,14 +2,13 @@
 
 import base64
 import html
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from atma18.data.dataset import Dataset
+from atma18.data.frames import encode
 from atma18.report.leaderboard import Leaderboard
 from atma18.schema import AXES, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, WAYPOINT_TIMES_S, FloatArray, IntArray, UInt8Array
 from atma18.storage import strict_json
@@ -97,6 +96,4 @@ def page(
 
 
 def _data_uri(frame: UInt8Array) -> str:
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(encode(frame)).decode()

@@ -20,11 +20,12 @@ LARGEST_BODY_MB = 16
 LONGEST_BODY_S = 60
 """The longest time in which a body must arrive."""
 _LONGEST_MESSAGE = 500
-_CODES = {404: "ENDPOINT_NOT_FOUND", 500: "INTERNAL_ERROR", 504: "DEADLINE_EXCEEDED"}
+_CODES = {404: "ENDPOINT_NOT_FOUND", 429: "BUSY", 500: "INTERNAL_ERROR", 504: "DEADLINE_EXCEEDED"}
+_OF_MLFLOW = "application/json or application/vnd.apache.parquet"
 
 
 class RefusedError(Exception):
-    """A request that the guard does not pass to the server."""
+    """A request that is answered with a status and one line."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -43,9 +44,14 @@ class Guard:
     """ASGI middleware that passes on complete bodies of a limited size, and answers errors with one line of JSON."""
 
     def __init__(
-        self, app: ASGIApp, largest_body_mb: float = LARGEST_BODY_MB, longest_body_s: float = LONGEST_BODY_S
+        self,
+        app: ASGIApp,
+        largest_body_mb: float = LARGEST_BODY_MB,
+        longest_body_s: float = LONGEST_BODY_S,
+        content_types: str = _OF_MLFLOW,
     ) -> None:
         self.app = app
+        self.content_types = content_types
         self.largest_body_mb = largest_body_mb
         self.longest_body_s = longest_body_s
 
@@ -95,15 +101,15 @@ class Guard:
             found = f"found {size_bytes / 1e6:.1f} MB: ask for fewer scenes at a time"
             raise RefusedError(413, f"expected a body of at most {self.largest_body_mb:g} MB, {found}")
         if scope["method"] == "POST":
-            _check_content_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
+            self._check_content_type(dict(scope["headers"]).get(b"content-type", b"").decode("latin-1"))
         return bytes(body)
 
-
-def _check_content_type(found: str) -> None:
-    """Refuse a body without a type, and CSV, because MLflow needs typed columns to read it, and ours have none."""
-    if not found or found.split(";")[0].strip().lower() == "text/csv":
-        expected = "expected the content type application/json or application/vnd.apache.parquet"
-        raise RefusedError(415, f"{expected}, found {one_line(found) or 'none'}")
+    def _check_content_type(self, found: str) -> None:
+        """Refuse a body without a type, and CSV, because MLflow needs typed columns to read it, and ours have none."""
+        if not found or found.split(";")[0].strip().lower() == "text/csv":
+            raise RefusedError(
+                415, f"expected the content type {self.content_types}, found {one_line(found) or 'none'}"
+            )
 
 
 def _first(body: bytes, receive: Receive) -> Receive:
@@ -142,7 +148,9 @@ class _Answer:
         if self._refused_with is not None:
             await self._finish_refused(self._refused_with)
         elif self._start is not None:
-            headers = [*self._start["headers"], *_told(bytes(self._text))]
+            headers = list(self._start["headers"])
+            if OUTSIDE_HEADER not in dict(headers):
+                headers += _told(bytes(self._text))
             await self._send({**self._start, "headers": headers})
             await self._send({"type": "http.response.body", "body": bytes(self._text)})
 

@@ -10,8 +10,8 @@ import pandas as pd
 from atma18.bundle.servable import Sensors
 from atma18.data import values
 from atma18.data.dataset import LIGHTS
-from atma18.data.frames import decode
-from atma18.data.lights import light_table, parse_lights
+from atma18.data.frames import decode, encode
+from atma18.data.lights import light_table, light_text, parse_lights
 from atma18.schema import (
     FLAG_SIGNALS,
     FRAME_FILES,
@@ -51,6 +51,18 @@ def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
         rows[LIGHTS] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
     frames = {name: [(folder / "images" / i / f"{name}.png").read_bytes() for i in ids] for name in FRAMES}
     return rows.assign(ID=ids, **frames)
+
+
+def of_samples(samples: Samples) -> pd.DataFrame:
+    """Return N samples as request rows: what `raw_rows` reads from a folder, made from the samples themselves."""
+    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
+    if samples.gear is not None:
+        rows[GEAR] = samples.gear.astype(object)
+    if samples.traffic_lights is not None:
+        rows[LIGHTS] = [light_text(samples.traffic_lights, sample_id) for sample_id in samples.ids.tolist()]
+    frames = samples.frames[:]
+    pngs = {name: [encode(frame) for frame in frames[:, k]] for k, name in enumerate(FRAMES)}
+    return rows.assign(ID=samples.ids.tolist(), **pngs)
 
 
 def parse(request: pd.DataFrame, sensors: Sensors) -> Samples:

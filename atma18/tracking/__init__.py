@@ -5,9 +5,9 @@ computes the fingerprint of a result, `manifest` holds the SHA-256 of its files,
 `lifecycle` begins and ends runs, whose `processes` may end before them, `runs` is the open run of a step, `outbox`
 sends its metrics and tags, `staged_result` uploads its files, `packaging` logs its model, and `records` writes the runs
 of other commands. `versions` finds and proves registered versions, `registry` registers them and resolves names,
-`promotion` moves the alias `champion`, `serving_check` tests a version before that. `lineage` finds what a run was made
-from, and `tree` prints it. `doctor` checks the whole store: first for the `causes` that make much of it look broken,
-such as `misplaced` files, which `relocation` mends.
+`promotion` moves the alias `champion`, `serving_check` tests a version before that, and `live` brings it to a service.
+`lineage` finds what a run was made from, and `tree` prints it. `doctor` checks the whole store: first for the `causes`
+that make much of it look broken, such as `misplaced` files, which `relocation` mends.
 """
 
 import os
@@ -22,6 +22,7 @@ from atma18.tracking.doctor import Examination, examine
 from atma18.tracking.identity import Identity
 from atma18.tracking.lifecycle import LONGEST_TAG, command_run
 from atma18.tracking.lineage import Lineage, trace
+from atma18.tracking.live import bring, version_named
 from atma18.tracking.promotion import (
     PREVIOUS,
     BlendVersion,
@@ -47,7 +48,7 @@ from atma18.tracking.records import (
 from atma18.tracking.registry import check_may_register, folds_of, named_run, resolve, reusable
 from atma18.tracking.relocation import move
 from atma18.tracking.runs import StepRun, figures_of, note_of, step_run
-from atma18.tracking.serving_check import TOLERANCE_M, check_serving
+from atma18.tracking.serving_check import check_serving
 from atma18.tracking.staged_result import upload_kept
 from atma18.tracking.store import command, empty_run_folders, page_of, ui_command
 from atma18.tracking.store_setup import exclusive, reading
@@ -60,7 +61,6 @@ __all__ = [
     "LONGEST_TAG",
     "PREVIOUS",
     "QUIET",
-    "TOLERANCE_M",
     "BlendVersion",
     "Examination",
     "Finding",
@@ -70,6 +70,7 @@ __all__ = [
     "Upstream",
     "as_tree",
     "blend_version",
+    "bring",
     "check_may_register",
     "check_serving",
     "command",
@@ -104,5 +105,6 @@ __all__ = [
     "ui_command",
     "upload_kept",
     "version_link",
+    "version_named",
     "version_with",
 ]

@@ -31,14 +31,23 @@ _READ_WITH = {".ubj": "xgboost", ".cbm": "catboost"}
 """The package that reads a kind of file."""
 _SERVED = (
     *("__init__.py", "quoting.py", "schema.py", "config", "storage", "cache", "compute", "geometry", "metrics"),
-    *("features", "backbones", "blending", "embedding", "data", "motion", "nets", "gbdt", "bundle", "serving"),
+    *("features", "backbones", "blending", "embedding", "data", "motion", "nets", "gbdt", "bundle"),
+    *(f"serving/{name}.py" for name in ("__init__", "guard", "pyfunc_model", "request_rows")),
 )
 """The code between a request and its answer, which a version carries; a server takes and gives each file on its own."""
 _PIN = re.compile(r"^\s*- ([A-Za-z0-9._-]+)==([A-Za-z0-9.+-]+)\s*$", re.MULTILINE)
 
 
-def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
-    """Log a bundle as a model of a run and return the model's ID. The model contains no pickle."""
+def log_model(bundle: Path, rehearsal: Path, sensors: Sensors, run_id: str) -> str:
+    """Log a bundle as a model of a run and return the model's ID. The model contains no pickle.
+
+    Args:
+        bundle: the folder of the servable.
+        rehearsal: the file of its rehearsal, which a result of an earlier atma18 does not have.
+        sensors: those that it needs.
+        run_id: the run.
+    """
+    artifacts = {"bundle": bundle} | ({"rehearsal": rehearsal} if rehearsal.is_file() else {})
     with _served_code() as code, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*An input example was not provided")  # the signature is complete
         info = Model.log(  # mlflow.pyfunc.log_model calls this, but takes no run ID
@@ -47,7 +56,7 @@ def log_model(bundle: Path, sensors: Sensors, run_id: str) -> str:
             flavor=mlflow.pyfunc,
             run_id=run_id,
             python_model=str(PROJECT_FOLDER / "atma18" / "serving" / "pyfunc_model.py"),
-            artifacts={"bundle": str(bundle)},
+            artifacts={name: str(path) for name, path in artifacts.items()},
             code_paths=[str(code)],
             signature=_signature(sensors),
             model_config={BUNDLE_SHA256: file_sha256(bundle / FILE)},
@@ -69,6 +78,7 @@ def _served_code() -> Iterator[Path]:
             if (package / name).is_dir():
                 shutil.copytree(package / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
+                (copy / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(package / name, copy / name)
         yield copy
 

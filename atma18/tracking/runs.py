@@ -27,6 +27,7 @@ from atma18.data.predictions import Predictions
 from atma18.metrics import scores
 from atma18.run_context import RunContext
 from atma18.schema import Samples
+from atma18.serving import rehearsal
 from atma18.storage import strict_json
 from atma18.tracking import lifecycle, registry, store
 from atma18.tracking.identity import PREFIX, Identity, git_state
@@ -94,6 +95,7 @@ class StepRun:
 
         dataset = self.context.dataset
         predictions.write(self.folder / "predictions")
+        rehearsal.write(self.staged.rehearsal, dataset.test, predictions.test_m)
         parts = scores.training_parts(dataset.train, dataset.test)
         oof_scores = scores.scores(predictions.oof_m, dataset.targets_m, parts, dataset.train.scenes)
         figures: dict[str, float] = {}  # the UI's charts begin with the first

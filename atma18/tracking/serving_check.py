@@ -11,14 +11,14 @@ import pandas as pd
 
 from atma18.cache import Cache
 from atma18.data.dataset import Dataset
-from atma18.schema import TARGETS, IntArray, Samples, rows_of
+from atma18.schema import TARGETS, rows_of
+from atma18.serving.rehearsal import TOLERANCE_M, some_scenes
 from atma18.serving.request_rows import raw_rows
 from atma18.tracking import store
 from atma18.tracking.processes import PROCESS_TAG, Process
 from atma18.tracking.upstream import Upstream
 
 SCENES = 8
-TOLERANCE_M = 1e-4
 _ANSWER = """
 import sys
 import mlflow, pandas as pd
@@ -54,7 +54,7 @@ def check_serving(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) 
     Raises:
         ValueError: If the servable does not load or does not predict.
     """
-    rows = _some_scenes(dataset.test)
+    rows = some_scenes(dataset.test, SCENES)
     test = dataset.test.take(rows)
     with cache.scratch("rehearsals") as folder:
         folder.mkdir()
@@ -76,11 +76,3 @@ def check_serving(uri: str, upstream: Upstream, dataset: Dataset, cache: Cache) 
     off_m = np.abs(answer[list(TARGETS)].to_numpy(np.float64)[answered] - stored_m)
     made_by = Process.parse(store.client().get_run(upstream.run_id).data.tags[PROCESS_TAG])
     return ServingCheck(len(answer), float(off_m.max()), float((off_m <= TOLERANCE_M).mean()), made_by.on_this_machine)
-
-
-def _some_scenes(samples: Samples) -> IntArray:
-    """Return the rows of up to `SCENES` scenes, the largest and the smallest included."""
-    scenes, inverse, sizes = np.unique(samples.scenes, return_inverse=True, return_counts=True)
-    by_size = np.argsort(sizes, kind="stable")
-    spread = by_size[np.linspace(0, len(scenes) - 1, min(SCENES, len(scenes))).round().astype(int)]
-    return np.flatnonzero(np.isin(inverse, spread))

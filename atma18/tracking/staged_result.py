@@ -12,6 +12,7 @@ import mlflow
 from atma18.bundle import Bundle
 from atma18.bundle.servable import Sensors
 from atma18.cache import OUTBOX, Cache
+from atma18.serving import rehearsal
 from atma18.tracking import lifecycle, packaging, registry, store
 from atma18.tracking.manifest import FILE, Manifest
 from atma18.tracking.outbox import Outbox
@@ -61,6 +62,11 @@ class StagedResult:
         """The folder of the servable."""
         return self.folder / "bundle"
 
+    @property
+    def rehearsal(self) -> Path:
+        """The file with the scenes that the servable answers before it serves."""
+        return self.folder / rehearsal.FILE
+
     @classmethod
     def new(cls, folder: Path, address: Address) -> Self:
         """Create an empty staged result."""
@@ -87,7 +93,7 @@ class StagedResult:
         outbox = Outbox(run_id, self.folder)
         outbox.flush()
         store.forget_models(run_id)
-        model_id = packaging.log_model(self.bundle, self.address.sensors, run_id)
+        model_id = packaging.log_model(self.bundle, self.rehearsal, self.address.sensors, run_id)
         model = store.model_folder(model_id, cache)
         stored_mb, linked_mb = packaging.link_to_upstreams(model, [upstream.bundle for upstream in upstreams])
         _log.info(

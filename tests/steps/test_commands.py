@@ -22,6 +22,7 @@ STEPS = (
     "blend",
     "promote",
     "predict",
+    "serve",
     "lineage",
     "doctor",
     "upload",
