@@ -58,6 +58,7 @@ class Backbone(nn.Module):
         self.spec = spec
         self.in_frames = in_frames
         self.frozen = False
+        self._cells: dict[tuple[int, int], tuple[int, int]] = {}
         self.body = body
         for name, rgb in (("mean", spec.mean_rgb), ("std", spec.std_rgb)):
             per_channel = torch.tensor(rgb * in_frames, dtype=torch.float32)
@@ -87,12 +88,14 @@ class Backbone(nn.Module):
 
     def cells(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Return the numbers of rows and columns of cells (h, w) for frames of this size."""
-        was_training = self.training
-        frames = self.mean.expand(1, -1, height_px, width_px)
-        with torch.no_grad():
-            shape = self.eval()(frames).shape
-        self.train(was_training)
-        return int(shape[2]), int(shape[3])
+        size_px = height_px, width_px
+        if size_px not in self._cells:
+            was_training = self.training
+            with torch.no_grad():
+                shape = self.eval()(self.mean.expand(1, -1, *size_px)).shape
+            self.train(was_training)
+            self._cells[size_px] = int(shape[2]), int(shape[3])
+        return self._cells[size_px]
 
     def freeze(self, frozen: bool = True) -> Self:
         """Freeze or unfreeze; after unfreezing, `train()` of the parent starts batch-norm again."""

@@ -3,11 +3,12 @@
 `training_rows` checks the numbers; `engines` trains, predicts and stores with either library.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from atma18.config import GbdtConfig
@@ -15,7 +16,7 @@ from atma18.gbdt.engines import MODELS, TRAINERS, Model, check_readable, most_by
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
 
-__all__ = ["SUFFIXES", "Booster", "Features", "check_readable", "fit", "fit_targets", "most_bytes"]
+__all__ = ["SUFFIXES", "Booster", "Features", "check_readable", "fit", "fit_targets", "most_bytes", "predict"]
 
 SUFFIXES = tuple(MODELS)
 """The file suffixes of boosters, one for each engine."""
@@ -51,13 +52,10 @@ class Booster:
         Raises:
             ValueError: If a feature is missing or infinite.
         """
-        if isinstance(features, pd.DataFrame):
-            missing = [name for name in self.feature_names if name not in features.columns]
-            require(not missing, f"{len(self.feature_names)} features", f"none called {first_few(missing)}")
-            features = features[list(self.feature_names)]
+        selected = _selected(features, self.feature_names)
         width = len(self.feature_names)
-        require(features.ndim == 2 and features.shape[1] == width, f"features (N, {width})", features.shape)
-        return self._model.predict(numbers(features, self.feature_names))
+        require(selected.ndim == 2 and selected.shape[1] == width, f"features (N, {width})", selected.shape)
+        return self._model.predict(numbers(selected, self.feature_names))
 
     def feature_importance(self) -> pd.Series:
         """Return the share of each feature in the total gain; the shares sum to 1, or are all 0 without splits.
@@ -79,6 +77,27 @@ class Booster:
         require(path.suffix in MODELS, f"a file ending in {' or '.join(MODELS)}", path.name)
         model, feature_names = MODELS[path.suffix].load(path)
         return cls(feature_names, model)
+
+
+def _selected(features: Features, names: tuple[str, ...]) -> Features:
+    """Return the named columns of a DataFrame; an array has no names, and is left as it is."""
+    if not isinstance(features, pd.DataFrame):
+        return features
+    missing = [name for name in names if name not in features.columns]
+    require(not missing, f"{len(names)} features", f"none called {first_few(missing)}")
+    return features[list(names)]
+
+
+def predict(boosters: Sequence[Booster], features: pd.DataFrame) -> FloatArray:
+    """Predict (N, B), a column for each of B boosters, as their own `predict` does; tables are converted once.
+
+    Args:
+        boosters: B boosters, many of which read the same features.
+        features: (N, F) with the columns of all of them.
+    """
+    read = {booster.feature_names: None for booster in boosters}
+    tables = {names: numbers(_selected(features, names), names) for names in read}
+    return np.column_stack([booster.predict(tables[booster.feature_names]) for booster in boosters])
 
 
 def fit(

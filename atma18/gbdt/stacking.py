@@ -62,7 +62,7 @@ class GbdtModel:
         bounds_m = self.ranges[fold] if self.ranges else None
         stacked = {name: _within(inputs.stacked(name, fold), motion_m, bounds_m) for name in self.stack}
         table = self.table(fold, samples, inputs, stacked, motion_m)
-        values = np.column_stack([booster.predict(table) for booster in self.folds[fold]])
+        values = boosting.predict(self.folds[fold], table)
         of_bags = values.reshape(len(samples), self.config.bags, len(TARGETS))
         return np.asarray(of_bags.mean(axis=1) + _origin_m(self.config, samples, stacked, motion_m))
 

@@ -14,6 +14,8 @@ from atma18.storage import strict_json
 WHEELBASE_M = 2.7
 _SLOW_MPS = 2.0
 _STEP_S = 0.25
+_WAYPOINT_AFTER = {round(time_s / _STEP_S): k for k, time_s in enumerate(WAYPOINT_TIMES_S)}
+"""The waypoint that is reached after so many steps."""
 _MOST_ROWS = 4000
 _SMALL_STEP = 2.0**-26
 """A difference quotient's step, as a share of a parameter's range: the root of the precision of a number."""
@@ -246,11 +248,10 @@ def _drive(
         x_m = x_m + mean_mps * _STEP_S * np.cos(heading_rad + turned_rad / 2)
         y_m = y_m + mean_mps * _STEP_S * np.sin(heading_rad + turned_rad / 2)
         heading_rad, speed_mps = heading_rad + turned_rad, next_mps
-        at = np.flatnonzero(np.isclose(WAYPOINT_TIMES_S, (step + 1) * _STEP_S))
-        if len(at):
+        if (at := _WAYPOINT_AFTER.get(step + 1)) is not None:
             late_m = delay_s * speed_mps
-            waypoints_m[..., at[0], 0] = x_m - late_m * np.cos(heading_rad)
-            waypoints_m[..., at[0], 1] = y_m - late_m * np.sin(heading_rad)
+            waypoints_m[..., at, 0] = x_m - late_m * np.cos(heading_rad)
+            waypoints_m[..., at, 1] = y_m - late_m * np.sin(heading_rad)
     waypoints_m[..., 2] = (pitch_s * acceleration_mps2)[..., None] * WAYPOINT_TIMES_S
     return waypoints_m
 

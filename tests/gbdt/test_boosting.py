@@ -122,6 +122,29 @@ def test_each_parameter_reaches_its_engine(engine, change):
 
 
 @ENGINES
+def test_boosters_together_predict_as_each_alone_whatever_they_read(engine):
+    features, target = noisy()
+    names = [f"f{k}" for k in range(features.shape[1])]
+    table = pd.DataFrame(features, columns=names)
+    orders = [names, names, names[::-1], names[1:]]
+    boosters = [fit(replace(PLAIN, engine=engine), table[order], target) for order in orders]
+
+    together = boosting.predict(boosters, table)
+
+    np.testing.assert_array_equal(together, np.column_stack([booster.predict(table) for booster in boosters]))
+    np.testing.assert_array_equal(together[:, 0], boosters[0].predict(features))
+
+
+@ENGINES
+def test_many_rows_are_predicted_as_few(engine):
+    features, target = noisy()
+    booster = fit(replace(DRAWN, engine=engine), features, target)
+    many = np.tile(features, (4, 1))  # enough for several threads
+
+    np.testing.assert_array_equal(booster.predict(many), np.tile(booster.predict(features), 4))
+
+
+@ENGINES
 def test_the_same_seed_repeats_bit_by_bit_and_another_does_not(engine):
     features, target = noisy()
     config = replace(DRAWN, engine=engine)

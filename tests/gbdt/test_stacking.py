@@ -61,15 +61,15 @@ def fitted(monkeypatch):
 
 
 class Spy:
-    """A booster that answers with one value and keeps the table that it was asked about."""
+    """A booster that answers with one value and keeps the tables that it was asked about."""
 
     suffix = ".ubj"
 
-    def __init__(self, value=0.0):
-        self.value, self.tables = value, []
+    def __init__(self, value=0.0, feature_names=()):
+        self.value, self.feature_names, self.tables = value, feature_names, []
 
     def predict(self, table):
-        self.tables.append(table)
+        self.tables.append(pd.DataFrame(table, columns=list(self.feature_names)))
         return np.full(len(table), self.value)
 
     def save(self, path):
@@ -80,7 +80,9 @@ class Spy:
 
 
 def spies(config=CONFIG, stack=("nn1", "nn2")):
-    return GbdtModel(config, stack, CELLS, tuple(tuple(Spy(100.0 * k + t) for t in range(18)) for k in range(FOLDS)))
+    read = (*(f"{name}/{target}" for name in stack for target in TARGETS), "svd/cell1_1")
+    folds = tuple(tuple(Spy(100.0 * k + t, read) for t in range(18)) for k in range(FOLDS))
+    return GbdtModel(config, stack, CELLS, folds)
 
 
 @ENGINES
@@ -441,7 +443,7 @@ def test_an_upstream_is_believed_as_far_as_the_training_rows_left_the_motion_mod
     motion_m = model.motions[fold].waypoints(samples.signals).reshape(-1, 18)
     absurd = make_inputs(len(samples))
     held = {name: motion_m + limits[fold][int(off_m > 0)] for name in absurd.by_fold_m}
-    spy = Spy()
+    spy = Spy(feature_names=tuple(f"{name}/{target}" for name in held for target in TARGETS))
     answering = replace(model, folds=((spy,) * 18,) * FOLDS)
 
     found_m = answering.predict(
