@@ -41,7 +41,7 @@ class Service(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put the guard around the application, and what watches around the guard."""
-        return Watched(Guard(super().build_middleware_stack(), content_types=bodies.JSON), self.meters)
+        return Watched(Guard(super().build_middleware_stack(), content_types=bodies.TAKEN), self.meters)
 
 
 @asynccontextmanager
@@ -74,8 +74,8 @@ async def _invocations(request: Request) -> Response:
     request.state.told.update(samples=len(samples), outside=far, version=answering.version, run_id=answering.run_id)
     table = answer(rows, samples, predicted_m, outside)
     told = {"model": _named(answering), "request_id": request.state.request_id}
-    content = strict_json.dumps({"predictions": table.to_dict("records"), **told})
-    return Response(content, media_type=bodies.JSON, headers={OUTSIDE_HEADER.decode(): str(far)})
+    content, kind = bodies.write(request.headers.get("accept", ""), table, told)
+    return Response(content, media_type=kind, headers={OUTSIDE_HEADER.decode(): str(far)})
 
 
 def _read(content_type: str, body: bytes, answering: Answering) -> tuple[pd.DataFrame, Samples]:

@@ -1,4 +1,4 @@
-"""Bodies: what a request brings becomes rows of values; what is answered becomes JSON or Arrow.
+"""Bodies: what a request brings, JSON or Arrow, becomes rows of values; an answer becomes JSON or Arrow.
 
 Values stay as the client wrote them, because `request_rows` alone says what they mean.
 """
@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from atma18.schema import shown
+from atma18.serving import arrow
 from atma18.serving.guard import RefusedError
 from atma18.storage import strict_json
 
 JSON = "application/json"
+TAKEN = f"{JSON} or {arrow.CONTENT_TYPE}"
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -28,11 +30,27 @@ def read(content_type: str, body: bytes) -> pd.DataFrame:
         ValueError: If the body has another form.
     """
     kind, _, parameters = (part.strip().lower() for part in content_type.partition(";"))
+    if kind == arrow.CONTENT_TYPE:
+        return arrow.read(body)
     if kind != JSON:
-        raise RefusedError(415, f"expected the content type {JSON}, found {shown(content_type) if kind else 'none'}")
+        raise RefusedError(415, f"expected the content type {TAKEN}, found {shown(content_type) if kind else 'none'}")
     if parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
         raise RefusedError(415, f"expected the charset UTF-8, found {shown(parameters)}")
     return _json_rows(strict_json.loads(body))
+
+
+def write(accepted: str, table: pd.DataFrame, told: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return an answer and its content type.
+
+    Args:
+        accepted: the client's header Accept: Arrow if it names Arrow, else JSON.
+        table: a row for each sample.
+        told: what is said of the whole answer: beside the rows in JSON, as the schema's metadata in Arrow.
+    """
+    if arrow.CONTENT_TYPE in accepted.lower():
+        flat = {name: value if isinstance(value, str) else strict_json.dumps(value) for name, value in told.items()}
+        return arrow.write(table, flat), arrow.CONTENT_TYPE
+    return strict_json.dumps({"predictions": table.to_dict("records"), **told}).encode(), JSON
 
 
 def _json_rows(value: Any) -> pd.DataFrame:  # noqa: ANN401 - any JSON value
