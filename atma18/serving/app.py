@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -21,6 +22,9 @@ from atma18.serving.guard import OUTSIDE_HEADER, Guard, RefusedError
 from atma18.serving.request_rows import answer, parse
 from atma18.serving.watching import Meters, Watched
 from atma18.storage import strict_json
+
+_READERS = 2
+"""Threads that read requests, while another one predicts."""
 
 
 class Service(FastAPI):
@@ -50,6 +54,7 @@ async def _running(service: FastAPI) -> AsyncIterator[None]:
     assert isinstance(service, Service)
     follower = service.follower
     follower.swapped = service.meters.serves
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_READERS, "read"))
     batches = asyncio.create_task(service.batcher.run())
     if service.follows:
         threading.Thread(target=follower.run, name="follower", daemon=True).start()
@@ -87,7 +92,7 @@ def _named(answering: Answering) -> dict[str, Any]:
     return {"name": answering.model, "version": answering.version, "run_id": answering.run_id}
 
 
-def _health(request: Request) -> Response:
+async def _health(request: Request) -> Response:
     """Say which version answers, and what keeps another one from it; the status is 200 as long as one answers."""
     follower = request.app.follower
     state = {
@@ -102,15 +107,15 @@ def _health(request: Request) -> Response:
     return _json(state)
 
 
-def _ready(request: Request) -> Response:
+async def _ready(request: Request) -> Response:
     return _json({"ready": True, "version": request.app.follower.current.version})
 
 
-def _version(request: Request) -> Response:
+async def _version(request: Request) -> Response:
     return _json(_named(request.app.follower.current))
 
 
-def _metrics(request: Request) -> Response:
+async def _metrics(request: Request) -> Response:
     meters = request.app.meters
     meters.refused.set(len(request.app.follower.refused))
     meters.silent.set(_silent_s(request.app))
@@ -126,7 +131,7 @@ def _json(value: dict[str, Any]) -> Response:
     return Response(strict_json.dumps(value), media_type=bodies.JSON)
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     """Answer an error with its text, which the guard turns into one line of JSON."""
     status = error.status if isinstance(error, RefusedError) else 400
     return Response(str(error), status)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -63,12 +64,13 @@ def answer(tickets: Sequence[Ticket]) -> list[FloatArray | Exception]:
 
 
 class Batcher:
-    """Answers tickets, one batch after the other, in a thread."""
+    """Answers tickets, one batch after the other, in a thread of its own: torch keeps workers for each thread."""
 
     def __init__(self, limits: Limits, measure: Callable[[Sequence[Ticket]], None]) -> None:
         self.limits = limits
         self._measure = measure
         self._waiting: asyncio.Queue[Ticket] = asyncio.Queue(limits.most_waiting)
+        self._thread = ThreadPoolExecutor(1, "predict")
 
     async def ask(self, answering: Answering, samples: Samples) -> FloatArray:
         """Return the (N, 18) waypoints of a request, in metres, vehicle frame at t.
@@ -101,7 +103,8 @@ class Batcher:
                 wanted = [ticket for ticket in tickets if not ticket.predicted_m.done()]  # else nobody waits any more
                 if wanted:
                     self._measure(wanted)
-                    for ticket, outcome in zip(wanted, await asyncio.to_thread(answer, wanted), strict=True):
+                    outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, answer, wanted)
+                    for ticket, outcome in zip(wanted, outcomes, strict=True):
                         _settle(ticket, outcome)
 
 

@@ -18,11 +18,12 @@ import psutil
 import pytest
 
 from atma18.data.dataset import Dataset
-from benchmarks.serving import request
+from atma18.serving import arrow
+from benchmarks.serving import request as body_of
 from steps import main
 from tests.fixtures import enter, forget_caller
 from tests.server import free_port, wait_for
-from tests.store import BIN, FAST, SHORT, SYSTEM_PATH, call, ran
+from tests.store import BIN, FAST, PROJECT, SHORT, SYSTEM_PATH, call, ran
 
 CLIENTS, WARM_UP, REQUESTS, PARTS = 8, 200, 500, 5
 LARGEST_GROWTH_MB = 20
@@ -32,24 +33,41 @@ OUT_OF_HUNDRED = {"good": 15, "slow": 1, "gone while sending": 3, "gone before t
 
 
 @pytest.fixture(scope="module")
-def service(tiny_folder, tiny_cache, tmp_path_factory):
-    """A server of a quickly trained blend, and the requests for a few of its scenes."""
-    store, port = tmp_path_factory.mktemp("load"), free_port()
+def store(tiny_folder, tmp_path_factory):
+    """A store with a quickly trained blend, and the environment of what serves it."""
+    folder = tmp_path_factory.mktemp("load")
     with pytest.MonkeyPatch.context() as patch:
         forget_caller(patch)
-        enter(store, patch)
+        enter(folder, patch)
         ran(call(main, f"--data={tiny_folder}", FAST, "--folds=2", *SHORT))
         environment = os.environ | {"PATH": f"{BIN}:{SYSTEM_PATH}", "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    words = ["models", "serve", "-m", "models:/atma18-blend@candidate", "--env-manager", "local", "--port", str(port)]
-    log = store / "server.log"
+    return SimpleNamespace(folder=folder, environment=environment)
+
+
+@pytest.fixture(scope="module", params=["ours", "mlflow"])
+def service(request, store, tiny_folder, tiny_cache):
+    """A server of the blend, MLflow's or ours, and the requests for a few of its scenes."""
+    port, environment, model = free_port(), dict(store.environment), "models:/atma18-blend@candidate"
+    if request.param == "mlflow":
+        words = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--port", str(port)]
+        environment.pop("PYTHONPATH", None)
+    else:
+        words = ["steps.serve", f"--model={model}", f"--port={port}"]
+        environment["PYTHONPATH"] = str(PROJECT)
+    log = store.folder / f"{request.param}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words], cwd=store, env=environment, stdout=file, stderr=file
+            [sys.executable, "-m", *words], cwd=store.folder, env=environment, stdout=file, stderr=file
         )
     try:
-        wait_for(f"http://127.0.0.1:{port}/ping", process)
-        yield SimpleNamespace(port=port, process=process, log=log, scenes=requests_of(tiny_folder, tiny_cache))
+        wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield SimpleNamespace(
+            port=port,
+            process=process,
+            log=log,
+            scenes=requests_of(tiny_folder, tiny_cache),
+            wrongs=WRONGS[request.param],
+        )
     finally:
         process.terminate()
         process.wait()
@@ -61,7 +79,12 @@ def requests_of(folder, cache):
     names = np.array([i.rsplit("_", 1)[0] for i in dataset.test.ids])
     scenes = [np.flatnonzero(names == name) for name in np.unique(names)]
     singles = [np.array([row]) for row in range(4)]
-    return [request(dataset.test.take(rows), dataset.folder) for rows in (*singles, *scenes)]
+    return [body_of(dataset.test.take(rows), dataset.folder) for rows in (*singles, *scenes)]
+
+
+def said_by(status, text):
+    """Return the status and the body of an answer; of a good one the predictions, for each has an ID of its own."""
+    return status, (json.dumps(json.loads(text)["predictions"]) if status == 200 else text)
 
 
 def ask(service, body, content_type=JSON, method="POST", path=PATH):
@@ -71,7 +94,7 @@ def ask(service, body, content_type=JSON, method="POST", path=PATH):
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return said_by(answer.status, answer.read())
     finally:
         connection.close()
 
@@ -84,7 +107,7 @@ def changed(body, column, value):
     return json.dumps(asked).encode()
 
 
-def wrongs(body):
+def wrongs_of_mlflow(body):
     """What clients get wrong: how they ask, the status that it deserves, and words that the answer has to say."""
     png = base64.b64encode(b"\x89PNG\r\n\x1a\n broken").decode()
     small = json.loads(body)["dataframe_split"]
@@ -126,6 +149,25 @@ def wrongs(body):
     }
 
 
+def wrongs_of_ours(body):
+    """The same for our service, which reads a body itself."""
+    said = {
+        **dict.fromkeys(["no JSON", "nothing", "cut short", "no UTF-8"], "expected JSON in UTF-8"),
+        **dict.fromkeys(["a missing column", "other columns"], "missing: "),
+        **dict.fromkeys(["10,000 lists deep", "10,000 objects deep"], "at most 20 levels"),
+        "text for rows": "expected an object with",
+        "another content type": "expected the content type",
+        "no Parquet": "expected the content type",
+    }
+    status = {"no Parquet": 415}
+    same = wrongs_of_mlflow(body)
+    ours = {name: (asked, status.get(name, code), said.get(name, words)) for name, (asked, code, words) in same.items()}
+    return ours | {"no Arrow": ((b"ARROW1", arrow.CONTENT_TYPE), 400, "expected an Arrow stream")}
+
+
+WRONGS = {"mlflow": wrongs_of_mlflow, "ours": wrongs_of_ours}
+
+
 def larges(body):
     """64 MB that nobody asked for: numbers, and a frame."""
     numbers, frame = b"[" + b"1," * 32_000_000 + b"1]", changed(body, "image_t", "A" * 64_000_000)
@@ -158,7 +200,7 @@ def spoken(service, body, *, parts=1, pause_s=0.0, heard=1.0, listen=True, reset
             return None
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, content = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), content
+    return said_by(int(head.split()[1]), content)
 
 
 class Clients:
@@ -166,7 +208,7 @@ class Clients:
 
     def __init__(self, service, alone):
         self.service, self.alone = service, alone
-        self.wrong = wrongs(service.scenes[-1])
+        self.wrong = service.wrongs(service.scenes[-1])
         self.large = larges(service.scenes[0])
 
     def act(self, plan):

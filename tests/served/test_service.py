@@ -10,14 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from threading import Event
 from types import SimpleNamespace
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
+from pyarrow import ipc
 
 from atma18.schema import TARGETS
+from atma18.serving.arrow import CONTENT_TYPE as ARROW
+from atma18.serving.request_rows import raw_rows
 from benchmarks.serving import request
 from steps import blend
 from tests.server import free_port, wait_for
@@ -175,6 +179,23 @@ def test_a_damaged_version_never_answers_and_health_says_why(there, service, sto
     assert "atma18_refused_versions 1.0" in look(service, "/metrics")
     change_to(service, 1)
     assert state(service)["status"] == "ok"
+
+
+def test_pictures_may_be_plain_bytes_in_an_arrow_stream(there, service, stored, tiny):
+    rows = pa.Table.from_pandas(raw_rows(service.scene, tiny.folder), preserve_index=False)
+    out = pa.BufferOutputStream()
+    with ipc.new_stream(out, rows.schema) as stream:
+        stream.write_table(rows)
+    body = bytes(out.getvalue())
+
+    assert len(body) < 0.8 * len(service.body)
+    assert_of_its_version(ask(service, body, **{"Content-Type": ARROW})[2], service, stored)
+
+    url = f"http://127.0.0.1:{service.port}/invocations"
+    with urlopen(Request(url, body, {"Content-Type": ARROW, "Accept": ARROW})) as answered:
+        answer = ipc.open_stream(answered.read()).read_all()
+    told = json.loads(answer.schema.metadata[b"model"])
+    assert_of_its_version({"model": told, "predictions": answer.to_pylist()}, service, stored)
 
 
 @pytest.mark.parametrize(
