@@ -3,7 +3,6 @@
 Each library takes a second to import, so that it is imported where it is used.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -32,21 +31,19 @@ _CATBOOST_LOSSES = {"squared": "RMSE", "huber": "Huber:delta=1.0"}
 """In both libraries, Huber's loss changes from quadratic to linear at an error of 1 m."""
 
 
-_FEW_ROWS = 1000
-"""With fewer rows, further threads cost more than they bring: on a busy machine 24 times the time of one."""
-
-
-def _threads(rows: int) -> int:
-    """Return the number of threads that predict so many rows; the numbers do not depend on it."""
-    return 1 if rows < _FEW_ROWS else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class XgboostModel:
-    """XGBoost's trees of one target."""
+    """XGBoost's trees of one target, which one thread predicts with; several may do so at once.
+
+    The number of threads is set here and never later: a parameter that is set while another thread predicts breaks its
+    prediction (XGBoost 3.2.0, even if the value is the old one).
+    """
 
     suffix: ClassVar[str] = ".ubj"
     booster: Any
+
+    def __post_init__(self) -> None:
+        self.booster.set_param("nthread", 1)
 
     @property
     def rounds(self) -> int:
@@ -55,7 +52,6 @@ class XgboostModel:
 
     def predict(self, features: Float32Array) -> FloatArray:
         """Predict (N,)."""
-        self.booster.set_param("nthread", _threads(len(features)))
         return np.asarray(self.booster.inplace_predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
@@ -79,7 +75,7 @@ class XgboostModel:
 
 @dataclass(frozen=True)
 class CatboostModel:
-    """CatBoost's trees of one target."""
+    """CatBoost's trees of one target, which one thread predicts with."""
 
     suffix: ClassVar[str] = ".cbm"
     regressor: Any
@@ -91,7 +87,7 @@ class CatboostModel:
 
     def predict(self, features: Float32Array) -> FloatArray:
         """Predict (N,)."""
-        return np.asarray(self.regressor.predict(features, thread_count=_threads(len(features))), dtype=np.float64)
+        return np.asarray(self.regressor.predict(features, thread_count=1), dtype=np.float64)
 
     def gain(self) -> FloatArray:
         """Return the change of the prediction by each feature, (F,)."""

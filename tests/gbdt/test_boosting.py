@@ -1,5 +1,7 @@
 """Both engines must learn functions with known answers, and held-out rows may determine only the number of rounds."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -138,10 +140,32 @@ def test_boosters_together_predict_as_each_alone_whatever_they_read(engine):
 @ENGINES
 def test_many_rows_are_predicted_as_few(engine):
     features, target = noisy()
-    booster = fit(replace(DRAWN, engine=engine), features, target)
-    many = np.tile(features, (4, 1))  # enough for several threads
+    table = pd.DataFrame(features)
+    boosters = [fit(replace(DRAWN, engine=engine), features, target * k) for k in (1, 2, 3)]
+    boosters = [replace(booster, feature_names=tuple(table)) for booster in boosters]
+    many = pd.concat([table] * 4)  # enough for several threads
 
-    np.testing.assert_array_equal(booster.predict(many), np.tile(booster.predict(features), 4))
+    np.testing.assert_array_equal(boosting.predict(boosters, many), np.tile(boosting.predict(boosters, table), (4, 1)))
+
+
+@ENGINES
+def test_threads_that_ask_a_loaded_booster_for_the_first_time_at_once_are_all_answered(engine, tmp_path):
+    features, target = noisy()
+    booster = fit(replace(DRAWN, engine=engine), features, target)
+    path = tmp_path / f"booster{booster.suffix}"
+    booster.save(path)
+    expected = booster.predict(features[:6])
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(30):
+            loaded, together = boosting.Booster.load(path), threading.Barrier(8)
+
+            def ask(_, loaded=loaded, together=together):
+                together.wait()
+                return [loaded.predict(features[:6]) for _ in range(5)]
+
+            for answers in threads.map(ask, range(8)):
+                np.testing.assert_array_equal(answers, [expected] * 5)
 
 
 @ENGINES
