@@ -129,6 +129,7 @@ def _can(samples: Samples) -> pd.DataFrame:
 
 
 def _scene_codes(samples: Samples) -> IntArray:
+    """Return the (N,) number of each row's scene; the rows of a scene are adjacent."""
     return np.asarray(np.unique(samples.scenes, return_inverse=True)[1], dtype=np.int64)
 
 
@@ -139,17 +140,30 @@ def _scene_signals(samples: Samples) -> pd.DataFrame:
 
 def _scene_statistics(samples: Samples, *, causal: bool) -> pd.DataFrame:
     signals, scene = _scene_signals(samples), _scene_codes(samples)
-    statistics = _statistics_so_far(signals, scene) if causal else _statistics_of_all(signals, scene)
-    return pd.concat([table.add_prefix("scene/").add_suffix(f"_{name}") for name, table in statistics.items()], axis=1)
+    values = signals.to_numpy(np.float64)
+    statistics = _statistics_so_far(signals, scene) if causal else _statistics_of_all(values, scene)
+    columns = [f"scene/{signal}_{name}" for name in statistics for signal in signals]
+    return pd.DataFrame(np.hstack(list(statistics.values())), columns=columns)
 
 
-def _statistics_of_all(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.DataFrame]:
-    grouped = signals.groupby(scene)
-    of_all = {name: grouped.transform(name) for name in ("max", "min", "mean", "std")}
-    return of_all | {"std": of_all["std"].fillna(0.0)}  # undefined for a lone sample
+def _statistics_of_all(signals: FloatArray, scene: IntArray) -> dict[str, FloatArray]:
+    """Return (N, S) statistics of (N, S) signals over all samples of a row's scene."""
+    starts = np.flatnonzero(np.diff(scene, prepend=-1))
+    count = np.diff(starts, append=len(scene))[:, None]
+    first = signals[starts]
+    shifted = signals - first[scene]  # so that equal values have exactly their mean, and no spread
+    mean = np.add.reduceat(shifted, starts) / count
+    squares = np.add.reduceat((shifted - mean[scene]) ** 2, starts)
+    of_scene = {
+        "max": np.maximum.reduceat(signals, starts),
+        "min": np.minimum.reduceat(signals, starts),
+        "mean": first + mean,
+        "std": np.sqrt(squares / np.maximum(count - 1, 1)),  # 0 for a lone sample
+    }
+    return {name: values[scene] for name, values in of_scene.items()}
 
 
-def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.DataFrame]:
+def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, FloatArray]:
     """Return the same statistics over the samples up to and including each row."""
     grouped = signals.groupby(scene)
     count = grouped.cumcount() + 1
@@ -158,7 +172,8 @@ def _statistics_so_far(signals: pd.DataFrame, scene: IntArray) -> dict[str, pd.D
     sums, squares = shifted.groupby(scene).cumsum(), (shifted**2).groupby(scene).cumsum()
     mean = sums.div(count, axis=0)
     variance = (squares - sums * mean).div((count - 1).clip(lower=1), axis=0)
-    return {"max": grouped.cummax(), "min": grouped.cummin(), "mean": first + mean, "std": variance**0.5}
+    found = {"max": grouped.cummax(), "min": grouped.cummin(), "mean": first + mean, "std": variance**0.5}
+    return {name: table.to_numpy(np.float64) for name, table in found.items()}
 
 
 def _steps_beside(*, causal: bool) -> list[tuple[str, int]]:
@@ -168,12 +183,16 @@ def _steps_beside(*, causal: bool) -> list[tuple[str, int]]:
 
 def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
     signals, scene = _scene_signals(samples), _scene_codes(samples)
-    tables = []
+    values = signals.to_numpy(np.float64)
+    parts, columns = [], []
     for name, step in _steps_beside(causal=causal):
-        shifted = signals.groupby(scene).shift(step)
-        pair = {"shift": shifted, "diff": signals - shifted}
-        tables += [table.add_prefix(f"{group}/").add_suffix(f"_{name}") for group, table in pair.items()]
-    return pd.concat(tables, axis="columns")
+        shifted = np.full_like(values, np.nan)
+        rows = np.flatnonzero(scene[1:] == scene[:-1])  # a row and the next one are of one scene
+        here, there = (rows + 1, rows) if step > 0 else (rows, rows + 1)
+        shifted[here] = values[there]
+        parts += [shifted, values - shifted]
+        columns += [f"{group}/{signal}_{name}" for group in ("shift", "diff") for signal in signals]
+    return pd.DataFrame(np.hstack(parts), columns=columns)
 
 
 def _lights(samples: Samples) -> pd.DataFrame:
