@@ -157,9 +157,9 @@ def test_a_blends_version_shows_its_alias_its_tags_and_where_it_comes_from(ui):
 
 def test_the_image_grid_of_a_net_shows_what_it_said_while_it_trained(ui):
     image = r"<img[^>]+(images|while_training|blob:)"
-    for _ in range(3):  # on a busy machine the browser is done before the images have come
+    for _ in range(8):  # on a busy machine the browser is done before the images have come
         page = ui(f"{page_of(first('nn1'))}/model-metrics", height_px=12000)  # what is out of sight is not there
-        if re.search(image, page.dom):
+        if re.search(image, page.dom) and "while_training" in words_of(page):
             break
 
     assert "while_training" in words_of(page)

@@ -490,7 +490,8 @@ def logged(bundles, tmp_path, monkeypatch):
     mlflow.set_experiment("served")
     with mlflow.start_run():
         run_id = mlflow.active_run().info.run_id
-        model_id = packaging.log_model(bundles / "nn1", servable.load(bundles / "nn1", "cpu").sensors, run_id)
+        sensors = servable.load(bundles / "nn1", "cpu").sensors
+        model_id = packaging.log_model(bundles / "nn1", tmp_path / "no rehearsal", sensors, run_id)
     folder = Path(mlflow.get_logged_model(model_id).artifact_location.removeprefix("file://"))
     return folder, folder / "artifacts" / "nn1"
 
