@@ -1,4 +1,4 @@
-"""Served blends for one scene of six samples, beside the bare forward passes of their nets and an earlier build's server.
+"""Served blends: one scene of six samples, beside bare forward passes of their nets and an earlier build's server.
 
 `default` is what `quick` makes, `frame` has lite0 on whole frames in nn1 and nn2. Their nets are trained for an epoch,
 since the values of the weights make no difference. The first reference is the time of the same backbones, of every
@@ -191,7 +191,6 @@ def measure(store: Path, drives: Path, before: Server | None, times: int) -> dic
     stored = pd.read_parquet(upstream.artifacts / "predictions" / "test.parquet").set_index("ID")
     in_process = {"bare": bare_forward(answering, samples), "in_process": lambda: answering.predict(samples)}
     alone_s = in_turns(in_process, times)
-    del answering, in_process
     with served(store, PROJECT_FOLDER, PORTS["ours"]) as ours:
         servers = {"ours": ours} | ({} if before is None else {"before": before})
         off_m = (ours.ask(body) - stored.loc[samples.ids.tolist(), list(TARGETS)]).abs().to_numpy()
@@ -246,8 +245,8 @@ def _told(name: str, found: Mapping[str, float]) -> str:
         f"{name}: one scene of {SAMPLES} samples, {torch.get_num_threads()} threads",
         f"  served: p50 {found['p50_s']:.3f} s, p99 {found['p99_s']:.3f} s; in process {found['in_process_s']:.3f} s",
         f"  {REFERENCE}: {found['bare_forward_s']:.3f} s; ratio {found['ratio']:.2f}",
-        f"  eight clients: {found['requests_per_s']:.2f} requests/s, {found['requests_per_s_busy']:.2f} beside two busy "
-        "processes",
+        f"  eight clients: {found['requests_per_s']:.2f} requests/s; beside two busy processes "
+        f"{found['requests_per_s_busy']:.2f}",
         f"  ready after {found['ready_s']:.1f} s, {found['memory_mb']:.0f} MB",
         f"  worst difference from what was stored: {found['worst_difference_m']:.2g} m",
     ]
