@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -194,7 +195,7 @@ def measure(store: Path, drives: Path, before: Server | None, times: int) -> dic
     with served(store, PROJECT_FOLDER, PORTS["ours"]) as ours:
         servers = {"ours": ours} | ({} if before is None else {"before": before})
         off_m = (ours.ask(body) - stored.loc[samples.ids.tolist(), list(TARGETS)]).abs().to_numpy()
-        seconds = in_turns({name: lambda server=server: server.ask(body) for name, server in servers.items()}, times)
+        seconds = in_turns({name: partial(server.ask, body) for name, server in servers.items()}, times)
         found: dict[str, Any] = {
             "p50_s": float(np.median(seconds["ours"])),
             "p99_s": float(np.percentile(seconds["ours"], 99)),
