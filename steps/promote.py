@@ -11,6 +11,8 @@ from steps import options, typed
 from steps.commands import command
 from steps.messages import clear_messages
 
+_TAKEN_UP = "The service (serve) takes it up in some seconds, MLflow's own server when it starts again"
+
 
 @command
 @click.option(
@@ -54,7 +56,7 @@ def main(
         if not verdict.accepted:
             raise ValueError(f"not promoted: {verdict.why}")
         number = tracking.blend_version(candidate).version
-    click.echo(f"version {number} ({candidate}) is champion now. Servers take it up when they start again")
+    click.echo(f"version {number} ({candidate}) is champion now. {_TAKEN_UP}")
 
 
 if __name__ == "__main__":
