@@ -72,13 +72,13 @@ class Follower:
                 self._replace(number)
             self.trouble = None
         except Exception as error:  # noqa: BLE001 - the one border: whatever a store raises, the current version goes on
-            self._say_trouble(one_line(" ".join(str(error).split()), _LONGEST_MESSAGE))
+            self._say_trouble(_message_of(error))
 
     def _replace(self, number: int) -> None:
         try:
             self.current = self.bring(number)
         except ValueError as error:
-            self.refused[number] = one_line(" ".join(str(error).split()), _LONGEST_MESSAGE)
+            self.refused[number] = _message_of(error)
             _log.error(
                 f"{self.current.model}: version {number} is refused, {self.current.version} goes on: "
                 f"{self.refused[number]}"
@@ -102,3 +102,7 @@ class Follower:
     def end(self) -> None:
         """Let `run` return after its present look."""
         self._ended.set()
+
+
+def _message_of(error: Exception) -> str:
+    return one_line(" ".join(str(error).split()), _LONGEST_MESSAGE)

@@ -43,9 +43,7 @@ def columns(sensors: Sensors) -> list[str]:
 
 def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
     """Return N samples of a dataset folder as request rows: signals, PNG bytes and the traffic lights' JSON text."""
-    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
-    if samples.gear is not None:
-        rows[GEAR] = samples.gear.astype(object)
+    rows = _can_rows(samples)
     ids = samples.ids.tolist()
     if samples.traffic_lights is not None:
         rows[LIGHTS] = [(folder / LIGHTS / f"{i}.json").read_text() for i in ids]
@@ -55,9 +53,7 @@ def raw_rows(samples: Samples, folder: Path) -> pd.DataFrame:
 
 def of_samples(samples: Samples) -> pd.DataFrame:
     """Return N samples as request rows: what `raw_rows` reads from a folder, made from the samples themselves."""
-    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
-    if samples.gear is not None:
-        rows[GEAR] = samples.gear.astype(object)
+    rows = _can_rows(samples)
     if samples.traffic_lights is not None:
         rows[LIGHTS] = [light_text(samples.traffic_lights, sample_id) for sample_id in samples.ids.tolist()]
     frames = samples.frames[:]
@@ -101,6 +97,14 @@ def answer(request: pd.DataFrame, samples: Samples, predicted_m: FloatArray, out
     table.insert(0, "ID", request["ID"].to_numpy())
     table[OUTSIDE] = outside[rows].astype(object)
     return table
+
+
+def _can_rows(samples: Samples) -> pd.DataFrame:
+    """Return the signals and the gear of N samples as a client sends them."""
+    rows = samples.signals.astype({name: bool for name in FLAG_SIGNALS if name in samples.signals})
+    if samples.gear is not None:
+        rows[GEAR] = samples.gear.astype(object)
+    return rows
 
 
 def _ids(request: pd.DataFrame) -> list[str]:
