@@ -22,6 +22,7 @@ from xgboost import XGBRegressor
 
 from atma18 import backbones, embedding, simulate
 from atma18.backbones import precision
+from atma18.backbones.engine import Engine
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -65,7 +66,8 @@ def make_problem(folder: Path, scenes: int, epochs: int) -> Problem:
     train, folds = dataset.train, cached_folds(dataset, FOLDS, 0, cache).of(dataset.train.ids)
     config = replace(preset.embed, autocast=precision.of_embed(preset.embed, machine).bfloat16)
     backbone = backbones.build(config.backbone, seed=SEED).freeze()
-    cells = embedding.cached_cells(train, dataset.sha256, backbone, config, machine.device, machine.threads, cache)
+    engine = Engine.of(backbone, config.image_shape[1:], autocast=config.autocast)
+    cells = embedding.cached_cells(train, dataset.sha256, engine, config, machine.device, machine.threads, cache)
     bases = [
         embedding.fit_fold(cells, dataset.targets_m, np.flatnonzero(folds != k), train.scenes, config)
         for k in range(FOLDS)

@@ -18,6 +18,7 @@ import torch
 
 from atma18 import backbones, embedding
 from atma18.backbones import Backbone, precision
+from atma18.backbones.engine import Engine
 from atma18.cache import Cache
 from atma18.compute import Compute, inference
 from atma18.config import EmbedConfig
@@ -86,12 +87,13 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     cache = Cache.open(folder / "cache")
     config = EmbedConfig(autocast=precision.of_embed(EmbedConfig(), Compute.choose()).bfloat16)
     backbone = backbones.build(config.backbone).freeze().eval()
+    engine = Engine.of(backbone, config.image_shape[1:], autocast=config.autocast)
     before = bare_samples_per_s(backbone, config, samples)
     memory = AnonymousMemory()
     memory.start()
     started_s = time.perf_counter()
     threads = torch.get_num_threads()
-    cells = embedding.cached_cells(samples, "0" * 64, backbone, config, "cpu", threads, cache)
+    cells = embedding.cached_cells(samples, "0" * 64, engine, config, "cpu", threads, cache)
     seconds = time.perf_counter() - started_s
     most_bytes = memory.stop()
     bare = (before + bare_samples_per_s(backbone, config, samples)) / 2

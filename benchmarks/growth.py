@@ -19,6 +19,7 @@ import torch
 
 from atma18 import backbones, embedding
 from atma18.backbones import precision
+from atma18.backbones.engine import Engine
 from atma18.blending import convex_weights
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -58,8 +59,9 @@ def embed(data: Data) -> None:
     """Bring every frame's cells onto the disk."""
     config, machine, cache = EmbedConfig(), Compute.choose(), Cache.open(data.folder / "cache")
     config = replace(config, autocast=precision.of_embed(config, machine).bfloat16)
-    backbone = backbones.build(config.backbone).freeze().eval()
-    embedding.cached_cells(data.samples, "0" * 64, backbone, config, machine.device, machine.threads, cache)
+    backbone = backbones.build(config.backbone).freeze()
+    engine = Engine.of(backbone, config.image_shape[1:], autocast=config.autocast)
+    embedding.cached_cells(data.samples, "0" * 64, engine, config, machine.device, machine.threads, cache)
 
 
 def tabulate(data: Data) -> None:

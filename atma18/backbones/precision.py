@@ -19,32 +19,31 @@ class Precision:
 
 def of_net(config: NetConfig, machine: Compute) -> Precision:
     """Return the precision of a net's backbone, which is trained."""
-    return choose(config.precision, config.backbone, machine, trained=True)
+    return choose(config.precision, config.backbone, machine)
 
 
 def of_embed(config: EmbedConfig, machine: Compute) -> Precision:
     """Return the precision of a frozen backbone."""
-    return choose(config.precision, config.backbone, machine, trained=False)
+    return choose(config.precision, config.backbone, machine)
 
 
-def choose(given: str, backbone: str, machine: Compute, *, trained: bool) -> Precision:
+def choose(given: str, backbone: str, machine: Compute) -> Precision:
     """Choose the precision; nothing is measured.
 
-    On two CPU cores with AVX-512 BF16, bfloat16 made the forward pass of lite0 1.3 to 1.9 times as fast, its training a
-    third slower, and the training of `cnn` 0.7 times as fast (docs/decisions.md).
+    On a CPU, onnxruntime computes in float32 and is faster than torch in bfloat16, and training is slower in bfloat16
+    (docs/decisions.md). So all CPUs make the same model.
 
     Args:
         given: `float32`, `bfloat16`, or `auto` for the rule.
         backbone: the name of the backbone.
         machine: the device, and whether it multiplies bfloat16 natively.
-        trained: whether gradients are computed, too.
     """
     if given != "auto":
         return Precision(given == "bfloat16", "as given")
+    if machine.device == "cpu":
+        return Precision(False, "which is faster on a CPU")
     if not machine.bfloat16:
-        return Precision(False, "for this machine has no fast bfloat16")
+        return Precision(False, "for this GPU has no bfloat16 of its own")
     if backbone == CNN:
         return Precision(False, "for so small a net gains nothing from bfloat16")
-    if machine.device == "cpu" and trained:
-        return Precision(False, "for its training on a CPU is faster so")
-    return Precision(True, "which this machine multiplies natively")
+    return Precision(True, "which this GPU multiplies natively")

@@ -22,7 +22,7 @@ BUNDLE_SHA256 = "bundle_sha256"
 """The key in a logged model's configuration for the SHA-256 of its `bundle.json`."""
 _MOST_BYTES = 2**24  # of bundle.json: a member names some hundred files, with 100 bytes each
 _MOST_FOLDS = 1000
-_OBJECT = re.compile(r"[0-9a-f]{64}\.(safetensors|ubj|cbm|json)")
+_OBJECT = re.compile(r"[0-9a-f]{64}\.(safetensors|onnx|ubj|cbm|json)")
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,14 @@ def _packed(values: Tensor, frame_dim: int) -> Tensor:
     return packed
 
 
-def run_padded(
-    forward: Callable[..., Tensor], arrays: tuple[Rows, ...], batch: int, device: str, what: str
+def run_in_batches(
+    forward: Callable[..., Tensor],
+    arrays: tuple[Rows, ...],
+    batch: int,
+    device: str,
+    what: str,
+    *,
+    padded: bool = True,
 ) -> Iterator[tuple[slice, Float32Array]]:
     """Run a net over samples in batches of a fixed size; the last one is padded with zeros.
 
@@ -91,6 +97,7 @@ def run_padded(
         batch: samples per batch.
         device: the device of `forward`.
         what: the text of the progress bar.
+        padded: False for a `forward` whose results do not depend on the size of a batch, which gets no zeros.
 
     Yields:
         The rows and their (rows, …) float32 results.
@@ -98,10 +105,10 @@ def run_padded(
     starts = range(0, len(arrays[0]), batch)
     for start in progress(starts, desc=what, unit="batch", leave=False) if len(starts) > 1 else starts:
         rows = slice(start, min(start + batch, len(arrays[0])))
-        padded = [torch.from_numpy(_padded(array[rows], batch)).to(device) for array in arrays]
+        chunks = [_padded(array[rows], batch) if padded else array[rows] for array in arrays]
         with torch.inference_mode():
-            result = forward(*padded)[: rows.stop - start].float().cpu().numpy()
-        yield rows, result
+            result = forward(*(torch.from_numpy(chunk).to(device) for chunk in chunks))
+        yield rows, result[: rows.stop - start].float().cpu().numpy()
 
 
 def _padded(chunk: NDArray[Any], batch: int) -> NDArray[Any]:

@@ -33,10 +33,7 @@ View = Annotated[
 Causal = Annotated[bool, Field(description="Whether only earlier samples of the scene are read, no later ones.")]
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    Field(
-        description="What the backbone computes in; auto is bfloat16 on a GPU that has it, and on a CPU that has it "
-        "where the backbone is frozen."
-    ),
+    Field(description="What the backbone computes in; auto is bfloat16 on a GPU that has it, but for `cnn`."),
 ]
 Autocast = Fixed[Annotated[bool, Field(description="Whether the backbone runs in bfloat16; follows from precision.")]]
 InferenceBatch = Fixed[

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from atma18 import backbones
 from atma18.backbones import Backbone
+from atma18.backbones.engine import Engine
 from atma18.cache import Cache
 from atma18.compute import inference
 from atma18.config import EmbedConfig
@@ -23,7 +24,7 @@ _SOURCES = (Path(__file__), *sorted(Path(backbones.__file__).parent.glob("*.py")
 _SOURCES_OF_GRIDS = (Path(images.__file__), Path(path_grid.__file__))
 
 
-def embed_cells(images: FrameRows, backbone: Backbone, config: EmbedConfig, device: str, out: Float16Array) -> None:
+def embed_cells(images: FrameRows, engine: Engine, config: EmbedConfig, device: str, out: Float16Array) -> None:
     """Fill `out` (N, F, cells, channels) with the embedding of every cell of N images of F frames.
 
     Raises:
@@ -31,14 +32,14 @@ def embed_cells(images: FrameRows, backbone: Backbone, config: EmbedConfig, devi
     """
 
     def forward(batch: Tensor) -> Tensor:
-        frames = inference.single_images(batch)
-        with inference.autocast(device, config.autocast):
-            maps: Tensor = backbone(frames)
-        cells = maps.float().flatten(2).transpose(1, 2)  # (B * F, cells, channels)
+        maps = engine(inference.single_images(batch))
+        cells = maps.flatten(2).transpose(1, 2)  # (B * F, cells, channels)
         return cells.reshape(len(batch), -1, *cells.shape[1:])
 
-    backbone.eval()
-    for rows, cells in inference.run_padded(forward, (images,), config.inference_batch, device, "embed"):
+    batches = inference.run_in_batches(
+        forward, (images,), config.inference_batch, device, "embed", padded=engine.batch_is_fixed
+    )
+    for rows, cells in batches:
         with np.errstate(over="ignore"):
             out[rows] = cells
         if not np.isfinite(out[rows]).all():
@@ -48,7 +49,7 @@ def embed_cells(images: FrameRows, backbone: Backbone, config: EmbedConfig, devi
 def cached_cells(
     samples: Samples,
     data_sha256: str,
-    backbone: Backbone,
+    engine: Engine,
     config: EmbedConfig,
     device: str,
     threads: int,
@@ -56,12 +57,12 @@ def cached_cells(
     motion: FloatArray | None = None,
     camera: FrameCamera = COMPETITION_CAMERA,
 ) -> Float16Array:
-    """Return (N, F, cells, channels), memory-mapped; cached by data, backbone, precision, view and machine kind.
+    """Return (N, F, cells, channels), memory-mapped; cached by data, backbone, engine, precision, view and machine.
 
     Args:
         samples: N samples.
         data_sha256: the digest of their dataset.
-        backbone: the frozen backbone.
+        engine: the frozen backbone.
         config: the view, the precision and what the backbone is made from.
         device: where the backbone runs.
         threads: the number of threads.
@@ -70,7 +71,7 @@ def cached_cells(
         camera: the camera of the training frames, for frames that do not know theirs.
     """
     started = [config.backbone, weights_sha256(config), config.pixels]
-    settings = [*started, config.autocast, config.inference_batch, device, threads]
+    settings = [*started, engine.name, config.autocast, config.inference_batch, device, threads]
     sources = list(_SOURCES)
     if config.view == "path":
         laid_by = samples.frames.camera or camera
@@ -85,8 +86,8 @@ def cached_cells(
     )
 
     def make(path: Path) -> None:
-        cells = memmaps.create(path, np.float16, shape_of(len(samples), backbone, config))
-        embed_cells(images_of(config, samples, np.asarray(motion), camera), backbone, config, device, cells)
+        cells = memmaps.create(path, np.float16, shape_of(len(samples), engine.backbone, config))
+        embed_cells(images_of(config, samples, np.asarray(motion), camera), engine, config, device, cells)
         cells.flush()
 
     return np.asanyarray(np.load(cache.get("embeddings", f"{key}.npy", make), mmap_mode="r"))

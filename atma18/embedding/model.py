@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -10,7 +11,8 @@ import torch
 from safetensors.numpy import save_file
 
 from atma18 import backbones
-from atma18.backbones import Backbone, BackboneSpec
+from atma18.backbones import Backbone, BackboneSpec, graph
+from atma18.backbones.engine import Engine
 from atma18.config import EMBEDDING, EmbedConfig
 from atma18.embedding.cells import Float16Array, cell_count, embed_cells, shape_of
 from atma18.embedding.probe import FoldEmbedding
@@ -41,6 +43,14 @@ class EmbedModel:
     """The upstreams that it reads: none, because it embeds the samples itself."""
     camera: FrameCamera = COMPETITION_CAMERA
     """The camera of the training frames."""
+    graph: bytes | None = None
+    """The backbone's ONNX graph, if it is known already."""
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What computes the backbone's maps."""
+        size_px = self.config.image_shape[1:]
+        return Engine.of(self.backbone, size_px, autocast=self.config.autocast, given=self.graph)
 
     @property
     def count(self) -> int:
@@ -63,7 +73,7 @@ class EmbedModel:
         out = np.empty(shape_of(len(samples), self.backbone, self.config), np.float16)
         motion = self.folds[fold].motion if self.config.view == "path" else np.empty(0)
         images = images_of(self.config, samples, motion, self.camera)
-        embed_cells(images, self.backbone, self.config, device, out)
+        embed_cells(images, self.engine, self.config, device, out)
         return out
 
     def describe(self) -> dict[str, Any]:
@@ -72,9 +82,10 @@ class EmbedModel:
         return described | ({"camera": self.camera.to_json_dict()} if self.config.view == "path" else {})
 
     def save(self, folder: Path) -> None:
-        """Write the backbone and each fold as safetensors."""
+        """Write the backbone and each fold as safetensors, and the backbone's graph."""
         state = {name: tensor.cpu().contiguous().numpy() for name, tensor in self.backbone.state_dict().items()}
         save_file(state, folder / "backbone.safetensors")
+        graph.save(self.engine.graph, folder)
         for k, fold in enumerate(self.folds):
             save_file({name: np.ascontiguousarray(v) for name, v in vars(fold).items()}, folder / _fold_file(k))
 
@@ -93,8 +104,9 @@ class EmbedModel:
             tensors.check_fit(state, backbones.untrained(spec).state_dict())
         backbone = backbones.untrained(spec)
         backbone.load_state_dict(state)
-        folds = tuple(_load_fold(files[_fold_file(k)], config, backbone) for k in range(len(files) - 1))
-        return cls(config, backbone.to(device).freeze(), folds, camera=camera)
+        count = sum(name.startswith("fold") for name in files)
+        folds = tuple(_load_fold(files[_fold_file(k)], config, backbone) for k in range(count))
+        return cls(config, backbone.to(device).freeze(), folds, camera=camera, graph=graph.load(files))
 
 
 def _load_fold(file: Path, config: EmbedConfig, backbone: Backbone) -> FoldEmbedding:

@@ -78,21 +78,19 @@ class FrameEncoder(nn.Module):
         return self.fuse(self.encode_frames(frames), signals)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Return the backbone's features of images, averaged over space.
-
-        Args:
-            frames: (B, 3 * frames, H, W) RGB in [0, 1].
-
-        Returns:
-            (B, channels) float32.
-        """
+        """Return the features of (B, 3 * frames, H, W) RGB in [0, 1]: (B, channels) float32."""
         with inference.autocast(frames.device.type, self.autocast):
             maps: Tensor = self.backbone(frames)
-        return maps.float().mean(dim=(2, 3))
+        return features_of(maps.float())
 
     def fuse(self, seen: Tensor, signals: Tensor) -> Tensor:
         """Join (B, channels) from `encode_frames` with (B, signals) standardised values: (B, width) float32."""
         return seen if self.signals is None else torch.cat([seen, self.signals(signals)], dim=1)
+
+
+def features_of(maps: Tensor) -> Tensor:
+    """Return the features of images, (B, C), which are their (B, C, h, w) maps averaged over space."""
+    return maps.mean(dim=(2, 3))
 
 
 def _output(config: NetConfig, width: int) -> nn.Linear:

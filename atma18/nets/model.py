@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atma18.backbones import BackboneSpec
+from atma18.backbones import BackboneSpec, graph
+from atma18.backbones.engine import Engine
 from atma18.compute import inference
 from atma18.config import NetConfig
 from atma18.geometry import mirror
 from atma18.geometry.camera import COMPETITION_CAMERA
 from atma18.geometry.images import images_of
-from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, scene_lengths
+from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, features_of, scene_lengths
 from atma18.nets.scaling import Scaling
 from atma18.schema import TARGETS, Float32Array, FloatArray, FrameCamera, FrameRows, IntArray, Samples, StrArray
 from atma18.storage import tensors
@@ -30,6 +31,13 @@ class FoldNet:
     scaling: Scaling
     camera: FrameCamera = COMPETITION_CAMERA
     """The camera of the training frames."""
+    engine: Engine | None = None
+    """What computes the backbone's maps when training is over; None for torch, while weights change."""
+
+    def ready(self, config: NetConfig, given: bytes | None = None) -> Self:
+        """Return the fold with an engine for its weights, which must not change any more."""
+        backbone = self.net.encoder.backbone
+        return replace(self, engine=Engine.of(backbone, config.image_shape[1:], autocast=config.autocast, given=given))
 
     def images(self, samples: Samples, config: NetConfig) -> FrameRows:
         """Return the images of samples that the net reads; the samples must not be mirrored."""
@@ -47,13 +55,16 @@ class FoldNet:
 
     def encode_frames(self, images: FrameRows, config: NetConfig, device: str) -> Float32Array:
         """Return the backbone's features of N images, (N, channels)."""
-        encoder = self.net.eval().encoder
+        encoder, engine = self.net.eval().encoder, self.engine
+        padded = engine is None or engine.batch_is_fixed
 
         def encode_frames(frames: Tensor) -> Tensor:
-            return encoder.encode_frames(inference.stacked_images(frames, config.image_shape[1:]))
+            stacked = inference.stacked_images(frames, config.image_shape[1:])
+            return encoder.encode_frames(stacked) if engine is None else features_of(engine(stacked))
 
         seen = np.empty((len(images), encoder.backbone.channels), np.float32)
-        for rows, result in inference.run_padded(encode_frames, (images,), config.inference_batch, device, "predict"):
+        given = (encode_frames, (images,), config.inference_batch, device, "predict")
+        for rows, result in inference.run_in_batches(*given, padded=padded):
             seen[rows] = result
         return seen
 
@@ -62,7 +73,9 @@ class FoldNet:
         net = self.net.eval()
         inputs = (seen, self.scaling.inputs(samples))
         encoded = np.empty((len(samples), net.encoder.width), np.float32)
-        for rows, result in inference.run_padded(net.encoder.fuse, inputs, config.inference_batch, device, "predict"):
+        for rows, result in inference.run_in_batches(
+            net.encoder.fuse, inputs, config.inference_batch, device, "predict"
+        ):
             encoded[rows] = result
         outputs = np.empty((len(samples), len(TARGETS)), np.float32)
         for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):
@@ -143,11 +156,13 @@ class NetModel:
         return described | ({"camera": self.folds[0].camera.to_json_dict()} if self.config.view == "path" else {})
 
     def save(self, folder: Path) -> None:
-        """Write each fold's weights and scaling as safetensors."""
+        """Write each fold's weights and scaling as safetensors, and the graph of their backbones."""
         for k, fold in enumerate(self.folds):
             net = {f"net.{name}": value.cpu().contiguous() for name, value in fold.net.state_dict().items()}
             arrays = {name: torch.from_numpy(value) for name, value in _scaling_arrays(fold.scaling).items()}
             save_file(net | arrays, folder / f"fold{k}.safetensors")
+        engine = self.folds[0].engine
+        graph.save(engine.graph if engine else None, folder)
 
     @classmethod
     def load(
@@ -161,9 +176,10 @@ class NetModel:
         camera: FrameCamera = COMPETITION_CAMERA,
     ) -> Self:
         """Read the nets that `save` wrote; `spec` describes their backbone."""
+        drawn, count = graph.load(files), sum(name.startswith("fold") for name in files)
         folds = tuple(
-            replace(_load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device), camera=camera)
-            for k in range(len(files))
+            _load_fold(step, config, spec, signals, files[f"fold{k}.safetensors"], device, camera).ready(config, drawn)
+            for k in range(count)
         )
         return cls(step, config, folds)
 
@@ -173,7 +189,13 @@ def _scaling_arrays(scaling: Scaling) -> dict[str, FloatArray]:
 
 
 def _load_fold(
-    step: str, config: NetConfig, spec: BackboneSpec, signals: tuple[str, ...], file: Path, device: str
+    step: str,
+    config: NetConfig,
+    spec: BackboneSpec,
+    signals: tuple[str, ...],
+    file: Path,
+    device: str,
+    camera: FrameCamera,
 ) -> FoldNet:
     found = tensors.read(file)
     arrays = {name: value.numpy() for name, value in found.items() if not name.startswith("net.")}
@@ -186,4 +208,4 @@ def _load_fold(
             tensors.check_fit(state, NETS[step](config, scaling.width, spec=spec).state_dict())
         net = NETS[step](config, scaling.width, spec=spec)
     net.load_state_dict(state)
-    return FoldNet(net.to(device), scaling)
+    return FoldNet(net.to(device), scaling, camera)

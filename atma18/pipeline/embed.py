@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from atma18 import backbones, embedding, plots
-from atma18.backbones import Backbone, precision
+from atma18.backbones import precision
+from atma18.backbones.engine import Engine
 from atma18.bundle.servable import predict_all
 from atma18.compute.progress import progress
 from atma18.compute.side_by_side import Lane, side_by_side
@@ -37,18 +38,20 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
         _log.info(f"embed: {chosen}")
         run.note(precision=str(chosen))
         backbone = backbones.build(config.backbone, seed=config.seed, pixels=config.pixels).to(machine.device).freeze()
+        engine = Engine.of(backbone, config.image_shape[1:], autocast=config.autocast)
+        run.note(engine=engine.name)
         tell_parameters(run, backbone, backbone, frozen=True, copies=1)
         tell_camera(run, context, config)
         folds = context.folds.of(dataset.train.ids)
         outside = [np.flatnonzero(folds != k) for k in range(context.folds.count)]
         with run.phase("embed", len(dataset.train) + len(dataset.test)):
-            cells = _cells(context, backbone, config, outside)
+            cells = _cells(context, engine, config, outside)
         with run.phase("fit", len(dataset.train)):
             fitted = [
                 embedding.fit(of_fold["train"], dataset.train, dataset.targets_m, rows, config)
                 for of_fold, rows in progress(list(zip(cells, outside, strict=True)), desc="fit probe", unit="fold")
             ]
-        model = EmbedModel(config, backbone, tuple(fitted), camera=dataset.camera)
+        model = EmbedModel(config, backbone, tuple(fitted), camera=dataset.camera, graph=engine.graph)
         features = {
             split: tuple(fold.features(of_fold[split]) for fold, of_fold in zip(fitted, cells, strict=True))
             for split in ("train", "test")
@@ -65,7 +68,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
 
 
 def _cells(
-    context: RunContext, backbone: Backbone, config: EmbedConfig, outside: Sequence[IntArray]
+    context: RunContext, engine: Engine, config: EmbedConfig, outside: Sequence[IntArray]
 ) -> list[dict[str, Float16Array]]:
     """Return for each fold the embeddings of both splits; with view frame they are the same in every fold."""
     dataset, machine = context.dataset, context.machine
@@ -73,7 +76,7 @@ def _cells(
     def of_motion(motion: FloatArray, threads: int) -> dict[str, Float16Array]:
         where = (machine.device, threads, context.cache)
         return {
-            split: embedding.cached_cells(part, dataset.sha256, backbone, config, *where, motion, dataset.camera)
+            split: embedding.cached_cells(part, dataset.sha256, engine, config, *where, motion, dataset.camera)
             for split, part in (("train", dataset.train), ("test", dataset.test))
         }
 

@@ -54,7 +54,8 @@ def net(step: str, context: RunContext, config: NetConfig, init: str | None = No
         tell_backbone(run, found)
         _tell_training(run, context, config, str(chosen))
         model, epochs = _train(run, context, config, start)
-        net = model.folds[0].net
+        net, engine = model.folds[0].net, model.folds[0].engine
+        run.note(engine=engine.name if engine else "torch")
         frozen = config.stage in ("first", "head")
         tell_parameters(run, net.encoder.backbone, net, frozen=frozen, copies=len(model.folds))
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):

@@ -27,8 +27,8 @@ _IMPORTED = (
 """The packages that our code imports between a request and its answer; `constraints.txt` pins what they bring."""
 _BUILT_WITH = {TORCHVISION: "torchvision", RSUD20K: "torchvision", HF: "transformers"}
 """The package that draws a kind of backbone; the other kinds are ours."""
-_READ_WITH = {".ubj": "xgboost", ".cbm": "catboost"}
-"""The package that reads a kind of file."""
+_READ_WITH = {".ubj": ("xgboost",), ".cbm": ("catboost",), ".onnx": ("onnx", "onnxruntime")}
+"""The packages that read a kind of file."""
 _SERVED = (
     *("__init__.py", "quoting.py", "schema.py", "config", "storage", "cache", "compute", "geometry", "metrics"),
     *("features", "backbones", "blending", "embedding", "data", "motion", "nets", "gbdt", "bundle"),
@@ -124,6 +124,6 @@ def requirements(backbone_kinds: Set[str], suffixes: Set[str] = frozenset()) -> 
     """
     pins = dict(_PIN.findall((PROJECT_FOLDER / "conda.yaml").read_text()))
     built = {_BUILT_WITH[kind] for kind in backbone_kinds if kind in _BUILT_WITH}
-    read = {_READ_WITH[suffix] for suffix in suffixes if suffix in _READ_WITH}
+    read = {package for suffix in suffixes for package in _READ_WITH.get(suffix, ())}
     wanted = [*_IMPORTED, *sorted(built | read)]
     return [f"{package}=={pins[package]}" for package in wanted]

@@ -17,7 +17,7 @@ def lite0():
 
 
 def run(forward, *arrays, batch=BATCH):
-    found = list(inference.run_padded(forward, arrays, batch, "cpu", "test"))
+    found = list(inference.run_in_batches(forward, arrays, batch, "cpu", "test"))
     rows = [i for taken, _ in found for i in range(taken.start, taken.stop)]
     assert rows == list(range(len(arrays[0])))
     return np.concatenate([result for _, result in found])
@@ -139,7 +139,7 @@ def test_the_net_always_gets_full_batches_padded_with_zeros(n):
 
 
 def test_without_samples_the_net_is_not_run():
-    assert list(inference.run_padded(pytest.fail, (np.empty((0, 3)),), BATCH, "cpu", "test")) == []
+    assert list(inference.run_in_batches(pytest.fail, (np.empty((0, 3)),), BATCH, "cpu", "test")) == []
 
 
 def test_arrays_are_read_side_by_side_and_a_batch_at_a_time():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from atma18 import backbones, blending, embedding, metrics, simulate
+from atma18.backbones.engine import Engine
 from atma18.bundle.servable import predict_all
 from atma18.cache import Cache
 from atma18.compute import Compute
@@ -68,7 +69,7 @@ def drives(tmp_path_factory, small_backbone):
     cells = {}
     for name, samples in (("train", dataset.train), ("test", dataset.test)):
         cells[name] = np.empty((len(samples), 3, embedding.cell_count(backbone), backbone.channels), np.float16)
-        embedding.embed_cells(samples.frames, backbone, EMBED, "cpu", cells[name])
+        embedding.embed_cells(samples.frames, Engine(backbone), EMBED, "cpu", cells[name])
     folds = np.unique(dataset.train.scenes, return_inverse=True)[1] % FOLDS
     return Drives(dataset.train, dataset.test, dataset.targets_m, folds, cells)
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from atma18 import backbones, embedding
 from atma18.backbones import Backbone, BackboneSpec
+from atma18.backbones.engine import Engine
 from atma18.cache import Cache
 from atma18.config import EmbedConfig
 from atma18.embedding import EmbeddingFeatures, EmbeddingTables, EmbedModel, FoldEmbedding
@@ -34,6 +35,11 @@ def mean_colour(gain=1.0):
     return Backbone(BackboneSpec("mean colour", "none", {}, (0.0,) * 3, (1.0,) * 3, 3, 64, 64), MeanColour(gain))
 
 
+def embed(images, backbone, config, out):
+    engine = Engine.of(backbone, config.image_shape[1:], autocast=config.autocast)
+    embedding.embed_cells(images, engine, config, "cpu", out)
+
+
 def random_cells(n=30, cells=2, channels=6, seed=0):
     """Cells whose directions differ in strength, so that the leading ones are well defined."""
     rng = np.random.default_rng(seed)
@@ -52,7 +58,7 @@ def test_a_cells_embedding_stands_at_its_sample_frame_and_place(tiny):
     frames = tiny.train.frames.take(np.arange(6))
     backbone, out = mean_colour(), np.empty((6, 3, 8, 3), np.float16)
 
-    embedding.embed_cells(frames, backbone, CONFIG, "cpu", out)
+    embed(frames, backbone, CONFIG, out)
 
     for sample in range(6):
         for frame in range(3):
@@ -65,9 +71,7 @@ def test_a_cells_embedding_stands_at_its_sample_frame_and_place(tiny):
 
 def test_embeddings_beyond_float16_are_refused(tiny):
     with pytest.raises(ValueError, match="within float16, found up to"):
-        embedding.embed_cells(
-            tiny.train.frames.take(np.arange(2)), mean_colour(1e6), CONFIG, "cpu", np.empty((2, 3, 8, 3), np.float16)
-        )
+        embed(tiny.train.frames.take(np.arange(2)), mean_colour(1e6), CONFIG, np.empty((2, 3, 8, 3), np.float16))
 
 
 class Normalised(MeanColour):
@@ -88,10 +92,10 @@ class Normalised(MeanColour):
 def test_the_backbone_runs_in_evaluation_mode_and_in_the_configured_precision(tiny, autocast):
     frames = tiny.train.frames.take(np.arange(4))
     backbone, plain, out = mean_colour(), np.empty((4, 3, 8, 3), np.float16), np.empty((4, 3, 8, 3), np.float16)
-    embedding.embed_cells(frames, backbone, CONFIG, "cpu", plain)
+    embed(frames, backbone, CONFIG, plain)
     backbone.body = Normalised()
 
-    embedding.embed_cells(frames, backbone.train(), replace(CONFIG, autocast=autocast), "cpu", out)
+    embed(frames, backbone.train(), replace(CONFIG, autocast=autocast), out)
 
     assert set(backbone.body.kinds) == {torch.bfloat16 if autocast else torch.float32}
     np.testing.assert_allclose(out, plain, atol=2**-8)  # statistics of the start: mean 0, variance 1
@@ -106,14 +110,15 @@ def cache(tmp_path_factory):
 def get_cells(samples, cache, config=CONFIG, data="d1", threads=1):
     """Return the cells of the samples, and how many frames were embedded for them."""
     backbone = mean_colour()
-    cells = embedding.cached_cells(samples, data, backbone, config, "cpu", threads, cache)
+    engine = Engine.of(backbone, config.image_shape[1:])
+    cells = embedding.cached_cells(samples, data, engine, config, "cpu", threads, cache)
     return np.array(cells), backbone.body.images
 
 
 def test_cells_are_computed_once(tiny, cache):
     samples = tiny.train.take(np.arange(5))
     expected = np.empty((5, 3, 8, 3), np.float16)
-    embedding.embed_cells(samples.frames, mean_colour(), CONFIG, "cpu", expected)
+    embed(samples.frames, mean_colour(), CONFIG, expected)
 
     first, computed = get_cells(samples, cache)
     again, computed_again = get_cells(samples, cache)
@@ -441,9 +446,11 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
     folds = tuple(
         embedding.fit_fold(varied, tiny.targets_m[:8], np.arange(k, 8), samples.scenes, config) for k in range(2)
     )
-    replace(model, folds=folds).save(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    replace(model, folds=folds).save(folder)
 
-    read = EmbedModel.load(config, model.spec, {path.name: path for path in tmp_path.iterdir()}, "cpu")
+    read = EmbedModel.load(config, model.spec, {path.name: path for path in folder.iterdir()}, "cpu")
 
     assert cells.shape == (8, 3, 8, backbone.channels) and np.abs(cells).max() > 0
     np.testing.assert_array_equal(read.cells(0, samples, "cpu"), cells)
@@ -452,7 +459,7 @@ def test_a_saved_model_predicts_the_same(tiny, tmp_path, name):
         np.testing.assert_array_equal(found.features(varied).svd, expected.features(varied).svd)
         np.testing.assert_array_equal(found.probe(found.features(varied)), expected.probe(expected.features(varied)))
     assert read.causal
-    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors"}
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".onnx"}
 
 
 def test_a_cell_that_never_changes_and_a_single_training_sample_can_be_fitted():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from atma18 import backbones, embedding
+from atma18.backbones.engine import Engine
 from atma18.bundle.model import Stored
 from atma18.bundle.servable import predict_all
 from atma18.bundle.steps import STEPS
@@ -36,7 +37,8 @@ def targets_m(tiny):
 def cells_of(samples, motion, cache, camera=COMPETITION_CAMERA):
     backbone = backbones.build("lite0@none").freeze().eval()
     config = replace(CONFIG, backbone="lite0@none")
-    return np.array(embedding.cached_cells(samples, "d1", backbone, config, "cpu", 1, cache, motion, camera))
+    engine = Engine.of(backbone, config.image_shape[1:])
+    return np.array(embedding.cached_cells(samples, "d1", engine, config, "cpu", 1, cache, motion, camera))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_cells_are_those_of_the_grids_that_the_motion_model_of_the_fold_lays(mod
         motion = MotionModel.fit(samples.signals.iloc[rows], targets_m[rows], samples.scenes[rows]).numbers
         grids = images_of(CONFIG, samples, motion, COMPETITION_CAMERA)
         expected = np.empty((30, 1, 8, model.backbone.channels), np.float16)
-        embedding.embed_cells(grids, model.backbone, model.config, "cpu", expected)
+        embedding.embed_cells(grids, model.engine, model.config, "cpu", expected)
 
         assert grids.shape == (30, 1, 64, 128, 3)
         np.testing.assert_array_equal(model.cells(fold, samples, "cpu"), expected)

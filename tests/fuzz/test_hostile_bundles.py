@@ -57,7 +57,7 @@ def bundles(tiny, small_backbone, tmp_path_factory):
     cells = EmbedModel(config, backbone, ()).cells(0, train, "cpu")
     probes = tuple(embedding.fit(cells, train, tiny.targets_m, chosen, config) for chosen in rows)
     nets = tuple(
-        FoldNet(NETS["nn1"](NET, train.signals.shape[1]), Scaling.fit(NET, train, tiny.targets_m, chosen))
+        FoldNet(NETS["nn1"](NET, train.signals.shape[1]), Scaling.fit(NET, train, tiny.targets_m, chosen)).ready(NET)
         for chosen in rows
     )
     models = {"embed": EmbedModel(config, backbone, probes), "nn1": NetModel("nn1", NET, nets)}

@@ -257,7 +257,7 @@ def make_model(step, tiny, folds=1, **changed):
             for name, buffer in net.named_buffers():
                 if name.endswith("running_mean"):
                     buffer += 0.01 * (k + 1)  # statistics are part of what is saved
-            models.append(FoldNet(net, scaling))
+            models.append(FoldNet(net, scaling).ready(config))
     return NetModel(step, config, tuple(models))
 
 
@@ -383,7 +383,7 @@ def test_a_saved_model_predicts_the_same_fold_by_fold(tiny, tmp_path, step, targ
 def test_files_from_before_there_was_a_motion_model_are_read(tiny, tmp_path):
     model, part = make_model("nn1", tiny, target="residual"), tiny.test.take(np.arange(4))
     model.save(tmp_path)
-    [file] = tmp_path.iterdir()
+    [file] = tmp_path.glob("*.safetensors")
     tensors = load_file(file)
     del tensors["motion"]
     save_file(tensors, file)
@@ -396,8 +396,12 @@ def test_files_from_before_there_was_a_motion_model_are_read(tiny, tmp_path):
 def test_the_files_hold_a_json_header_and_plain_tensors(tiny, tmp_path):
     make_model("nn2", tiny, folds=2).save(tmp_path)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold0.safetensors", "fold1.safetensors"]
-    for path in tmp_path.iterdir():
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
+        "backbone.onnx",
+        "fold0.safetensors",
+        "fold1.safetensors",
+    ]
+    for path in tmp_path.glob("*.safetensors"):
         content = path.read_bytes()
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])

@@ -360,7 +360,7 @@ def test_every_split_is_served_back(drives, other_split, tmp_path):
     files = {path.name: path for path in tmp_path.iterdir()}
     loaded = NetModel.load("nn2", model.config, model.spec, tuple(samples.signals.columns), files, "cpu")
 
-    assert len(files) == 4
+    assert len(files) == 4 + 1  # two nets in each of two splits, and one graph
     np.testing.assert_array_equal(loaded.predict(1, samples, None, "cpu"), model.predict(1, samples, None, "cpu"))
 
 

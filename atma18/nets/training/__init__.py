@@ -85,7 +85,7 @@ def train(
             return Trainer(config, model, samples, targets_m, parts[k], machine.device, k, *calls).run()
 
         nets = _all_folds(first, trained, len(parts), config, machine)
-    return NetModel(step, config, tuple(nets))
+    return NetModel(step, config, tuple(net.ready(config) for net in nets))
 
 
 def _all_folds(
