@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -217,17 +218,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def scenes(self) -> StrArray:
         """(N,) the scene of each sample."""
         return np.array([split_id(i)[0] for i in self.ids.tolist()], dtype=np.str_)
 
-    @property
+    @cached_property
     def deciseconds(self) -> IntArray:
         """(N,) the time of each sample since the start of its scene, in tenths of a second."""
         return np.array([split_id(i)[1] for i in self.ids.tolist()], dtype=np.int64)
 
-    @property
+    @cached_property
     def scene_sizes(self) -> IntArray:
         """(N,) the number of samples in each sample's scene."""
         _, inverse, counts = np.unique(self.scenes, return_inverse=True, return_counts=True)

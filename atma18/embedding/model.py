@@ -66,7 +66,7 @@ class EmbedModel:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the probe of one fold."""
         probe = self.folds[fold]
         baseline = Baseline(self.config.target, self.config.by_speed, probe.motion)
-        return baseline.metres(samples.signals, probe.probe(inputs.embedding(EMBEDDING, fold)))
+        return baseline.metres(samples, probe.probe(inputs.embedding(EMBEDDING, fold)))
 
     def cells(self, fold: int, samples: Samples, device: str) -> Float16Array:
         """Return (N, F, cells, channels) embeddings; with view frame they are the same in every fold."""

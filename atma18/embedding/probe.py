@@ -76,7 +76,7 @@ def fit(
         config: the configuration of SVD, baseline and probe.
     """
     baseline = fit_baseline(samples, targets_m, rows, config)
-    difference, pace = baseline.difference(samples.signals, targets_m), baseline.pace(samples.signals)[:, 0]
+    difference, pace = baseline.difference(samples, targets_m), baseline.pace(samples)[:, 0]
     return replace(fit_fold(cells, difference, rows, samples.scenes, config, pace), motion=baseline.motion)
 
 

@@ -1,12 +1,13 @@
 """The feature table of the boosted trees: one row per sample, each column named `group/feature`."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from atma18.compute.once import once
 from atma18.schema import (
     LIGHT_BOX,
     LIGHT_CLASSES,
@@ -70,18 +71,27 @@ def feature_table(
         ValueError: If an array has another shape, or a detection an unknown class or ID.
     """
     groups = [
+        _of_samples(samples, causal, light_geometry),
+        _svd(svd, len(samples), cells),
+        _similarity(similarity, len(samples), cells),
+        *([] if motion_m is None else [_motion(motion_m)]),
+        *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
+    ]
+    return _joined(groups)
+
+
+@once
+def _of_samples(samples: Samples, causal: bool, light_geometry: bool) -> pd.DataFrame:
+    """Return the features that follow from signals and lights, which are the same in every fold."""
+    groups = [
         _can(samples),
         _scene_statistics(samples, causal=causal),
         _neighbours(samples, causal=causal),
         _lights(samples),
         *([_light_geometry(samples)] if light_geometry else []),
         _gear(samples),
-        _svd(svd, len(samples), cells),
-        _similarity(similarity, len(samples), cells),
-        *([] if motion_m is None else [_motion(motion_m)]),
-        *(_stacked(name, values_m, len(samples)) for name, values_m in stacked.items()),
     ]
-    return pd.concat([group.astype(np.float32) for group in groups], axis="columns")
+    return _joined(groups)
 
 
 def scene_context(samples: Samples, *, causal: bool) -> pd.DataFrame:
@@ -122,6 +132,12 @@ def stacking_noise(ids: StrArray, model: str, seed: int, scale: float) -> FloatA
     bits = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, len(TARGETS))
     uniform = ((bits >> np.uint64(12)) + 0.5) * 2.0**-52  # 52 bits and a half: never 0, never rounded up to 1
     return np.asarray(scale * STACKING_NOISE_M * ndtri(uniform))
+
+
+def _joined(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join the columns of groups as one float32 array; pandas' own `concat` takes three times as long for few rows."""
+    columns = [name for group in groups for name in group.columns]
+    return pd.DataFrame(np.hstack([group.to_numpy(np.float32) for group in groups]), columns=columns)
 
 
 def _can(samples: Samples) -> pd.DataFrame:

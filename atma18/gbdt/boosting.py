@@ -103,14 +103,14 @@ def predict(boosters: Sequence[Booster], features: pd.DataFrame) -> FloatArray:
     """
     read = {booster.feature_names: None for booster in boosters}
     tables = {names: numbers(_selected(features, names), names) for names in read}
-    with ThreadPoolExecutor(_threads(len(features))) as threads:
-        return np.column_stack(
-            list(threads.map(lambda booster: booster.predict(tables[booster.feature_names]), boosters))
-        )
 
+    def predict_one(booster: Booster) -> FloatArray:
+        return booster.predict(tables[booster.feature_names])
 
-def _threads(rows: int) -> int:
-    return 1 if rows < _MANY_ROWS else os.cpu_count() or 1
+    if len(features) < _MANY_ROWS:
+        return np.column_stack(list(map(predict_one, boosters)))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.column_stack(list(threads.map(predict_one, boosters)))
 
 
 def fit(

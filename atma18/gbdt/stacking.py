@@ -58,7 +58,7 @@ class GbdtModel:
 
     def predict(self, fold: int, samples: Samples, inputs: Inputs, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, with the model of one fold."""
-        motion_m = self.motions[fold].waypoints(samples.signals) if self.motions else None
+        motion_m = self.motions[fold].waypoints_of(samples) if self.motions else None
         bounds_m = self.ranges[fold] if self.ranges else None
         stacked = {name: _within(inputs.stacked(name, fold), motion_m, bounds_m) for name in self.stack}
         table = self.table(fold, samples, inputs, stacked, motion_m)
@@ -198,7 +198,7 @@ def fit(
         motion, motion_m, bounds_m = None, None, None
         if config.motion or config.bounded or config.target == "motion":
             motion = MotionModel.fit(part.signals, targets_m[rows], part.scenes)
-            motion_m = motion.waypoints(part.signals)
+            motion_m = motion.waypoints_of(part)
             if config.bounded:
                 difference_m = targets_m[rows] - motion_m.reshape(len(rows), -1)
                 bounds_m = np.stack([difference_m.min(axis=0), difference_m.max(axis=0)])
@@ -270,4 +270,4 @@ def _origin_m(
         case "stacked":
             return np.asarray(np.mean(list(stacked.values()), axis=0))
         case target:
-            return Baseline(target, by_speed=False).ahead_m(samples.signals)
+            return Baseline(target, by_speed=False).ahead_m(samples)

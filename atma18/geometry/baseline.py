@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-import pandas as pd
 
 from atma18.config import Target
 from atma18.geometry import kinematics
@@ -43,25 +42,25 @@ class Baseline:
             return cls(target, by_speed)
         return cls(target, by_speed, MotionModel.fit(samples.signals, targets_m, samples.scenes).numbers)
 
-    def ahead_m(self, signals: pd.DataFrame) -> FloatArray:
+    def ahead_m(self, samples: Samples) -> FloatArray:
         """Return the (N, 18) baseline waypoints in metres, which a difference of 0 stands for."""
         match self.target:
             case "absolute":
-                return np.zeros((len(signals), len(TARGETS)))
+                return np.zeros((len(samples), len(TARGETS)))
             case "residual":
-                found_m = kinematics.constant_velocity_waypoints(signals["vEgo"].to_numpy(np.float64))
+                found_m = kinematics.constant_velocity_waypoints(samples.signals["vEgo"].to_numpy(np.float64))
             case "motion":
-                found_m = MotionModel.of(self.motion).waypoints(signals)
-        return found_m.reshape(len(signals), -1)
+                found_m = MotionModel.of(self.motion).waypoints_of(samples)
+        return found_m.reshape(len(samples), -1)
 
-    def pace(self, signals: pd.DataFrame) -> FloatArray:
+    def pace(self, samples: Samples) -> FloatArray:
         """Return the (N, 1) unit of differences in metres."""
-        return (kinematics.pace(signals) if self.by_speed else np.ones(len(signals)))[:, None]
+        return (kinematics.pace(samples.signals) if self.by_speed else np.ones(len(samples)))[:, None]
 
-    def difference(self, signals: pd.DataFrame, targets_m: FloatArray) -> FloatArray:
+    def difference(self, samples: Samples, targets_m: FloatArray) -> FloatArray:
         """Convert (N, 18) targets to differences."""
-        return np.asarray((targets_m - self.ahead_m(signals)) / self.pace(signals))
+        return np.asarray((targets_m - self.ahead_m(samples)) / self.pace(samples))
 
-    def metres(self, signals: pd.DataFrame, difference: FloatArray) -> FloatArray:
+    def metres(self, samples: Samples, difference: FloatArray) -> FloatArray:
         """Convert (N, 18) differences to targets."""
-        return np.asarray(difference * self.pace(signals) + self.ahead_m(signals))
+        return np.asarray(difference * self.pace(samples) + self.ahead_m(samples))

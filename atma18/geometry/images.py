@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from atma18.compute.once import once
 from atma18.config import NetConfig
 from atma18.geometry.kinematics import MotionModel
 from atma18.geometry.path_grid import Paths, path_grids
@@ -41,7 +42,7 @@ def images_of(config: Imaged, samples: Samples, motion: FloatArray, camera: Fram
     """
     if config.view == "frame":
         return samples.frames
-    return FrameRows.of(_grids(config, samples, Paths.of(MotionModel.of(motion), samples.signals), camera))
+    return FrameRows.of(_grids(config, samples, _paths(samples, MotionModel.of(motion)), camera))
 
 
 def bent_images(
@@ -53,12 +54,17 @@ def bent_images(
         The N images, and (N, 18) metres by which the waypoints of the motion model move with its path.
     """
     model = MotionModel.of(motion)
-    paths = Paths.of(model, samples.signals)
-    waypoints_m = model.waypoints(samples.signals).reshape(len(samples), -1)
+    paths = _paths(samples, model)
+    waypoints_m = model.waypoints_of(samples).reshape(len(samples), -1)
     for _ in range(config.bent_paths):
         turn_rad, sideways = generator.normal(0, [[_TURN_RAD], [_SIDEWAYS]], (2, len(samples)))
         bent = paths.bent(turn_rad, sideways / np.maximum(paths.length_m, _SHORTEST_M))
         yield FrameRows.of(_grids(config, samples, bent, camera)), bent.moved(waypoints_m) - waypoints_m
+
+
+@once
+def _paths(samples: Samples, model: MotionModel) -> Paths:
+    return Paths.of(model, samples.signals)
 
 
 def _grids(config: Imaged, samples: Samples, paths: Paths, camera: FrameCamera) -> UInt8Array:

@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray, StrArray
+from atma18.compute.once import once
+from atma18.schema import AXES, WAYPOINT_TIMES_S, FloatArray, IntArray, Samples, StrArray
 from atma18.storage import strict_json
 
 WHEELBASE_M = 2.7
@@ -216,6 +217,15 @@ class MotionModel:
     def waypoints(self, signals: pd.DataFrame) -> FloatArray:
         """Return (N, 6, 3) waypoints in metres, vehicle frame at t."""
         return _drive(self.numbers, *_read(signals))
+
+    def waypoints_of(self, samples: Samples) -> FloatArray:
+        """Return the (N, 6, 3) waypoints of samples, computed once for them."""
+        return _waypoints_of(samples, self)
+
+
+@once
+def _waypoints_of(samples: Samples, model: MotionModel) -> FloatArray:
+    return model.waypoints(samples.signals)
 
 
 def _drive(

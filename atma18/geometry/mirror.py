@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from atma18.compute.once import once
 from atma18.schema import AXES, FRAME_WIDTH_PX, FloatArray, Samples
 
 NEGATED = ("steeringAngleDeg", "steeringTorque")
@@ -29,6 +30,7 @@ def waypoints(values_m: FloatArray) -> FloatArray:
     return np.asarray(values_m * np.tile(signs, values_m.shape[-1] // len(AXES)))
 
 
+@once
 def samples(given: Samples) -> Samples:
     """Mirror samples."""
     return replace(

@@ -45,7 +45,7 @@ class FittedMotion:
 
     def predict(self, fold: int, samples: Samples, inputs: object, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t, from the signals at t."""
-        return np.asarray(self.folds[fold].waypoints(samples.signals).reshape(len(samples), -1))
+        return np.asarray(self.folds[fold].waypoints_of(samples).reshape(len(samples), -1))
 
     def describe(self) -> dict[str, Any]:
         """Return an empty dict: the files contain everything."""

@@ -1,6 +1,6 @@
 """The fitted models of nn1 and nn2: a net and its scaling per fold, run the same way for OOF, test and serving."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -46,11 +46,12 @@ class FoldNet:
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, average with the mirrored samples."""
         images = self.images(samples, config)
-        found_m = self.predict_from(self.encode_frames(images, config, device), samples, config, device)
+        seen = self.encode_frames(images, config, device)
         if not config.mirror:
-            return found_m
-        other = mirror.samples(samples)
-        other_m = self.predict_from(self.encode_frames(images.flipped(), config, device), other, config, device)
+            return self.predict_from(seen, samples, config, device)
+        flipped = self.encode_frames(images.flipped(), config, device)
+        both = ((seen, samples), (flipped, mirror.samples(samples)))
+        found_m, other_m = self._predict_parts(both, config, device)
         return (found_m + mirror.waypoints(other_m)) / 2
 
     def encode_frames(self, images: FrameRows, config: NetConfig, device: str) -> Float32Array:
@@ -70,17 +71,25 @@ class FoldNet:
 
     def predict_from(self, seen: Float32Array, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres from the backbone's features."""
-        net = self.net.eval()
-        inputs = (seen, self.scaling.inputs(samples))
-        encoded = np.empty((len(samples), net.encoder.width), np.float32)
-        for rows, result in inference.run_in_batches(
-            net.encoder.fuse, inputs, config.inference_batch, device, "predict"
-        ):
+        [found_m] = self._predict_parts(((seen, samples),), config, device)
+        return found_m
+
+    def _predict_parts(
+        self, parts: Sequence[tuple[Float32Array, Samples]], config: NetConfig, device: str
+    ) -> list[FloatArray]:
+        """Predict (N, 18) waypoints in metres for each part: the backbone's features, and the samples."""
+        net, batch = self.net.eval(), config.inference_batch
+        seen = np.concatenate([features for features, _ in parts])
+        inputs = (seen, np.concatenate([self.scaling.inputs(samples) for _, samples in parts]))
+        encoded = np.empty((len(seen), net.encoder.width), np.float32)
+        for rows, result in inference.run_in_batches(net.encoder.fuse, inputs, batch, device, "predict"):
             encoded[rows] = result
-        outputs = np.empty((len(samples), len(TARGETS)), np.float32)
-        for indices, result in _decode(net, encoded, unit_lengths(net, samples.scenes), config.inference_batch, device):
+        lengths = np.concatenate([unit_lengths(net, samples.scenes) for _, samples in parts])
+        outputs = np.empty((len(seen), len(TARGETS)), np.float32)
+        for indices, result in _decode(net, encoded, lengths, batch, device):
             outputs[indices] = result
-        return self.scaling.metres(samples, outputs)
+        of_parts = np.split(outputs, np.cumsum([len(samples) for _, samples in parts])[:-1])
+        return [self.scaling.metres(samples, part) for (_, samples), part in zip(parts, of_parts, strict=True)]
 
 
 def unit_lengths(net: Net, scenes: StrArray) -> IntArray:

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from atma18.compute.once import once
 from atma18.config import Modalities, NetConfig, Target
 from atma18.features import scene_context
 from atma18.features.standardise import mean_and_scale
@@ -77,7 +78,7 @@ class Scaling:
         read = unscaled._read(samples)[rows]
         signal_mean, signal_scale = mean_and_scale(read)
         scaled = replace(unscaled, signal_mean=signal_mean, signal_scale=signal_scale)
-        difference = baseline.difference(samples.signals, targets_m)[rows]
+        difference = baseline.difference(samples, targets_m)[rows]
         if config.bounded:
             scaled = scaled._bounded(config, samples.take(rows), read, difference)
         if config.target == "absolute":
@@ -110,23 +111,29 @@ class Scaling:
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
         """Return the (N, 18) outputs that correspond to these targets."""
-        difference = self.baseline.difference(samples.signals, targets_m)
+        difference = self.baseline.difference(samples, targets_m)
         return ((difference - self.target_mean_m) / self.target_scale_m).astype(np.float32)
 
     def metres(self, samples: Samples, outputs: Float32Array) -> FloatArray:
         """Return the (N, 18) targets in metres that correspond to these outputs."""
         difference = outputs.astype(np.float64) * self.target_scale_m + self.target_mean_m
-        return self.baseline.metres(samples.signals, _within(difference, self.difference_range))
+        return self.baseline.metres(samples, _within(difference, self.difference_range))
 
     def _read(self, samples: Samples) -> FloatArray:
         """Return (N, inputs) unscaled values."""
         if self.modalities == "frames":
             return np.empty((len(samples), 0))
-        read = replace(samples, signals=samples.signals[list(self.signals)])
-        values: FloatArray = read.signals.to_numpy(np.float64)
-        if not self.context:
-            return values
-        return np.column_stack([values, scene_context(read, causal=self.causal).to_numpy(np.float64)])
+        return _values_of(samples, self.signals, self.context, self.causal)
+
+
+@once
+def _values_of(samples: Samples, signals: tuple[str, ...], context: bool, causal: bool) -> FloatArray:
+    """Return (N, inputs) signals, and with `context` features of the other samples of a scene."""
+    read = replace(samples, signals=samples.signals[list(signals)])
+    values: FloatArray = read.signals.to_numpy(np.float64)
+    if not context:
+        return values
+    return np.column_stack([values, scene_context(read, causal=causal).to_numpy(np.float64)])
 
 
 def _output_scales(config: NetConfig, difference: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -72,7 +72,7 @@ def test_an_error_of_a_metre_counts_the_same_in_every_target(drives):
     """Of two standing cars, where the pace is 1, so that outputs are differences in one unit."""
     samples, targets_m, _ = drives
     fold = training.first_model("nn1", replace(CONFIG, by_speed=False), samples, targets_m, np.arange(len(samples)))
-    baseline_m = fold.scaling.baseline.ahead_m(samples.signals)
+    baseline_m = fold.scaling.baseline.ahead_m(samples)
 
     outputs = fold.scaling.outputs(samples, baseline_m + 2.0)
 

@@ -75,7 +75,7 @@ class Trainer:
         outputs = [[scaling.outputs(side, variant_m) for variant_m in side_m] for side, side_m in sides]
         self.outputs = torch.from_numpy(np.array(outputs)).to(device)
         self.scale_m = torch.tensor(scaling.target_scale_m, dtype=torch.float32, device=device)
-        self.pace = torch.tensor(scaling.baseline.pace(samples.signals), dtype=torch.float32, device=device)
+        self.pace = torch.tensor(scaling.baseline.pace(samples), dtype=torch.float32, device=device)
         self.order = np.random.default_rng([config.seed, fold])
         self.noise = torch.Generator().manual_seed(fold_seed(config.seed, fold))
         self.epochs: list[Epoch] = []
