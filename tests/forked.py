@@ -20,6 +20,7 @@ from atma18 import tracking
 from atma18.nets.checkpoints import Checkpoints
 from steps import blend, doctor, embed, gbdt, main, nn1, nn2, predict, promote, upload
 from tests.figures import undrawn
+from tests.graphs import lent
 from tests.small import know_small
 from tests.store import PROJECT
 
@@ -46,7 +47,7 @@ WRITES = (
 FILLER = "filler"
 
 PRELOADED = (
-    *("alembic.command", "git", "mlflow.pyfunc", "pyarrow.dataset", "pyarrow.parquet"),
+    *("alembic.command", "git", "mlflow.pyfunc", "onnx", "onnxruntime", "pyarrow.dataset", "pyarrow.parquet"),
     *("scipy.optimize", "scipy.stats", "sklearn.cluster", "torch._dynamo", "xgboost"),
     *(
         "atma18.embedding.probe",
@@ -136,7 +137,7 @@ def _run(step, words, folder, log, environment, faults):
     mlflow.set_tracking_uri(None)
     _fail(**faults)
     sys.argv = [step]
-    with undrawn():
+    with undrawn(), lent(os.environ["ATMA18_CACHE"]):
         importlib.import_module(f"steps.{step}").main(words)
 
 

@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from tests.graphs import lent
+
 STEPS = ("motion", "embed", "nn1", "nn2", "gbdt", "blend")
 SHORT = ["--nn1_num_epochs=1", "--nn2_num_epochs=1", "--gbdt_rounds=5"]
 SMALL = "--backbone=small"
@@ -41,7 +43,8 @@ def mlflow_run(store, *words, python=sys.executable, **environment):
     bare = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     bare |= {"PATH": SYSTEM_PATH, "MLFLOW_TRACKING_URI": store_uri(store), "ATMA18_CACHE": f"{store}/cache"}
     words = [str(python), "-m", "mlflow", "run", str(PROJECT), *words]
-    return subprocess.run(words, cwd=store, env=bare | environment, capture_output=True, text=True)
+    with lent(f"{store}/cache"):
+        return subprocess.run(words, cwd=store, env=bare | environment, capture_output=True, text=True)
 
 
 def store_uri(folder):
