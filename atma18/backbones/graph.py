@@ -112,11 +112,10 @@ def filled(graph: bytes, state: Mapping[str, Tensor]) -> bytes:
             has, which is plain operators in one level, and numbers of its own.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(graph)
-    except DecodeError as error:
+    except Exception as error:  # noqa: BLE001 - protobuf's error, whose package comes with onnx
         raise ValueError(f"expected an ONNX graph, found something else ({one_line(str(error))})") from error
     _check_plain(model)
     weights = _weights(state)

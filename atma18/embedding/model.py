@@ -43,14 +43,13 @@ class EmbedModel:
     """The upstreams that it reads: none, because it embeds the samples itself."""
     camera: FrameCamera = COMPETITION_CAMERA
     """The camera of the training frames."""
-    graph: bytes | None = None
-    """The backbone's ONNX graph, if it is known already."""
+    made: Engine | None = None
+    """What computes the backbone's maps, if it is made already."""
 
     @cached_property
     def engine(self) -> Engine:
         """What computes the backbone's maps."""
-        size_px = self.config.image_shape[1:]
-        return Engine.of(self.backbone, size_px, autocast=self.config.autocast, given=self.graph)
+        return self.made or _engine(self.config, self.backbone)
 
     @property
     def count(self) -> int:
@@ -106,7 +105,12 @@ class EmbedModel:
         backbone.load_state_dict(state)
         count = sum(name.startswith("fold") for name in files)
         folds = tuple(_load_fold(files[_fold_file(k)], config, backbone) for k in range(count))
-        return cls(config, backbone.to(device).freeze(), folds, camera=camera, graph=graph.load(files))
+        engine = _engine(config, backbone.to(device).freeze(), graph.load(files))
+        return cls(config, backbone, folds, camera=camera, made=engine)
+
+
+def _engine(config: EmbedConfig, backbone: Backbone, given: bytes | None = None) -> Engine:
+    return Engine.of(backbone, config.image_shape[1:], autocast=config.autocast, given=given)
 
 
 def _load_fold(file: Path, config: EmbedConfig, backbone: Backbone) -> FoldEmbedding:

@@ -51,7 +51,7 @@ def embed(context: RunContext, config: EmbedConfig) -> Step:
                 embedding.fit(of_fold["train"], dataset.train, dataset.targets_m, rows, config)
                 for of_fold, rows in progress(list(zip(cells, outside, strict=True)), desc="fit probe", unit="fold")
             ]
-        model = EmbedModel(config, backbone, tuple(fitted), camera=dataset.camera, graph=engine.graph)
+        model = EmbedModel(config, backbone, tuple(fitted), camera=dataset.camera, made=engine)
         features = {
             split: tuple(fold.features(of_fold[split]) for fold, of_fold in zip(fitted, cells, strict=True))
             for split in ("train", "test")

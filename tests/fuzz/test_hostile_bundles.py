@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnx
 import pytest
 from catboost import CatBoost
 from hypothesis import given
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 from atma18 import backbones, embedding
+from atma18.backbones import graph
 from atma18.blending import Blend
 from atma18.bundle import Bundle, bundled_models, servable
 from atma18.bundle.bundled_models import Member
@@ -418,6 +420,45 @@ def test_weights_that_do_not_fit_are_refused_even_if_their_digest_agrees(bundle,
     assert said in said_by(bundle)
 
 
+def forged_graph(bundle, run_id, change):
+    proto = onnx.load_model_from_string(object_of(bundle, run_id, graph.FILE).read_bytes())
+    change(proto)
+    put(bundle, run_id, graph.FILE, proto.SerializeToString())
+
+
+@pytest.mark.parametrize("run_id", ["run-nn1", "run-embed"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda proto: setattr(proto.graph.node[0], "domain", "mine"), "plain operators", id="operator"),
+        pytest.param(lambda proto: proto.functions.add(name="mine"), "plain operators, found mine", id="function"),
+        pytest.param(lambda proto: proto.graph.input.pop(0), "found one of no frames", id="no frames"),
+        pytest.param(lambda proto: setattr(proto.graph.input[1], "name", "more"), "found one of more", id="weight"),
+        pytest.param(lambda proto: setattr(proto.graph.initializer[0], "data_location", 1), "operators", id="file"),
+    ],
+)
+def test_a_graph_of_something_else_is_refused_even_if_its_digest_agrees(bundle, run_id, change, said):
+    forged_graph(bundle, run_id, change)
+
+    assert said in said_by(bundle)
+
+
+def test_a_graph_that_computes_something_else_never_answers(bundle, tiny, caplog):
+    expected_m = servable.load(bundle, "cpu").predict(tiny.test)
+
+    def negate(proto):  # the last operator's result
+        last = proto.graph.node[-1].output[0]
+        proto.graph.node.append(onnx.helper.make_node("Neg", [last], ["negated"]))
+        proto.graph.output[0].name = "negated"
+
+    for run_id in ("run-nn1", "run-embed"):
+        forged_graph(bundle, run_id, negate)
+    forged = servable.load(bundle, "cpu")
+
+    assert "small: torch computes its maps, for onnxruntime cannot" in caplog.text
+    np.testing.assert_allclose(forged.predict(tiny.test), expected_m, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -581,6 +622,7 @@ DAMAGE = """
 import random, sys
 from pathlib import Path
 import numpy as np
+import onnx
 from atma18.gbdt.boosting import Booster
 whole, place, count = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), int(sys.argv[3])
 row = np.zeros((1, len(Booster.load(Path(sys.argv[1])).feature_names)), np.float32)
