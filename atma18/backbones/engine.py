@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -33,7 +33,7 @@ class Engine:
     backbone: Backbone
     autocast: bool = False
     """Whether torch computes in bfloat16, which onnxruntime never does."""
-    graph: bytes | None = None
+    graph: bytes | None = field(default=None, repr=False)
     """The backbone as an ONNX graph, which is stored beside its weights; None if it has none."""
     session: "InferenceSession | None" = None
     """None for torch."""

@@ -115,7 +115,7 @@ def filled(graph: bytes, state: Mapping[str, Tensor]) -> bytes:
 
     try:
         model = onnx.load_model_from_string(graph)
-    except Exception as error:  # noqa: BLE001 - protobuf's error, whose package comes with onnx
+    except Exception as error:  # protobuf's error, whose package comes with onnx
         raise ValueError(f"expected an ONNX graph, found something else ({one_line(str(error))})") from error
     _check_plain(model)
     weights = _weights(state)

@@ -105,9 +105,15 @@ class Scaling:
         return len(self.signal_mean)
 
     def inputs(self, samples: Samples) -> Float32Array:
-        """Return (N, inputs) standardised values."""
-        read = _within(self._read(samples), self.input_range)
-        return ((read - self.signal_mean) / self.signal_scale).astype(np.float32)
+        """Return (N, inputs) standardised values.
+
+        Raises:
+            ValueError: If there are more inputs, or fewer, than the scales are for.
+        """
+        read = self._read(samples)
+        if read.shape[1] != self.width:
+            raise ValueError(f"expected scales for {read.shape[1]} inputs, found {self.width}: make this model again")
+        return ((_within(read, self.input_range) - self.signal_mean) / self.signal_scale).astype(np.float32)
 
     def outputs(self, samples: Samples, targets_m: FloatArray) -> Float32Array:
         """Return the (N, 18) outputs that correspond to these targets."""

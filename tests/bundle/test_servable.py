@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from atma18 import backbones, embedding
+from atma18.backbones.engine import Engine
 from atma18.blending import Blend
 from atma18.bundle import servable
 from atma18.bundle.bundled_models import Member
@@ -26,6 +27,7 @@ from atma18.gbdt.inputs import StoredInputs
 from atma18.nets import NETS
 from atma18.nets.model import FoldNet, NetModel
 from atma18.nets.scaling import Scaling
+from atma18.serving import rehearsal
 from tests.store import PROJECT
 
 FOLDS, BATCH = 3, 6
@@ -134,6 +136,29 @@ def test_a_loaded_servable_predicts_what_the_step_stored(tiny, pipeline, loaded,
     assert by_fold_m.shape == (FOLDS, len(tiny.test), 18)
     np.testing.assert_allclose(by_fold_m, pipeline.stored[step].test_by_fold_m, rtol=0, atol=1e-9)
     assert np.abs(by_fold_m[0] - by_fold_m[1]).max() > 1e-3  # folds differ, so that mixing them up would show
+
+
+def by_torch(member):
+    """The member with torch in the place of onnxruntime."""
+    model = member.model
+    if isinstance(model, NetModel):
+        assert all(fold.engine.session is not None for fold in model.folds)
+        return replace(member, model=replace(model, folds=tuple(replace(fold, engine=None) for fold in model.folds)))
+    if isinstance(model, EmbedModel):
+        assert model.engine.session is not None
+        return replace(member, model=replace(model, made=Engine(model.backbone.eval())))
+    return member
+
+
+def test_torch_answers_what_onnxruntime_answers(tiny, loaded):
+    """Of samples that no tree was trained on: XGBoost's thresholds are values of training samples, to the last bit."""
+    found, samples = loaded["blend"], tiny.test
+    other = replace(found, members={run_id: by_torch(member) for run_id, member in found.members.items()})
+
+    off_m = np.abs(other.predict(samples) - found.predict(samples)).max(axis=1)
+
+    assert off_m.max() > 0
+    rehearsal.check_answers(off_m)
 
 
 @STEPS

@@ -261,6 +261,14 @@ def make_model(step, tiny, folds=1, **changed):
     return NetModel(step, config, tuple(models))
 
 
+def test_inputs_for_which_there_are_no_scales_are_refused(tiny):
+    scaling = Scaling.fit(CONFIG, tiny.train, tiny.targets_m, np.arange(30))
+    width = len(tiny.train.signals.columns)
+
+    with pytest.raises(ValueError, match=rf"expected scales for \d+ inputs, found {width}: make this model again"):
+        replace(scaling, context=not CONFIG.context).inputs(tiny.train)
+
+
 def predict(model, samples, fold=0):
     return model.folds[fold].predict(samples, model.config, "cpu")
 
