@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +17,8 @@ from atma18.schema import one_line
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""onnxruntime 1.31 sends figures about models to its maker, unless it finds this when it is first imported."""
 _TORCH, _ONNXRUNTIME = "torch", "onnxruntime"
 _TOLERANCE = 1e-5
 """The largest difference between both engines, relative to the largest number of a map."""

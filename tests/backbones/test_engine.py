@@ -1,6 +1,8 @@
 """onnxruntime computes the maps that torch computes, of an image alone as among others."""
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 from atma18 import backbones
 from atma18.backbones import engine, graph
 from atma18.backbones.engine import Engine
-from tests.store import PROJECT
+from tests.store import PROJECT, SYSTEM_PATH
 
 SIZE_PX = (64, 128)
 
@@ -136,12 +138,22 @@ def test_torch_computes_where_both_engines_disagree_and_it_is_said(cnn, monkeypa
 
 
 def test_torch_computes_where_onnxruntime_is_missing(cnn, monkeypatch, caplog):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
     with caplog.at_level(logging.WARNING):
         chosen = Engine.of(cnn[0], (41, 41), given=cnn[1].graph)
 
     assert chosen.session is None and "onnxruntime" in caplog.text
+
+
+def test_onnxruntime_keeps_and_sends_nothing_about_us(cnn, tmp_path):
+    (tmp_path / "whole.onnx").write_bytes(graph.filled(cnn[1].graph, cnn[0].state_dict()))
+    load = "from atma18.backbones.engine import _session; _session(open('whole.onnx', 'rb').read())"
+
+    environment = {"PATH": SYSTEM_PATH, "HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}  # none that tells of a test
+    subprocess.run([sys.executable, "-c", load], cwd=tmp_path, env=environment, check=True)
+
+    assert not (tmp_path / ".cache" / "Microsoft").exists()
 
 
 def test_a_backbone_of_unknown_kind_is_left_to_torch(cnn):
