@@ -30,8 +30,8 @@ def of_embed(config: EmbedConfig, machine: Compute) -> Precision:
 def choose(given: str, backbone: str, machine: Compute) -> Precision:
     """Choose the precision; nothing is measured.
 
-    On a CPU, onnxruntime computes in float32 and is faster than torch in bfloat16, and training is slower in bfloat16
-    (docs/decisions.md). So all CPUs make the same model.
+    On a CPU, onnxruntime computes in float32, and training is slower in bfloat16 (docs/decisions.md). So all CPUs make
+    the same model.
 
     Args:
         given: `float32`, `bfloat16`, or `auto` for the rule.
@@ -41,7 +41,7 @@ def choose(given: str, backbone: str, machine: Compute) -> Precision:
     if given != "auto":
         return Precision(given == "bfloat16", "as given")
     if machine.device == "cpu":
-        return Precision(False, "which is faster on a CPU")
+        return Precision(False, "as on every CPU")
     if not machine.bfloat16:
         return Precision(False, "for this GPU has no bfloat16 of its own")
     if backbone == CNN:

@@ -57,6 +57,7 @@ def test_both_engines_compute_the_same_maps(name, in_frames):
         expected = backbone(frames)
     assert found.session is not None and found.name.startswith("onnxruntime 1.31.0")
     torch.testing.assert_close(found(frames), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    assert torch.equal(found(frames[:2]), found(frames)[:2])  # to the bit in any batch: no padding is needed
 
 
 def test_a_map_is_the_same_to_the_bit_in_a_batch_of_any_size_and_on_any_number_of_threads(cnn, monkeypatch):

@@ -12,7 +12,7 @@ CPU, GPU, PLAIN = (Compute(*machine) for machine in (("cpu", 2, False), ("cuda",
 @pytest.mark.parametrize(
     ("given", "backbone", "machine", "expected"),
     [
-        ("auto", "lite0", CPU, "float32, which is faster on a CPU"),
+        ("auto", "lite0", CPU, "float32, as on every CPU"),
         ("auto", "lite0", GPU, "bfloat16, which this GPU multiplies natively"),
         ("auto", "lite0", PLAIN, "float32, for this GPU has no bfloat16 of its own"),
         ("auto", "cnn", GPU, "float32, for so small a net gains nothing from bfloat16"),
