@@ -18,10 +18,14 @@ def once(compute: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
 
     @wraps(compute)
     def known(given: S, /, *settings: P.args, **named: P.kwargs) -> R:
-        kept: dict[Hashable, R] = vars(given).setdefault(_KEPT, {})
-        key = (compute, *settings, *named.items())
-        if key not in kept:
-            kept[key] = compute(given, *settings, **named)
-        return kept[key]
+        return kept(given, (compute, *settings, *named.items()), lambda: compute(given, *settings, **named))
 
     return known
+
+
+def kept(given: object, key: Hashable, compute: Callable[[], R]) -> R:
+    """Return what is kept for an object under a key, which is computed the first time."""
+    known: dict[Hashable, R] = vars(given).setdefault(_KEPT, {})
+    if key not in known:
+        known[key] = compute()
+    return known[key]

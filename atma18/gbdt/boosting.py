@@ -1,4 +1,4 @@
-"""XGBoost and CatBoost behind one interface: one regressor per target.
+"""XGBoost and CatBoost behind one interface: one regressor per target, or one for several.
 
 `training_rows` checks the numbers; `engines` trains, predicts and stores with either library.
 """
@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from atma18.config import GbdtConfig
-from atma18.gbdt.engines import MODELS, TRAINERS, Model, check_readable, most_bytes
+from atma18.gbdt.engines import MODELS, TRAINERS, Model, XgboostModel, check_readable, most_bytes
 from atma18.gbdt.training_rows import Features, Table, numbers, require
 from atma18.schema import BoolArray, FloatArray, first_few
 
-__all__ = ["SUFFIXES", "Booster", "Features", "check_readable", "fit", "fit_targets", "most_bytes", "predict"]
+__all__ = ["SUFFIXES", "Booster", "Features", "check_readable", "fit", "fit_targets", "joined", "most_bytes", "predict"]
 
 _MANY_ROWS = 1000
 SUFFIXES = tuple(MODELS)
@@ -27,11 +27,12 @@ SUFFIXES = tuple(MODELS)
 
 @dataclass(frozen=True)
 class Booster:
-    """A fitted regressor of one target."""
+    """A fitted regressor of one target, or of several that `joined` has made one."""
 
     feature_names: tuple[str, ...]
     """(F,) in the order used for fitting."""
     _model: Model
+    targets: int = 1
 
     @property
     def rounds(self) -> int:
@@ -50,7 +51,7 @@ class Booster:
             features: (N, F); columns of a DataFrame are selected by name, and further columns are ignored.
 
         Returns:
-            (N,) in the target's unit.
+            (N,) in the target's unit, or (N, T) of T joined targets.
 
         Raises:
             ValueError: If a feature is missing or infinite.
@@ -61,10 +62,11 @@ class Booster:
         return self._model.predict(numbers(selected, self.feature_names))
 
     def feature_importance(self) -> pd.Series:
-        """Return the share of each feature in the total gain; the shares sum to 1, or are all 0 without splits.
+        """Return the share of each feature in a target's total gain; the shares sum to 1, or are 0 without splits.
 
         The gain is XGBoost's loss reduction by splits, or CatBoost's change of the prediction (PredictionValuesChange).
         """
+        require(self.targets == 1, "a booster of one target", f"{self.targets} that are joined")
         gain = self._model.gain()
         total = gain.sum()
         return pd.Series(gain / total if total > 0 else gain, index=list(self.feature_names), name="gain")
@@ -78,8 +80,7 @@ class Booster:
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote; the suffix identifies the engine."""
         require(path.suffix in MODELS, f"a file ending in {' or '.join(MODELS)}", path.name)
-        model, feature_names = MODELS[path.suffix].load(path)
-        return cls(feature_names, model)
+        return cls(*MODELS[path.suffix].load(path))
 
 
 def _selected(features: Features, names: tuple[str, ...]) -> Features:
@@ -91,26 +92,35 @@ def _selected(features: Features, names: tuple[str, ...]) -> Features:
     return features[list(names)]
 
 
-def predict(boosters: Sequence[Booster], features: pd.DataFrame) -> FloatArray:
-    """Predict (N, B), a column for each of B boosters, as their own `predict` does.
+def joined(boosters: Sequence[Booster]) -> tuple[Booster, ...]:
+    """Join boosters of one target each on the same features where their engine can: XGBoost's become one."""
+    models = [booster._model for booster in boosters if isinstance(booster._model, XgboostModel)]
+    if len(models) < len(boosters):
+        return tuple(boosters)
+    return (Booster(boosters[0].feature_names, XgboostModel.joined(models), len(models)),)
 
-    A table is converted once for all boosters that read it. Many rows are predicted by several boosters at once; with
-    few, further threads cost more than they bring: on a busy machine 24 times the time of one.
+
+def predict(boosters: Sequence[Booster], features: pd.DataFrame) -> FloatArray:
+    """Predict (N, T), a column for each target of the boosters, as their own `predict` does.
+
+    A table is converted once for all boosters that read it. Many rows are predicted in parts at once; with few, further
+    threads cost more than they bring: on a busy machine 24 times the time of one.
 
     Args:
-        boosters: B boosters, many of which read the same features.
+        boosters: boosters of T targets in all, many of which read the same features.
         features: (N, F) with the columns of all of them.
     """
     read = {booster.feature_names: None for booster in boosters}
     tables = {names: numbers(_selected(features, names), names) for names in read}
 
-    def predict_one(booster: Booster) -> FloatArray:
-        return booster.predict(tables[booster.feature_names])
+    def predict_part(rows: slice) -> FloatArray:
+        return np.column_stack([booster.predict(tables[booster.feature_names][rows]) for booster in boosters])
 
     if len(features) < _MANY_ROWS:
-        return np.column_stack(list(map(predict_one, boosters)))
+        return predict_part(slice(None))
+    parts = [slice(start, start + _MANY_ROWS) for start in range(0, len(features), _MANY_ROWS)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return np.column_stack(list(threads.map(predict_one, boosters)))
+        return np.concatenate(list(threads.map(predict_part, parts)))
 
 
 def fit(

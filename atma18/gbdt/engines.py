@@ -5,7 +5,7 @@ Each library takes a second to import, so that it is imported where it is used.
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from atma18.config import Engine, GbdtConfig
-from atma18.gbdt import ubjson
+from atma18.gbdt import joining, ubjson
 from atma18.gbdt.training_rows import Table
 from atma18.schema import BoolArray, Float32Array, FloatArray, first_few
 
@@ -33,7 +33,7 @@ _CATBOOST_LOSSES = {"squared": "RMSE", "huber": "Huber:delta=1.0"}
 
 @dataclass(frozen=True)
 class XgboostModel:
-    """XGBoost's trees of one target, which one thread predicts with; several may do so at once.
+    """XGBoost's trees of one target, or of several, which one thread predicts with; several may do so at once.
 
     The number of threads is set here and never later: a parameter that is set while another thread predicts breaks its
     prediction (XGBoost 3.2.0, even if the value is the old one).
@@ -50,8 +50,16 @@ class XgboostModel:
         """The number of trees."""
         return int(self.booster.num_boosted_rounds())
 
+    @classmethod
+    def joined(cls, models: Sequence[Self]) -> Self:
+        """Return one model of T targets for T models of one on the same features; see `joining`."""
+        import xgboost
+
+        joint = joining.joined([bytes(model.booster.save_raw("json")) for model in models])
+        return cls(xgboost.Booster(model_file=bytearray(joint)))
+
     def predict(self, features: Float32Array) -> FloatArray:
-        """Predict (N,)."""
+        """Predict (N,), or (N, T) of T targets."""
         return np.asarray(self.booster.inplace_predict(features), dtype=np.float64)
 
     def gain(self) -> FloatArray:
@@ -64,13 +72,13 @@ class XgboostModel:
         self.booster.save_model(path)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read a file that `save` wrote; return the model and the names of its features."""
+    def load(cls, path: Path) -> tuple[tuple[str, ...], Self, int]:
+        """Read a file that `save` wrote; return the names of the features, the model and the number of targets."""
         import xgboost
 
-        ubjson.check(path)
+        targets = ubjson.check(path)
         booster = xgboost.Booster(model_file=path)
-        return cls(booster), tuple(booster.feature_names or ())
+        return tuple(booster.feature_names or ()), cls(booster), targets
 
 
 @dataclass(frozen=True)
@@ -98,15 +106,15 @@ class CatboostModel:
         self.regressor.save_model(str(path))
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Self, tuple[str, ...]]:
-        """Read a file that `save` wrote; return the model and the names of its features."""
+    def load(cls, path: Path) -> tuple[tuple[str, ...], Self, int]:
+        """Read a file that `save` wrote; return the names of the features, the model and the number of targets, 1."""
         import catboost
 
         try:
             regressor = catboost.CatBoostRegressor().load_model(str(path))
         except catboost.CatBoostError as error:  # XGBoost's errors are ValueErrors
             raise ValueError(f"{path}: expected trees as CatBoost writes them, found: {error}") from error
-        return cls(regressor), tuple(regressor.feature_names_)
+        return tuple(regressor.feature_names_), cls(regressor), 1
 
 
 _READING = "import sys, catboost\nfor path in sys.argv[1:]: catboost.CatBoost().load_model(path)"

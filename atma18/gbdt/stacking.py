@@ -1,7 +1,7 @@
 """The model of gbdt: for each fold and bag, one booster per target on all features of a sample."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,7 +34,7 @@ class GbdtModel:
     cells: int
     """The number of cells of a frame's embedding."""
     folds: tuple[tuple[Booster, ...], ...]
-    """Per fold: the boosters, ordered by bag, then by target."""
+    """Per fold: the boosters, ordered by bag, then by target; those of a bag may be joined."""
     motions: tuple[MotionModel, ...] = ()
     """Per fold: a motion model fitted to the same rows; empty if no option uses it."""
     ranges: tuple[FloatArray, ...] = ()
@@ -87,8 +87,12 @@ class GbdtModel:
             light_geometry=self.config.light_geometry,
         )
 
+    def joined(self) -> Self:
+        """Return the same model with one booster for all targets of a bag, where its engine can."""
+        return replace(self, folds=tuple(tuple(_joined(fold)) for fold in self.folds))
+
     def feature_importance(self) -> pd.Series:
-        """Return each feature's share of the gain, averaged over folds and targets, largest first."""
+        """Return each feature's share of the gain, averaged over folds and boosters, largest first."""
         gains = [booster.feature_importance() for fold in self.folds for booster in fold]
         return pd.concat(gains, axis=1).fillna(0.0).mean(axis=1).sort_values(ascending=False)
 
@@ -99,8 +103,11 @@ class GbdtModel:
     def save(self, folder: Path) -> None:
         """Write one file per booster, in the engine's own format."""
         for k, boosters in enumerate(self.folds):
-            for name, booster in zip(booster_names(self.config), boosters, strict=True):
-                booster.save(folder / f"fold{k}_{name}{booster.suffix}")
+            ends = np.cumsum([booster.targets for booster in boosters]).tolist()
+            for booster, end in zip(boosters, ends, strict=True):
+                bag, target = divmod(end - booster.targets, len(TARGETS))
+                name = _bag_file(k, bag) if booster.targets > 1 else _target_file(k, bag, TARGETS[target])
+                booster.save(folder / f"{name}{booster.suffix}")
         for k, motion in enumerate(self.motions):
             motion.write(folder / _motion_file(k))
         for k, bounds_m in enumerate(self.ranges):
@@ -116,18 +123,40 @@ class GbdtModel:
         """
         if not all(isinstance(name, str) for name in stack) or type(cells) is not int or cells < 1:
             raise ValueError(f"expected the names of upstreams and at least 1 cell, found {shown([stack, cells])}")
-        names = booster_names(config)
         motions, ranges = (
             [files[named(k)] for k in range(len(files)) if named(k) in files] for named in (_motion_file, _range_file)
         )
-        count = (len(files) - len(motions) - len(ranges)) // len(names)
-        boosters = {
-            name.removesuffix(suffix): name for suffix in boosting.SUFFIXES for name in files if name.endswith(suffix)
+        paths = {
+            name.removesuffix(path.suffix): path for name, path in files.items() if path.suffix in boosting.SUFFIXES
         }
-        folds = tuple(tuple(Booster.load(files[boosters[f"fold{k}_{name}"]]) for name in names) for k in range(count))
+        count = len({name.partition("_")[0] for name in paths})
+        folds = tuple(_read_fold(k, config, paths) for k in range(count))
         return cls(
             config, tuple(stack), cells, folds, tuple(map(MotionModel.read, motions)), tuple(map(_read_range, ranges))
         )
+
+
+def _joined(boosters: Sequence[Booster]) -> Iterator[Booster]:
+    """Yield the boosters of a fold, those of a bag as one where they can be."""
+    for bag in range(0, len(boosters), len(TARGETS)):
+        yield from boosting.joined(boosters[bag : bag + len(TARGETS)])
+
+
+def _read_fold(fold: int, config: GbdtConfig, paths: Mapping[str, Path]) -> tuple[Booster, ...]:
+    """Read the boosters of a fold, of each bag one for all targets or, as once, one for each."""
+    names: list[str] = []
+    for bag in range(config.bags):
+        whole = _bag_file(fold, bag)
+        names += [whole] if whole in paths else [_target_file(fold, bag, target) for target in TARGETS]
+    return tuple(Booster.load(paths[name]) for name in names)
+
+
+def _bag_file(fold: int, bag: int) -> str:
+    return f"fold{fold}_bag{bag}"
+
+
+def _target_file(fold: int, bag: int, target: str) -> str:
+    return f"{_bag_file(fold, bag)}_{target}"
 
 
 def _motion_file(fold: int) -> str:
@@ -153,11 +182,6 @@ def _within(stacked_m: FloatArray, motion_m: FloatArray | None, bounds_m: FloatA
     assert motion_m is not None
     flat_m = motion_m.reshape(stacked_m.shape)
     return np.asarray(np.clip(stacked_m, flat_m + bounds_m[0], flat_m + bounds_m[1]))
-
-
-def booster_names(config: GbdtConfig) -> list[str]:
-    """Return the names of one fold's boosters, ordered by bag, then by target."""
-    return [f"bag{bag}_{target}" for bag in range(config.bags) for target in TARGETS]
 
 
 def fit(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from atma18.schema import IntArray, one_line, shown
+from atma18.storage import strict_json
 
 OBJECTIVES = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror")
 _DEEPEST = 12  # the maximum nesting of objects and arrays; XGBoost's files have seven levels
@@ -24,14 +25,15 @@ _NOBODY = 2**31 - 1  # the parent of a root
 _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 
 
-def check(path: Path) -> None:
-    """Check a file.
+def check(path: Path) -> int:
+    """Check a file, and return the number of targets.
 
     Raises:
-        ValueError: If it is not XGBoost's file of trees for one target, or an index is out of range.
+        ValueError: If it is not XGBoost's file of trees for one target, or of one that `joining` writes for several, or
+            an index is out of range.
     """
     try:
-        _check_model(_Reader(path.read_bytes()).all())
+        return _check_model(_Reader(path.read_bytes()).all())
     except (KeyError, TypeError, AttributeError, IndexError, struct.error, ValueError) as error:
         raise ValueError(
             f"{path}: expected trees as XGBoost writes them, found something else ({one_line(str(error))}): make this "
@@ -104,21 +106,28 @@ class _Reader:
         return np.frombuffer(self._take(count * dtype.itemsize), dtype)
 
 
-def _check_model(model: Mapping[str, Any]) -> None:
-    """Check that the parts of a model are consistent."""
+def _check_model(model: Mapping[str, Any]) -> int:
+    """Check that the parts of a model are consistent, and return the number of targets."""
     learner = model["learner"]
     booster, numbers, names = learner["gradient_booster"], learner["learner_model_param"], learner["feature_names"]
     trees = booster["model"]["trees"]
     count = _number(booster["model"]["gbtree_model_param"]["num_trees"])
     _require(booster["name"] == "gbtree" and learner["objective"]["name"] in OBJECTIVES, "another kind of model")
     _require(all(isinstance(name, str) for name in [*names, *learner["feature_types"]]), "names that are no texts")
-    _require((_number(numbers["num_class"]), _number(numbers["num_target"])) == (0, 1), "several targets")
+    targets = _number(numbers["num_target"])
+    _require(targets >= 1 and _number(numbers["num_class"]) == 0, "classes")
+    scores = strict_json.loads(numbers["base_score"])
+    known = [isinstance(score, float | int) for score in (scores if isinstance(scores, list) else [scores])]
+    _require(all(known) and len(known) == targets, "scores of other targets")
     _require(_number(numbers["num_feature"]) == len(names), "another number of features")
-    _require(count == len(trees) and booster["model"]["tree_info"] == [0] * count, "another number of trees")
-    _require(booster["model"]["iteration_indptr"] == list(range(count + 1)), "trees in other rounds")
+    of_target, rounds = booster["model"]["tree_info"], booster["model"]["iteration_indptr"]
+    _require(count == len(trees) == len(of_target), "another number of trees")
+    _require(all(0 <= target < targets for target in of_target), "trees of no target")
+    _require(rounds == (list(range(count + 1)) if targets == 1 else [0, count]), "trees in other rounds")
     _require(not any(len(value) for value in booster["model"]["cats"].values()), "categories")
     for tree in trees:
         _check_tree(tree, len(names))
+    return targets
 
 
 def _check_tree(tree: Mapping[str, Any], features: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atma18.compute.once import once
+from atma18.compute.once import once
 from atma18.schema import AXES, FRAME_WIDTH_PX, FloatArray, Samples
 
 NEGATED = ("steeringAngleDeg", "steeringTorque")
@@ -31,8 +32,9 @@ def waypoints(values_m: FloatArray) -> FloatArray:
 
 
 @once
+@once
 def samples(given: Samples) -> Samples:
-    """Mirror samples."""
+    """Mirror samples; the nets of all folds share the result."""
     return replace(
         given,
         signals=signals(given.signals),

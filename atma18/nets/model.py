@@ -13,6 +13,7 @@ from torch import Tensor
 from atma18.backbones import BackboneSpec, graph
 from atma18.backbones.engine import Engine
 from atma18.compute import inference
+from atma18.compute.once import kept
 from atma18.config import NetConfig
 from atma18.geometry import mirror
 from atma18.geometry.camera import COMPETITION_CAMERA
@@ -21,6 +22,7 @@ from atma18.nets.architecture import NETS, FrameNet, Net, SceneLayout, features_
 from atma18.nets.scaling import Scaling
 from atma18.schema import TARGETS, Float32Array, FloatArray, FrameCamera, FrameRows, IntArray, Samples, StrArray
 from atma18.storage import tensors
+from atma18.storage.digests import canonical_json
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,30 @@ class FoldNet:
 
     def predict(self, samples: Samples, config: NetConfig, device: str) -> FloatArray:
         """Predict (N, 18) waypoints in metres, vehicle frame at t; with `mirror`, average with the mirrored samples."""
-        images = self.images(samples, config)
-        seen = self.encode_frames(images, config, device)
+        seen = self._seen(samples, config, device)
         if not config.mirror:
-            return self.predict_from(seen, samples, config, device)
-        flipped = self.encode_frames(images.flipped(), config, device)
-        both = ((seen, samples), (flipped, mirror.samples(samples)))
+            return self.predict_from(seen[0], samples, config, device)
+        both = tuple(zip(seen, (samples, mirror.samples(samples)), strict=True))
         found_m, other_m = self._predict_parts(both, config, device)
         return (found_m + mirror.waypoints(other_m)) / 2
+
+    def _seen(self, samples: Samples, config: NetConfig, device: str) -> tuple[Float32Array, ...]:
+        """Return the (N, channels) features of the samples' images, and with `mirror` of the mirrored images.
+
+        Equal backbones, such as those of nn1 and of the nn2 that has its encoder, see the same images once.
+        """
+
+        def compute() -> tuple[Float32Array, ...]:
+            images = self.images(samples, config)
+            sides = (images, images.flipped()) if config.mirror else (images,)
+            return tuple(self.encode_frames(side, config, device) for side in sides)
+
+        if self.engine is None or not self.engine.sha256:
+            return compute()
+        camera = samples.frames.camera or self.camera
+        laid = (self.scaling.motion.tobytes(), canonical_json(camera.to_json_dict())) if config.view == "path" else ()
+        read = (config.view, config.image_shape, config.mirror, config.inference_batch, device)
+        return kept(samples, (self.engine.sha256, *read, *laid), compute)
 
     def encode_frames(self, images: FrameRows, config: NetConfig, device: str) -> Float32Array:
         """Return the backbone's features of N images, (N, channels)."""

@@ -16,6 +16,7 @@ from atma18.gbdt.inputs import StoredInputs
 from atma18.gbdt.stacking import GbdtModel
 from atma18.pipeline.step import Step, run_ids
 from atma18.run_context import RunContext
+from atma18.schema import TARGETS
 from atma18.tracking import Identity, StepRun
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
         tables = EmbeddingTables.read(upstreams[EMBEDDING].artifacts / "features")
         train = StoredInputs.of_train(predictions, {EMBEDDING: tables.of(dataset.train.ids)})
         test = StoredInputs.of_test(predictions, {EMBEDDING: tables.of(dataset.test.ids)})
-        boosters = context.folds.count * len(stacking.booster_names(config))
+        boosters = context.folds.count * config.bags * len(TARGETS)
         with (
             run.phase("train", len(dataset.train) * (context.folds.count - 1)) as phase,
             progress(total=boosters, desc="train gbdt", unit="booster") as bar,
@@ -63,10 +64,10 @@ def gbdt(context: RunContext, config: GbdtConfig, inputs: Mapping[str, str]) -> 
                 on_booster=lambda _: bar.update(),
             )
         _log.info(f"gbdt: {_memory(config, len(dataset.train), model, phase, machine.threads)}")
+        gain, model = model.feature_importance(), model.joined()
         with run.phase("predict", len(dataset.train) + len(dataset.test) * context.folds.count):
             predicted = predict_all(model, dataset.train, folds, dataset.test, (train, test), machine.device)
         run.keep_predictions(predicted)
-        gain = model.feature_importance()
         run.keep_table("feature_importance", gain.rename_axis("feature").reset_index(name="gain"))
         run.keep_figure("feature_importance", plots.feature_importance(gain))
         by_group = gain.groupby([name.split("/")[0] for name in gain.index]).sum()

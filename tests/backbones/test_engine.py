@@ -126,12 +126,12 @@ def test_torch_computes_what_cannot_be_exported_and_it_is_said(monkeypatch, capl
 
 
 def test_torch_computes_where_both_engines_disagree_and_it_is_said(cnn, monkeypatch, caplog):
-    backbone, found = cnn
-    difference = engine._difference(found, Engine(backbone), (41, 41))
+    backbone = built("cnn", seed=2)
+    difference = engine._difference(Engine.of(backbone, (41, 41)), Engine(backbone), (41, 41))
     monkeypatch.setattr(engine, "_TOLERANCE", difference / 2)
 
     with caplog.at_level(logging.WARNING):
-        chosen = Engine.of(backbone, (41, 41), given=found.graph)
+        chosen = Engine.of(backbone, (41, 41), given=cnn[1].graph)
 
     assert 0 < difference < 1e-5
     assert chosen.session is None
@@ -142,9 +142,19 @@ def test_torch_computes_where_onnxruntime_is_missing(cnn, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
     with caplog.at_level(logging.WARNING):
-        chosen = Engine.of(cnn[0], (41, 41), given=cnn[1].graph)
+        chosen = Engine.of(built("cnn", seed=2), (41, 41), given=cnn[1].graph)
 
     assert chosen.session is None and "onnxruntime" in caplog.text
+
+
+def test_equal_backbones_share_one_session_as_long_as_somebody_uses_it(cnn):
+    one, other = Engine.of(built("cnn"), (41, 41)), Engine.of(built("cnn", seed=1), (41, 41))
+
+    assert one.session is cnn[1].session and one.sha256 == cnn[1].sha256
+    assert other.session is not one.session and other.sha256 != one.sha256
+    gone = other.sha256
+    del other
+    assert gone not in {sha256 for sha256, _ in engine._SESSIONS}
 
 
 def test_onnxruntime_keeps_and_sends_nothing_about_us(cnn, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -68,7 +69,7 @@ def bundles(tiny, small_backbone, tmp_path_factory):
     embedded = {"embed": tuple(probe.features(cells) for probe in probes)}
     inputs = StoredInputs.of_train({"nn1": stored}, embedded)
     count = embedding.cell_count(backbone)
-    models["gbdt"] = stacking.fit(TREES, train, tiny.targets_m, folds, inputs, ("nn1",), count, threads=1)
+    models["gbdt"] = stacking.fit(TREES, train, tiny.targets_m, folds, inputs, ("nn1",), count, threads=1).joined()
     models["blend"] = Blend(("nn1", "gbdt"), ((1, None),), np.array([[0.25, 0.75]]))
     for step, model in models.items():
         member = Member(step, model, INPUTS[step])
@@ -562,17 +563,37 @@ def test_a_model_from_before_the_digest_was_kept_is_served(logged, tiny):
 
 
 def largest_trees(bundle):
-    """The name of the file with the most nodes; some targets have trees without a split."""
+    """The name of the file with the most nodes."""
     files = [name for name in plain_of(bundle)["members"]["run-gbdt"]["files"] if name.endswith(".ubj")]
     return max(files, key=lambda name: object_of(bundle, "run-gbdt", name).stat().st_size)
 
 
 def pointing(name, value):
-    """Overwrite the first node's number in an array of the first tree."""
+    """Overwrite the first node's number in an array of the first tree that has a split."""
 
     def change(content):
-        start = content.index(name.encode() + b"[$l#L") + len(name) + 5 + 8
+        starts = [found.end() for found in re.finditer(re.escape(name.encode() + b"[$l#L"), content)]
+        start = next(at for at in starts if struct.unpack_from(">q", content, at) > (1,)) + 8
         return content[:start] + struct.pack(">i", value) + content[start + 4 :]
+
+    return change
+
+
+def targets(before, after):
+    """Write another number of targets."""
+    key, length = b"num_targetSL", struct.pack(">q", len(after))
+    return lambda content: content.replace(
+        key + struct.pack(">q", len(before)) + before.encode(), key + length + after.encode()
+    )
+
+
+def of_target(before, after):
+    """Write that the last tree belongs to another target."""
+
+    def change(content):
+        end = content.index(b"trees", content.index(b"tree_info")) - 8 - 1  # of the list, before the next key
+        assert content[end - 2 : end] == b"i" + bytes([before])
+        return content[: end - 1] + struct.pack(">b", after) + content[end:]
 
     return change
 
@@ -597,6 +618,10 @@ def pointing(name, value):
         pytest.param(pointing("split_indices", 10**6), "a feature that there is not", id="feature beyond the end"),
         pytest.param(lambda content: content.replace(b"\6gbtree", b"\6dart__"), "another kind", id="kind"),
         pytest.param(lambda content: content.replace(b"num_class", b"num_clasz"), "'num_class'", id="key"),
+        pytest.param(targets("18", "17"), "scores of other targets", id="fewer targets than scores"),
+        pytest.param(targets("18", "0"), "classes", id="no target"),
+        pytest.param(of_target(17, 18), "trees of no target", id="tree of target 18"),
+        pytest.param(of_target(17, -1), "trees of no target", id="tree of target -1"),
     ],
 )
 def test_trees_that_point_nowhere_are_refused_before_xgboost_reads_them(bundle, change, said):

@@ -63,7 +63,7 @@ def fitted(monkeypatch):
 class Spy:
     """A booster that answers with one value and keeps the tables that it was asked about."""
 
-    suffix = ".ubj"
+    suffix, targets = ".ubj", 1
 
     def __init__(self, value=0.0, feature_names=()):
         self.value, self.feature_names, self.tables = value, feature_names, []
@@ -395,6 +395,30 @@ def test_boosting_goes_on_from_where_the_motion_model_goes(drives):
     model = fit((samples, ahead_m, folds), config=config)
 
     np.testing.assert_allclose(model.predict(0, samples, make_inputs(len(samples)), "cpu"), ahead_m, rtol=0, atol=0.02)
+
+
+@ENGINES
+def test_a_bag_of_xgboost_is_joined_and_predicts_the_same_to_the_bit(drives, tmp_path, engine):
+    samples, config = drives[0], replace(CONFIG, engine=engine, bags=2, rounds=40)
+    inputs, model = make_inputs(len(samples)), fit(drives, config=config)
+    joined = model.joined()
+    joined.save(tmp_path)
+
+    files = {path.name: path for path in tmp_path.iterdir()}
+    read = GbdtModel.load(config, model.stack, CELLS, files)
+
+    if engine == "xgboost":
+        assert len({booster.rounds for booster in model.folds[0]}) > 2
+        assert set(files) == {f"fold{k}_bag{bag}.ubj" for k in range(FOLDS) for bag in range(2)}
+        with pytest.raises(ValueError, match="expected a booster of one target, found 18 that are joined"):
+            read.feature_importance()
+    else:
+        assert len(files) == FOLDS * 2 * 18
+    for k in range(FOLDS):
+        expected_m = model.predict(k, samples, inputs, "cpu")
+        assert np.ptp(expected_m, axis=0).min() > 0
+        for found in (joined, read):
+            np.testing.assert_array_equal(found.predict(k, samples, inputs, "cpu"), expected_m)
 
 
 def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):

@@ -261,6 +261,26 @@ def make_model(step, tiny, folds=1, **changed):
     return NetModel(step, config, tuple(models))
 
 
+def test_equal_backbones_see_the_same_images_once(tiny, monkeypatch):
+    samples, asked, encode_frames = tiny.test, [], FoldNet.encode_frames
+    config = replace(CONFIG, view="path", target="motion", mirror=True, backbone="cnn")
+    scaling = Scaling.fit(config, tiny.train, tiny.targets_m, np.arange(30))
+    with torch.random.fork_rng(devices=[]):
+        nn1, nn2, other = (NETS[step](config, scaling.width) for step in ("nn1", "nn2", "nn2"))
+    other.encoder.backbone.load_state_dict({k: v + 1 for k, v in nn1.encoder.backbone.state_dict().items()})
+    of_nn1, of_nn2, of_other = (FoldNet(net, scaling).ready(config) for net in (nn1, nn2, other))
+    elsewhere = replace(of_nn2, scaling=replace(scaling, motion=scaling.motion * 1.1))
+    monkeypatch.setattr(FoldNet, "encode_frames", lambda *given: asked.append(1) or encode_frames(*given))
+
+    alone_m = [fold.predict(replace(samples), config, "cpu") for fold in (of_nn1, of_nn2, of_other, elsewhere)]
+    assert len(asked) == 8  # plain and mirrored images of four nets
+    together_m = [fold.predict(samples, config, "cpu") for fold in (of_nn1, of_nn2, of_other, elsewhere)]
+    assert len(asked) == 8 + 6
+    np.testing.assert_array_equal(together_m, alone_m)
+    of_nn2.predict(samples, replace(config, mirror=False), "cpu")
+    assert len(asked) == 8 + 6 + 1
+
+
 def test_inputs_for_which_there_are_no_scales_are_refused(tiny):
     scaling = Scaling.fit(CONFIG, tiny.train, tiny.targets_m, np.arange(30))
     width = len(tiny.train.signals.columns)
