@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from atma18.compute.once import once
-from atma18.compute.once import once
 from atma18.schema import AXES, FRAME_WIDTH_PX, FloatArray, Samples
 
 NEGATED = ("steeringAngleDeg", "steeringTorque")
@@ -32,9 +31,8 @@ def waypoints(values_m: FloatArray) -> FloatArray:
 
 
 @once
-@once
 def samples(given: Samples) -> Samples:
-    """Mirror samples; the nets of all folds share the result."""
+    """Mirror samples."""
     return replace(
         given,
         signals=signals(given.signals),
