@@ -26,6 +26,7 @@ _DRAIN_S = 30
 @typed.flag("follow", True, "Change to another version when the alias names one; a version by number stays.")
 def main(model: str, host: str, port: int, follow: bool) -> None:
     """Answer POST /invocations; GET /health, /ready, /version and /metrics say how it does."""
+    sys.modules["sklearn"] = None  # type: ignore[assignment] # XGBoost would import it, for two seconds and no use
     import uvicorn
 
     from atma18 import tracking

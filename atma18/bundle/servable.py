@@ -4,6 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -116,7 +117,9 @@ class Servable:
                 "make a model (main) on drives without them"
             )
         run = _Run(self, samples)
-        by_fold_m = np.stack([run.predict(self.root, k) for k in range(self.folds)])
+        with ThreadPoolExecutor(1, "embed") as ahead:
+            run.embed_in(ahead)
+            by_fold_m = np.stack([run.predict(self.root, k) for k in range(self.folds)])
         if not np.isfinite(by_fold_m).all():
             odd = samples.ids[~np.isfinite(by_fold_m).all(axis=(0, 2))]
             raise ValueError(f"expected finite predictions, found others at {first_few(odd)}: is the model damaged?")
@@ -134,7 +137,17 @@ class _Run:
     servable: Servable
     samples: Samples
     predicted: dict[tuple[str, int], FloatArray] = field(default_factory=dict)
-    cells: dict[tuple[str, int], Any] = field(default_factory=dict)
+    cells: dict[tuple[str, int], "Future[Any]"] = field(default_factory=dict)
+
+    def embed_in(self, ahead: Executor) -> None:
+        """Begin to embed the samples for every fold, while the other members predict."""
+        from atma18.embedding import EmbedModel
+
+        for run_id, member in self.servable.members.items():
+            if isinstance(model := member.model, EmbedModel):
+                for fold in range(self.servable.folds if model.config.view == "path" else 1):
+                    cells = ahead.submit(model.cells, fold, self.samples, self.servable.device)
+                    self.cells[run_id, fold] = cells
 
     def predict(self, run_id: str, fold: int) -> FloatArray:
         if (run_id, fold) not in self.predicted:
@@ -150,9 +163,7 @@ class _Run:
         if not isinstance(model, EmbedModel):
             raise TypeError(f"expected run {run_id} to be an embedding, found {type(model).__name__}")
         key = run_id, fold if model.config.view == "path" else 0
-        if key not in self.cells:
-            self.cells[key] = model.cells(fold, self.samples, self.servable.device)
-        return model.folds[fold].features(self.cells[key])
+        return model.folds[fold].features(self.cells[key].result())
 
 
 @dataclass(frozen=True)

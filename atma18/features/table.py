@@ -137,7 +137,7 @@ def stacking_noise(ids: StrArray, model: str, seed: int, scale: float) -> FloatA
 def _joined(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the columns of all groups, (N, F) float32, as one array."""
     columns = [name for group in groups for name in group.columns]
-    return pd.DataFrame(np.hstack([group.to_numpy(np.float32) for group in groups]), columns=columns)
+    return _framed(np.hstack([group.to_numpy(np.float32) for group in groups]), columns)
 
 
 def _can(samples: Samples) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def _scene_statistics(samples: Samples, *, causal: bool) -> pd.DataFrame:
     values = signals.to_numpy(np.float64)
     statistics = _statistics_so_far(signals, scene) if causal else _statistics_of_all(values, scene)
     columns = [f"scene/{signal}_{name}" for name in statistics for signal in signals]
-    return pd.DataFrame(np.hstack(list(statistics.values())), columns=columns)
+    return _framed(np.hstack(list(statistics.values())), columns)
 
 
 def _statistics_of_all(signals: FloatArray, scene: IntArray) -> dict[str, FloatArray]:
@@ -208,7 +208,7 @@ def _neighbours(samples: Samples, *, causal: bool) -> pd.DataFrame:
         shifted[here] = values[there]
         parts += [shifted, values - shifted]
         columns += [f"{group}/{signal}_{name}" for group in ("shift", "diff") for signal in signals]
-    return pd.DataFrame(np.hstack(parts), columns=columns)
+    return _framed(np.hstack(parts), columns)
 
 
 def _lights(samples: Samples) -> pd.DataFrame:
@@ -278,4 +278,9 @@ def _named(values: Float32Array | FloatArray, n: int, columns: list[str]) -> pd.
     if values.shape != (n, len(columns)):
         group = columns[0].split("/")[0] if columns else "features"
         raise ValueError(f"{group}: expected shape {(n, len(columns))}, found {values.shape}")
-    return pd.DataFrame(values, columns=columns)
+    return _framed(values, columns)
+
+
+def _framed(values: Float32Array | FloatArray, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a table; names as Python objects, because pandas converts texts to Arrow's and back at every step."""
+    return pd.DataFrame(values, columns=pd.Index(list(columns), dtype="object"))

@@ -85,7 +85,7 @@ class Booster:
 
 def _selected(features: Features, names: tuple[str, ...]) -> Features:
     """Return the named columns of a DataFrame; an array has no names, and is left as it is."""
-    if not isinstance(features, pd.DataFrame):
+    if not isinstance(features, pd.DataFrame) or tuple(features.columns) == names:
         return features
     missing = [name for name in names if name not in features.columns]
     require(not missing, f"{len(names)} features", f"none called {first_few(missing)}")

@@ -236,6 +236,16 @@ def test_every_upstream_predicts_once_per_fold_and_frames_are_embedded_once(tiny
     assert len(embedded) == 1
 
 
+def test_frames_that_cannot_be_embedded_are_told(tiny, loaded, monkeypatch):
+    def refuse(*_):
+        raise ValueError("expected embeddings within float16, found up to 7e+04")
+
+    monkeypatch.setattr(EmbedModel, "cells", refuse)
+
+    with pytest.raises(ValueError, match="embeddings within float16"):
+        loaded["blend"].predict(tiny.test)
+
+
 @pytest.mark.parametrize("fold", range(FOLDS))
 def test_each_folds_prediction_is_that_of_its_own_models(tiny, pipeline, fold):
     models = pipeline.models
