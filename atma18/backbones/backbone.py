@@ -115,7 +115,8 @@ def inflate(body: nn.Module, in_frames: int) -> None:
     """
     stem = next(m for m in body.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
     stem.in_channels = 3 * in_frames
-    stem.weight = nn.Parameter(stem.weight.detach().repeat(1, in_frames, 1, 1) / in_frames)
+    weight = stem.weight.detach().repeat(1, in_frames, 1, 1)
+    stem.weight = nn.Parameter(weight if weight.is_meta else weight / in_frames)  # else torch imports its compiler
     for module in body.modules():
         if getattr(module, "num_channels", None) == 3:  # transformers compares its input with this
             module.num_channels = 3 * in_frames  # type: ignore[assignment]

@@ -198,6 +198,7 @@ samples = Dataset.open(str(data), Cache.open(cache)).test
 loaded = servable.load(bundle, "cpu")
 one = np.flatnonzero(samples.scenes == samples.scenes[-1])
 np.savez(out, all=loaded.predict_by_fold(samples), one=loaded.predict_by_fold(samples.take(one)), rows=one)
+assert "torch._dynamo" not in sys.modules, "torch's compiler takes three seconds to import"
 """
     words = [pipeline.root / "blend", tiny_folder, tiny_cache.root, tmp_path / "out.npz"]
 
