@@ -190,9 +190,11 @@ def measure(store: Path, drives: Path, before: Server | None, times: int) -> dic
     upstream = tracking.named_run(MODEL, cache)
     answering = servable.load(upstream.bundle, "cpu")
     stored = pd.read_parquet(upstream.artifacts / "predictions" / "test.parquet").set_index("ID")
-    anew = partial(replace, samples)  # without what earlier passes have kept on the samples
-    in_process = {"bare": bare_forward(answering, samples), "in_process": lambda: answering.predict(anew())}
-    alone_s = in_turns(in_process, times)
+    works = {
+        "bare": bare_forward(answering, samples),
+        "in_process": lambda: answering.predict(replace(samples)),  # without what earlier passes have kept on them
+    }
+    alone_s = in_turns(works, times)
     with served(store, PROJECT_FOLDER, PORTS["ours"]) as ours:
         servers = {"ours": ours} | ({} if before is None else {"before": before})
         off_m = (ours.ask(body) - stored.loc[samples.ids.tolist(), list(TARGETS)]).abs().to_numpy()

@@ -33,6 +33,7 @@ class Booster:
     """(F,) in the order used for fitting."""
     _model: Model
     targets: int = 1
+    """T, the number of targets."""
 
     @property
     def rounds(self) -> int:

@@ -118,7 +118,8 @@ class GbdtModel:
         """Read the model that `save` wrote.
 
         Raises:
-            ValueError: If `stack` contains something other than names, `cells` is not at least 1, or a range is none.
+            ValueError: If `stack` contains something other than names, `cells` is not at least 1, a range is none, or
+                there are boosters of more targets, or of fewer.
             KeyError: If a file is missing.
         """
         if not all(isinstance(name, str) for name in stack) or type(cells) is not int or cells < 1:
@@ -143,12 +144,20 @@ def _joined(boosters: Sequence[Booster]) -> Iterator[Booster]:
 
 
 def _read_fold(fold: int, config: GbdtConfig, paths: Mapping[str, Path]) -> tuple[Booster, ...]:
-    """Read the boosters of a fold, of each bag one for all targets or, as once, one for each."""
+    """Read the boosters of a fold: of each bag one for all targets, or one for each, as CatBoost's and all once were.
+
+    Raises:
+        ValueError: If they are for more targets, or for fewer.
+    """
     names: list[str] = []
     for bag in range(config.bags):
         whole = _bag_file(fold, bag)
         names += [whole] if whole in paths else [_target_file(fold, bag, target) for target in TARGETS]
-    return tuple(Booster.load(paths[name]) for name in names)
+    boosters = tuple(Booster.load(paths[name]) for name in names)
+    expected, found = config.bags * len(TARGETS), sum(booster.targets for booster in boosters)
+    if found != expected:
+        raise ValueError(f"fold {fold}: expected boosters of {expected} targets, found {found}: make this model again")
+    return boosters
 
 
 def _bag_file(fold: int, bag: int) -> str:

@@ -122,6 +122,7 @@ def _check_model(model: Mapping[str, Any]) -> int:
     _require(_number(numbers["num_feature"]) == len(names), "another number of features")
     of_target, rounds = booster["model"]["tree_info"], booster["model"]["iteration_indptr"]
     _require(count == len(trees) == len(of_target), "another number of trees")
+    _require([tree["id"] for tree in trees] == list(range(count)), "trees in another order")
     _require(all(0 <= target < targets for target in of_target), "trees of no target")
     _require(rounds == (list(range(count + 1)) if targets == 1 else [0, count]), "trees in other rounds")
     _require(not any(len(value) for value in booster["model"]["cats"].values()), "categories")

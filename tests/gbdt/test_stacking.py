@@ -421,6 +421,18 @@ def test_a_bag_of_xgboost_is_joined_and_predicts_the_same_to_the_bit(drives, tmp
             np.testing.assert_array_equal(found.predict(k, samples, inputs, "cpu"), expected_m)
 
 
+def test_boosters_of_other_targets_are_refused(drives, tmp_path):
+    model = fit(drives, config=replace(CONFIG, rounds=1))
+    model.save(tmp_path)
+    files = {path.name: path for path in tmp_path.iterdir()}
+    model.joined().save(tmp_path)
+    whole = tmp_path / "fold0_bag0.ubj"
+
+    for wrong, found in (({whole.name: files["fold0_bag0_x_0.ubj"]}, 1), ({"fold0_bag0_x_0.ubj": whole}, 35)):
+        with pytest.raises(ValueError, match=f"fold 0: expected boosters of 18 targets, found {found}: make"):
+            GbdtModel.load(model.config, model.stack, CELLS, files | wrong)
+
+
 def test_each_file_holds_the_booster_of_its_fold_and_target(tmp_path):
     spies().save(tmp_path)
 
