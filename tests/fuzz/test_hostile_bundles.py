@@ -622,7 +622,9 @@ def of_target(before, after):
         pytest.param(targets("18", "0"), "classes", id="no target"),
         pytest.param(of_target(17, 18), "trees of no target", id="tree of target 18"),
         pytest.param(of_target(17, -1), "trees of no target", id="tree of target -1"),
-        pytest.param(lambda content: content.replace(b"idi\x02", b"idi\x01"), "another order", id="same tree twice"),
+        pytest.param(
+            lambda content: content.replace(b"idi\x02", b"idi\x01"), "trees in another order", id="same tree twice"
+        ),
     ],
 )
 def test_trees_that_point_nowhere_are_refused_before_xgboost_reads_them(bundle, change, said):
